@@ -1,0 +1,141 @@
+//! SDK clients: credentials, endpoints, TLS, retries, timeouts.
+//!
+//! The function does without `aws-config`: what it needs is in its environment, and an eager
+//! default configuration costs several times the rest of the start.
+
+mod http;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+/// The clients of the four services, each made when it is first needed.
+#[derive(Debug)]
+pub struct Clients {
+    sdk: SdkConfig,
+    cloudfront: OnceLock<aws_sdk_cloudfront::Client>,
+    s3: OnceLock<aws_sdk_s3::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+    sqs: OnceLock<aws_sdk_sqs::Client>,
+}
+
+impl Clients {
+    /// Clients that share this configuration. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`
+    /// are honoured.
+    pub fn new(sdk: SdkConfig) -> Self {
+        Self {
+            sdk,
+            cloudfront: OnceLock::new(),
+            s3: OnceLock::new(),
+            sns: OnceLock::new(),
+            sqs: OnceLock::new(),
+        }
+    }
+
+    /// Clients from the environment Lambda gives a function: region and credentials.
+    pub fn from_lambda_environment() -> Self {
+        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client())
+            .credentials_provider(environment_credentials())
+            .region(region.map(Region::new))
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .retry_config(RetryConfig::standard())
+            .timeout_config(timeouts());
+        sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        Self::new(sdk.build())
+    }
+
+    /// The client of CloudFront.
+    pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
+        self.cloudfront.get_or_init(|| {
+            let mut config = aws_sdk_cloudfront::config::Builder::from(&self.sdk);
+            if let Some(url) = variable("AWS_ENDPOINT_URL_CLOUDFRONT") {
+                config.set_endpoint_url(Some(url));
+            }
+            aws_sdk_cloudfront::Client::from_conf(config.build())
+        })
+    }
+
+    /// The client of S3.
+    pub fn s3(&self) -> &aws_sdk_s3::Client {
+        self.s3.get_or_init(|| {
+            let mut config = aws_sdk_s3::config::Builder::from(&self.sdk);
+            let url = variable("AWS_ENDPOINT_URL_S3");
+            // An endpoint of one's own rarely has a host name for each bucket.
+            config.set_force_path_style(Some(url.is_some() || self.sdk.endpoint_url().is_some()));
+            if url.is_some() {
+                config.set_endpoint_url(url);
+            }
+            aws_sdk_s3::Client::from_conf(config.build())
+        })
+    }
+
+    /// The client of SNS.
+    pub fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns.get_or_init(|| {
+            let mut config = aws_sdk_sns::config::Builder::from(&self.sdk);
+            if let Some(url) = variable("AWS_ENDPOINT_URL_SNS") {
+                config.set_endpoint_url(Some(url));
+            }
+            aws_sdk_sns::Client::from_conf(config.build())
+        })
+    }
+
+    /// The client of SQS.
+    pub fn sqs(&self) -> &aws_sdk_sqs::Client {
+        self.sqs.get_or_init(|| {
+            let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk);
+            if let Some(url) = variable("AWS_ENDPOINT_URL_SQS") {
+                config.set_endpoint_url(Some(url));
+            }
+            aws_sdk_sqs::Client::from_conf(config.build())
+        })
+    }
+}
+
+/// An HTTP client over rustls with the roots of Mozilla built in: no certificate file is parsed.
+pub fn http_client() -> SharedHttpClient {
+    SharedHttpClient::new(http::PooledClient::new())
+}
+
+/// No call may hang until Lambda ends the function. The longest wait is that of a long poll, two
+/// seconds.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(45))
+        .build()
+}
+
+/// Reads the variables at each request for credentials: a rotated key is seen.
+fn environment_credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(provide_credentials_fn(|| async {
+        let required = |name| {
+            variable(name).ok_or_else(|| CredentialsError::not_loaded(format!("{name} is not set")))
+        };
+        Ok(Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            variable("AWS_SESSION_TOKEN"),
+            None,
+            "Environment",
+        ))
+    }))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

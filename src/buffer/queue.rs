@@ -1,0 +1,147 @@
+//! The calls on BufferQueue and TickQueue.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
+use futures_util::stream::{self, StreamExt};
+use tracing::warn;
+
+use super::tick::Window;
+use crate::config::QueueUrl;
+
+/// What one batch call of SQS takes.
+pub const BATCH: usize = 10;
+
+/// Batch calls at once.
+const CONCURRENCY: usize = 4;
+
+/// The message group of all ticks: one flush at a time.
+const TICK_GROUP: &str = "flush";
+
+/// Sends message bodies to a queue.
+///
+/// # Errors
+/// If any of them was not taken. Those that were stay: a change that comes twice does no harm.
+pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
+    let batches: Vec<Vec<String>> = bodies.chunks(BATCH).map(<[String]>::to_vec).collect();
+    let mut results = stream::iter(batches)
+        .map(|bodies| send_batch(sqs, queue, bodies))
+        .buffer_unordered(CONCURRENCY);
+    while let Some(result) = results.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
+    let mut entries = Vec::with_capacity(bodies.len());
+    for (id, body) in bodies.into_iter().enumerate() {
+        entries.push(SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build()?);
+    }
+    let answer = sqs
+        .send_message_batch()
+        .queue_url(queue.as_str())
+        .set_entries(Some(entries))
+        .send()
+        .await
+        .context("failed to buffer changes: SendMessageBatch")?;
+    // The call answers 200 even if entries failed.
+    if let Some(failed) = answer.failed().first() {
+        bail!(
+            "failed to buffer changes: {} of the entries of SendMessageBatch, the first with {}: {}",
+            answer.failed().len(),
+            failed.code(),
+            failed.message().unwrap_or("no message"),
+        );
+    }
+    Ok(())
+}
+
+/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first.
+///
+/// # Errors
+/// If the call fails.
+pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<Vec<Message>> {
+    let answer = sqs
+        .receive_message()
+        .queue_url(queue.as_str())
+        .max_number_of_messages(10)
+        .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(20))
+        .send()
+        .await
+        .context("failed to receive buffered changes: ReceiveMessage")?;
+    Ok(answer.messages.unwrap_or_default())
+}
+
+/// Deletes messages; returns how many could not be. Those come again, and are worked off again:
+/// that costs a little and loses nothing, so it is no error.
+pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
+    let batches: Vec<Vec<String>> = receipt_handles.chunks(BATCH).map(<[String]>::to_vec).collect();
+    stream::iter(batches)
+        .map(|handles| async move {
+            let first = delete_batch(sqs, queue, handles).await;
+            if first.is_empty() { first } else { delete_batch(sqs, queue, first).await }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .fold(0, |failed, handles| async move { failed + handles.len() })
+        .await
+}
+
+/// Returns the handles that could not be deleted.
+async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> Vec<String> {
+    let entry = |(id, handle): (usize, &String)| {
+        DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(handle).build()
+    };
+    let entries: Result<Vec<_>, _> = handles.iter().enumerate().map(entry).collect();
+    let Ok(entries) = entries else {
+        return handles;
+    };
+    let call = sqs.delete_message_batch().queue_url(queue.as_str()).set_entries(Some(entries));
+    match call.send().await {
+        Ok(answer) => {
+            let failed = answer.failed().iter();
+            let failed = failed.inspect(|failed| {
+                warn!(code = failed.code(), reason = failed.message(), "a message could not be deleted");
+            });
+            failed.filter_map(|failed| handles.get(failed.id().parse::<usize>().ok()?).cloned()).collect()
+        }
+        Err(error) => {
+            warn!(error = %crate::submit::describe(&error), "messages could not be deleted");
+            handles
+        }
+    }
+}
+
+/// Asks for ticks, one a window.
+#[derive(Debug, Default)]
+pub struct Ticker {
+    /// One more than the last window whose tick this environment has sent.
+    sent: AtomicU64,
+}
+
+impl Ticker {
+    /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
+    /// To be called after the changes were buffered, with the time after that: see [`super::tick`].
+    ///
+    /// # Errors
+    /// If the tick could not be sent.
+    pub async fn tick(&self, sqs: &Client, queue: &QueueUrl, now: SystemTime, debounce: Duration) -> Result<()> {
+        let window = Window::at(now, debounce);
+        if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
+            return Ok(());
+        }
+        sqs.send_message()
+            .queue_url(queue.as_str())
+            .message_group_id(TICK_GROUP)
+            .message_deduplication_id(window.deduplication_id())
+            .message_body(window.deduplication_id())
+            .send()
+            .await
+            .context("failed to ask for a flush: SendMessage to the tick queue")?;
+        self.sent.store(window.number() + 1, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Which window a tick is for.
+//!
+//! The tick queue delays every message by the debounce, and the window is [`SLACK`] shorter. A
+//! change buffered at time t asks, at t' >= t, for the tick of the window that holds t'. Had that
+//! tick been sent before, then no earlier than the window began, so it fires at least [`SLACK`]
+//! after the window's end, and so after t, with that much to spare for clocks that differ.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// By how much a window is shorter than the delay of the tick queue.
+pub const SLACK: Duration = Duration::from_secs(2);
+
+/// The number of a window. Ticks of one window have one deduplication id, so the queue keeps one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window(u64);
+
+impl Window {
+    /// The window that holds `now`.
+    pub fn at(now: SystemTime, debounce: Duration) -> Self {
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let length = debounce.saturating_sub(SLACK).as_secs().max(1);
+        Self(since_epoch.as_secs() / length)
+    }
+
+    /// The deduplication id of this window's tick.
+    pub fn deduplication_id(self) -> String {
+        format!("window-{}", self.0)
+    }
+
+    /// The number of the window.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn windows_follow_each_other_without_a_gap() {
+        let debounce = Duration::from_secs(10);
+        assert_eq!(Window::at(at(0), debounce), Window(0));
+        assert_eq!(Window::at(at(7), debounce), Window(0));
+        assert_eq!(Window::at(at(8), debounce), Window(1));
+        assert_eq!(Window::at(at(80), debounce).deduplication_id(), "window-10");
+    }
+
+    /// The argument above, for every second of a change and of an earlier tick of its window.
+    #[test]
+    fn a_tick_that_was_sent_before_a_change_fires_after_it() {
+        for seconds in [3, 4, 10, 60, 900] {
+            let debounce = Duration::from_secs(seconds);
+            for change in 10_000..12_000 {
+                let window = Window::at(at(change), debounce);
+                let earliest_tick = (0..=change).rev().take_while(|t| Window::at(at(*t), debounce) == window).last().unwrap();
+                assert!(at(earliest_tick) + debounce >= at(change) + SLACK, "{seconds} {change}");
+            }
+        }
+    }
+}

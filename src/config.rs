@@ -1,0 +1,253 @@
+//! The function's settings, read from the environment once. A missing or bad one fails the start
+//! and names itself.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::distributions::DistributionId;
+use crate::distributions::origin::OriginBuckets;
+
+/// The URL of a queue, as the SQS API takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueUrl(String);
+
+impl QueueUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether an event source ARN is this queue's: both end with its name.
+    pub fn is_source(&self, event_source_arn: &str) -> bool {
+        let name = self.0.rsplit('/').next();
+        name.is_some() && event_source_arn.rsplit(':').next() == name
+    }
+}
+
+/// All settings. Where a field has a default, the environment variable may be absent.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `BUFFER_QUEUE_URL`: where changes wait for the next flush.
+    pub buffer_queue: QueueUrl,
+    /// `TICK_QUEUE_URL`: what starts a flush, after the debounce.
+    pub tick_queue: QueueUrl,
+    /// `RETRY_QUEUE_URL`: where sets wait that CloudFront holds back.
+    pub retry_queue: QueueUrl,
+    /// `ERROR_BUCKET`: where refused paths are written.
+    pub error_bucket: String,
+    /// `TOPIC_ARN`: who is told.
+    pub topic_arn: String,
+    /// `DEBOUNCE_SECONDS`, 10: the delay of the tick queue.
+    pub debounce: Duration,
+    /// `MAX_PATHS_PER_INVALIDATION`, 3000.
+    pub max_paths_per_invalidation: usize,
+    /// `MAX_CHANGES_PER_FLUSH`, 200000.
+    pub max_changes_per_flush: usize,
+    /// `MAX_SUBMIT_ATTEMPTS`, 6: after so many a set is given up.
+    pub max_submit_attempts: u32,
+    /// `DRAIN_CONCURRENCY`, 16: receivers at once.
+    pub drain_concurrency: usize,
+    /// `DISTRIBUTION_IDS`, empty for all: the distributions to touch.
+    pub distribution_ids: BTreeSet<DistributionId>,
+    /// `ORIGIN_BUCKETS`, `alias=bucket,..`: buckets behind access points.
+    pub origin_buckets: OriginBuckets,
+    /// `DRY_RUN`, false: plan and log, but create no invalidation.
+    pub dry_run: bool,
+    /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are kept.
+    pub cache_for: Duration,
+}
+
+/// A setting that is missing or cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A required variable is not set.
+    #[error("the environment variable {0} is not set; template.yaml sets it")]
+    Missing(&'static str),
+    /// A variable has a value that cannot be used.
+    #[error("the environment variable {name} is `{value}`, it must be {expected}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        expected: String,
+    },
+}
+
+impl Config {
+    /// Reads the settings from the environment of the process.
+    ///
+    /// # Errors
+    /// If a required variable is missing or one has a value that cannot be used.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings from wherever `variable` looks them up. A variable that is empty or
+    /// white space counts as absent.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let variables = Variables(variable);
+        Ok(Self {
+            buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
+            tick_queue: variables.queue("TICK_QUEUE_URL")?,
+            retry_queue: variables.queue("RETRY_QUEUE_URL")?,
+            error_bucket: variables.required("ERROR_BUCKET")?,
+            topic_arn: variables.required("TOPIC_ARN")?,
+            debounce: Duration::from_secs(variables.number("DEBOUNCE_SECONDS", 10, 3..=900)?),
+            max_paths_per_invalidation: variables.number("MAX_PATHS_PER_INVALIDATION", 3_000, 1..=3_000)?,
+            max_changes_per_flush: variables.number("MAX_CHANGES_PER_FLUSH", 200_000, 1..=10_000_000)?,
+            max_submit_attempts: variables.number("MAX_SUBMIT_ATTEMPTS", 6, 1..=100)?,
+            drain_concurrency: variables.number("DRAIN_CONCURRENCY", 16, 1..=100)?,
+            distribution_ids: variables.list("DISTRIBUTION_IDS").into_iter().map(DistributionId::new).collect(),
+            origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
+            dry_run: variables.boolean("DRY_RUN")?,
+            cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
+        })
+    }
+}
+
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = (self.0)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+        self.get(name).ok_or(ConfigError::Missing(name))
+    }
+
+    fn queue(&self, name: &'static str) -> Result<QueueUrl, ConfigError> {
+        let value = self.required(name)?;
+        if value.starts_with("http://") || value.starts_with("https://") {
+            Ok(QueueUrl(value))
+        } else {
+            Err(invalid(name, value, "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>"))
+        }
+    }
+
+    fn number<T>(&self, name: &'static str, default: T, range: RangeInclusive<T>) -> Result<T, ConfigError>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            invalid(name, value, format!("a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+            Some(value) => Err(invalid(name, value, "true or false")),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let value = self.get(name).unwrap_or_default();
+        let items = value.split(|c: char| c == ',' || c.is_whitespace());
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn origin_buckets(&self, name: &'static str) -> Result<OriginBuckets, ConfigError> {
+        let pair = |item: String| match item.split_once('=') {
+            Some((alias, bucket)) if !alias.is_empty() && !bucket.is_empty() => {
+                Ok((alias.to_owned(), bucket.to_owned()))
+            }
+            _ => Err(invalid(name, item, "a list of alias=bucket, separated by commas")),
+        };
+        let pairs: Result<Vec<_>, _> = self.list(name).into_iter().map(pair).collect();
+        Ok(OriginBuckets::new(pairs?))
+    }
+}
+
+fn invalid(name: &'static str, value: String, expected: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { name, value, expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_variables(|name| {
+            let overridden = overrides.iter().find(|(key, _)| *key == name);
+            overridden.map(|(_, value)| (*value).to_owned()).or_else(|| match name {
+                "BUFFER_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-BufferQueue-x".to_owned()),
+                "TICK_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-TickQueue-x.fifo".to_owned()),
+                "RETRY_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-RetryQueue-x.fifo".to_owned()),
+                "ERROR_BUCKET" => Some("errors".to_owned()),
+                "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:1:topic".to_owned()),
+                _ => None,
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_not_set_has_the_documented_default() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.debounce, Duration::from_secs(10));
+        assert_eq!(config.max_paths_per_invalidation, 3_000);
+        assert_eq!(config.max_changes_per_flush, 200_000);
+        assert_eq!(config.max_submit_attempts, 6);
+        assert_eq!(config.drain_concurrency, 16);
+        assert_eq!(config.cache_for, Duration::from_secs(60));
+        assert!(config.distribution_ids.is_empty() && !config.dry_run);
+        assert_eq!(config.origin_buckets, OriginBuckets::default());
+    }
+
+    #[test]
+    fn a_missing_or_bad_setting_names_itself() {
+        for (name, value) in [
+            ("BUFFER_QUEUE_URL", ""),
+            ("TICK_QUEUE_URL", " "),
+            ("RETRY_QUEUE_URL", "RetryQueue"),
+            ("ERROR_BUCKET", ""),
+            ("TOPIC_ARN", ""),
+            ("DEBOUNCE_SECONDS", "2"),
+            ("DEBOUNCE_SECONDS", "901"),
+            ("DEBOUNCE_SECONDS", "ten"),
+            ("MAX_PATHS_PER_INVALIDATION", "0"),
+            ("MAX_PATHS_PER_INVALIDATION", "3001"),
+            ("MAX_CHANGES_PER_FLUSH", "-1"),
+            ("MAX_SUBMIT_ATTEMPTS", "0"),
+            ("DRAIN_CONCURRENCY", "0"),
+            ("CACHE_SECONDS", "1.5"),
+            ("DRY_RUN", "yes"),
+            ("ORIGIN_BUCKETS", "alias"),
+            ("ORIGIN_BUCKETS", "alias="),
+        ] {
+            let error = config(&[(name, value)]).expect_err(name).to_string();
+            assert!(error.contains(name) && error.contains(value.trim()), "{error}");
+        }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_or_white_space() {
+        let config = config(&[("DISTRIBUTION_IDS", "E1, E2 E3,"), ("DRY_RUN", "True")]).unwrap();
+        let ids: Vec<&str> = config.distribution_ids.iter().map(DistributionId::as_str).collect();
+        assert_eq!(ids, ["E1", "E2", "E3"]);
+        assert!(config.dry_run);
+    }
+
+    #[test]
+    fn a_queue_is_told_by_the_last_part_of_the_event_source() {
+        let queue = config(&[]).unwrap().tick_queue;
+        assert!(queue.is_source("arn:aws:sqs:eu-west-1:1:s-TickQueue-x.fifo"));
+        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:TickQueue-x.fifo"));
+        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:s-RetryQueue-x.fifo"));
+    }
+}

@@ -1,0 +1,308 @@
+//! CloudFront's configuration as planning needs it: which origins are buckets, which behavior takes
+//! a path, and whether what it takes is cached.
+//!
+//! * [`listing`]: what `ListDistributions` says, from the SDK or from a file of the AWS CLI
+//! * [`origin`]: which bucket an origin's domain names
+//! * [`catalog`]: reads all of it from the account and keeps it for a while
+
+pub mod catalog;
+pub mod listing;
+pub mod origin;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::path::{NormalizedPath, OriginPath};
+use crate::pattern::PathPattern;
+use listing::{CacheBehavior, CachePolicyConfig, DistributionSummary};
+use origin::{OriginBuckets, OriginDomain};
+
+/// The id of a distribution: `E2QWRUHAPOMQZL`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DistributionId(Arc<str>);
+
+/// The id of a tenant of a multi-tenant distribution.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TenantId(Arc<str>);
+
+/// The id of a cache policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CachePolicyId(Arc<str>);
+
+macro_rules! id {
+    ($name:ident) => {
+        impl $name {
+            /// Takes an id as AWS states it.
+            pub fn new(id: impl Into<Arc<str>>) -> Self {
+                Self(id.into())
+            }
+
+            /// The id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(DistributionId);
+id!(TenantId);
+id!(CachePolicyId);
+
+/// What an invalidation is made for: a distribution, or one tenant of a multi-tenant one, which
+/// serves nothing itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// The distribution.
+    pub distribution: DistributionId,
+    /// The tenant, if the distribution is a multi-tenant one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+}
+
+impl Target {
+    /// The id CloudFront knows the target by.
+    pub fn id(&self) -> &str {
+        self.tenant.as_ref().map_or(self.distribution.as_str(), TenantId::as_str)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tenant {
+            Some(tenant) => write!(f, "{} (tenant of {})", tenant, self.distribution),
+            None => write!(f, "{}", self.distribution),
+        }
+    }
+}
+
+/// What is not in the list of distributions, and read apart.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// The object served for `/`, without a leading slash (`GetDistributionConfig`).
+    pub default_root_object: Option<String>,
+    /// The enabled tenants of a multi-tenant distribution (`ListDistributionTenants`).
+    pub tenants: Vec<TenantId>,
+}
+
+/// The cache policies known, by id.
+pub type CachePolicies = HashMap<CachePolicyId, CachePolicyConfig>;
+
+/// A distribution, ready to decide.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// Its id.
+    pub id: DistributionId,
+    /// A disabled one serves nothing.
+    pub enabled: bool,
+    /// What its invalidations are made for: itself, or its tenants.
+    pub targets: Vec<Target>,
+    /// The viewer path of the object served for `/`.
+    pub default_root_object: Option<String>,
+    origins: Vec<Origin>,
+    behaviors: Vec<Behavior>,
+    default_behavior: Behavior,
+}
+
+/// An origin of a distribution.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its id, which behaviors and origin groups refer to.
+    pub id: String,
+    /// Its domain name.
+    pub domain: OriginDomain,
+    /// The folder of the bucket it starts at.
+    pub path: OriginPath,
+}
+
+/// A behavior: which paths it takes, where it sends them, and whether it caches what comes back.
+#[derive(Clone, Debug)]
+pub struct Behavior {
+    /// `None` for the default behavior.
+    pub pattern: Option<PathPattern>,
+    /// The id of the origin or the origin group.
+    pub target_origin_id: String,
+    /// The origins behind that id: one, or the members of the group.
+    target_origins: Vec<String>,
+    /// Whether, and by which setting, it caches.
+    pub caching: Caching,
+    /// Whether query strings are part of the cache key.
+    pub query_strings: bool,
+}
+
+impl Behavior {
+    /// Whether this behavior may send a path to this origin.
+    pub fn sends_to(&self, origin: &Origin) -> bool {
+        self.target_origins.contains(&origin.id)
+    }
+}
+
+impl fmt::Display for Behavior {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pattern {
+            Some(pattern) => write!(f, "behavior `{pattern}`"),
+            None => write!(f, "the default behavior"),
+        }
+    }
+}
+
+/// Whether a behavior caches, and what says so.
+///
+/// What counts is the MaxTTL: with DefaultTTL 0 and MaxTTL above 0 an object with
+/// `Cache-Control: max-age` is cached (Developer Guide, "Manage how long content stays in the
+/// cache").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caching {
+    /// The cache policy decides.
+    Policy {
+        /// Its name: `Managed-CachingOptimized`.
+        name: String,
+        /// In seconds.
+        max_ttl: u64,
+    },
+    /// The TTL settings of the behavior itself decide.
+    Legacy {
+        /// In seconds.
+        max_ttl: u64,
+    },
+    /// Legacy settings that forward every header: CloudFront caches nothing.
+    AllHeadersForwarded,
+    /// The cache policy is not known. That it caches is assumed: fresh beats cheap.
+    UnknownPolicy(CachePolicyId),
+}
+
+impl Caching {
+    /// Whether an object may be in the cache.
+    pub fn caches(&self) -> bool {
+        match self {
+            Self::Policy { max_ttl, .. } | Self::Legacy { max_ttl } => *max_ttl > 0,
+            Self::AllHeadersForwarded => false,
+            Self::UnknownPolicy(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Caching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy { name, max_ttl } => write!(f, "MaxTTL {max_ttl} by cache policy {name}"),
+            Self::Legacy { max_ttl } => write!(f, "MaxTTL {max_ttl} by its own settings"),
+            Self::AllHeadersForwarded => write!(f, "all headers forwarded, so nothing is cached"),
+            Self::UnknownPolicy(id) => {
+                write!(f, "cache policy {id} is not known, so taken to cache")
+            }
+        }
+    }
+}
+
+impl Distribution {
+    /// Builds the model of a distribution from what CloudFront says of it.
+    pub fn new(summary: &DistributionSummary, details: Details, policies: &CachePolicies) -> Self {
+        let id = DistributionId::new(summary.id.as_str());
+        let compile = |behavior: &CacheBehavior| Behavior {
+            pattern: behavior.path_pattern.as_deref().map(PathPattern::new),
+            target_origins: summary.origins_behind(&behavior.target_origin_id),
+            target_origin_id: behavior.target_origin_id.clone(),
+            caching: caching(behavior, policies),
+            query_strings: has_query_strings(behavior, policies),
+        };
+        Self {
+            enabled: summary.enabled,
+            targets: targets(&id, summary, details.tenants),
+            default_root_object: details
+                .default_root_object
+                .filter(|object| !object.is_empty())
+                .map(|object| format!("/{}", object.trim_start_matches('/'))),
+            origins: summary
+                .origins
+                .items
+                .iter()
+                .map(|origin| Origin {
+                    id: origin.id.clone(),
+                    domain: OriginDomain::new(&origin.domain_name),
+                    path: OriginPath::new(&origin.origin_path),
+                })
+                .collect(),
+            behaviors: summary.cache_behaviors.items.iter().map(compile).collect(),
+            default_behavior: compile(&summary.default_cache_behavior),
+            id,
+        }
+    }
+
+    /// The origins that are this bucket, each with whether it is the bucket's website endpoint.
+    pub fn origins_of<'a>(
+        &'a self,
+        bucket: &'a str,
+        aliases: &'a OriginBuckets,
+    ) -> impl Iterator<Item = (&'a Origin, bool)> {
+        self.origins.iter().filter_map(move |origin| {
+            let endpoint = origin.domain.endpoint_of(bucket, aliases)?;
+            Some((origin, endpoint.is_website()))
+        })
+    }
+
+    /// The behavior that takes a path: the first whose pattern matches, else the default one
+    /// (Developer Guide, "Path pattern").
+    pub fn behavior_for(&self, path: &NormalizedPath<'_>) -> &Behavior {
+        self.behaviors
+            .iter()
+            .find(|behavior| behavior.pattern.as_ref().is_some_and(|pattern| pattern.matches(path)))
+            .unwrap_or(&self.default_behavior)
+    }
+}
+
+fn targets(id: &DistributionId, summary: &DistributionSummary, tenants: Vec<TenantId>) -> Vec<Target> {
+    let target = |tenant| Target { distribution: id.clone(), tenant };
+    if summary.is_multi_tenant() {
+        tenants.into_iter().map(|tenant| target(Some(tenant))).collect()
+    } else {
+        vec![target(None)]
+    }
+}
+
+/// CloudFront's default for a legacy MaxTTL that is not set: a year.
+const DEFAULT_MAX_TTL: i64 = 31_536_000;
+
+fn caching(behavior: &CacheBehavior, policies: &CachePolicies) -> Caching {
+    if let Some(id) = behavior.cache_policy_id() {
+        return match policies.get(&id) {
+            Some(policy) => Caching::Policy {
+                name: policy.name.clone(),
+                max_ttl: longest(policy.min_ttl, policy.max_ttl),
+            },
+            None => Caching::UnknownPolicy(id),
+        };
+    }
+    if behavior.forwards_all_headers() {
+        return Caching::AllHeadersForwarded;
+    }
+    Caching::Legacy {
+        max_ttl: longest(behavior.min_ttl.unwrap_or(0), behavior.max_ttl),
+    }
+}
+
+/// A MinTTL above the MaxTTL wins, should AWS ever accept one.
+fn longest(min_ttl: i64, max_ttl: Option<i64>) -> u64 {
+    let max_ttl = max_ttl.unwrap_or(DEFAULT_MAX_TTL).max(min_ttl);
+    u64::try_from(max_ttl).unwrap_or(0)
+}
+
+fn has_query_strings(behavior: &CacheBehavior, policies: &CachePolicies) -> bool {
+    match behavior.cache_policy_id() {
+        Some(id) => policies.get(&id).is_some_and(CachePolicyConfig::has_query_strings),
+        None => behavior.forwarded_values.as_ref().is_some_and(|values| values.query_string),
+    }
+}

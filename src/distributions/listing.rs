@@ -1,0 +1,337 @@
+//! What CloudFront lists, in the words of its API: read from a file the AWS CLI printed, or taken
+//! from the SDK's answer. Only the fields planning needs.
+
+use aws_sdk_cloudfront::types as sdk;
+use serde::Deserialize;
+
+use super::CachePolicyId;
+
+/// A list as CloudFront prints it. `Items` is absent when it is empty.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "T: Deserialize<'de>")]
+pub struct Items<T> {
+    /// The items.
+    #[serde(default = "Vec::new", deserialize_with = "null_is_empty")]
+    pub items: Vec<T>,
+}
+
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self { items: Vec::new() }
+    }
+}
+
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// What `aws cloudfront list-distributions` prints.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DistributionListing {
+    /// The list.
+    pub distribution_list: Items<DistributionSummary>,
+}
+
+/// What `aws cloudfront list-cache-policies` prints.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CachePolicyListing {
+    /// The list.
+    pub cache_policy_list: Items<CachePolicyItem>,
+}
+
+/// An item of the list of cache policies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CachePolicyItem {
+    /// The policy.
+    pub cache_policy: CachePolicy,
+}
+
+/// A cache policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CachePolicy {
+    /// Its id.
+    pub id: CachePolicyId,
+    /// Its settings.
+    pub cache_policy_config: CachePolicyConfig,
+}
+
+/// The settings of a cache policy. TTLs are in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // The names are CloudFront's own.
+pub struct CachePolicyConfig {
+    pub name: String,
+    #[serde(rename = "MinTTL", default)]
+    pub min_ttl: i64,
+    #[serde(rename = "MaxTTL", default)]
+    pub max_ttl: Option<i64>,
+    #[serde(default)]
+    pub parameters_in_cache_key_and_forwarded_to_origin: Option<CacheKeyParameters>,
+}
+
+impl CachePolicyConfig {
+    /// Whether any query string is part of the cache key.
+    pub fn has_query_strings(&self) -> bool {
+        self.parameters_in_cache_key_and_forwarded_to_origin
+            .as_ref()
+            .is_some_and(|parameters| parameters.query_strings_config.query_string_behavior != "none")
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CacheKeyParameters {
+    pub query_strings_config: QueryStringsConfig,
+}
+
+/// `none`, `whitelist`, `allExcept` or `all`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct QueryStringsConfig {
+    pub query_string_behavior: String,
+}
+
+/// A distribution as the list shows it. The default root object is not in it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct DistributionSummary {
+    pub id: String,
+    #[serde(rename = "ETag", default)]
+    pub e_tag: Option<String>,
+    #[serde(default)]
+    pub enabled: bool,
+    #[serde(default)]
+    pub staging: bool,
+    #[serde(default)]
+    pub connection_mode: Option<String>,
+    /// Not in CloudFront's list; a file may state it.
+    #[serde(default)]
+    pub default_root_object: Option<String>,
+    #[serde(default)]
+    pub origins: Items<Origin>,
+    #[serde(default)]
+    pub origin_groups: Option<Items<OriginGroup>>,
+    pub default_cache_behavior: CacheBehavior,
+    #[serde(default)]
+    pub cache_behaviors: Items<CacheBehavior>,
+}
+
+impl DistributionSummary {
+    /// Whether this is a multi-tenant distribution, which serves nothing itself.
+    pub fn is_multi_tenant(&self) -> bool {
+        self.connection_mode.as_deref() == Some("tenant-only")
+    }
+
+    /// All behaviors, the default one last.
+    pub fn behaviors(&self) -> impl Iterator<Item = &CacheBehavior> {
+        self.cache_behaviors.items.iter().chain([&self.default_cache_behavior])
+    }
+
+    /// The ids of the origins behind the target of a behavior: one, or the members of a group.
+    pub fn origins_behind(&self, target_origin_id: &str) -> Vec<String> {
+        let groups = self.origin_groups.iter().flat_map(|groups| &groups.items);
+        match groups.into_iter().find(|group| group.id == target_origin_id) {
+            Some(group) => {
+                let members = group.members.items.iter();
+                members.map(|member| member.origin_id.clone()).collect()
+            }
+            None => vec![target_origin_id.to_owned()],
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct Origin {
+    pub id: String,
+    pub domain_name: String,
+    #[serde(default)]
+    pub origin_path: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct OriginGroup {
+    pub id: String,
+    #[serde(default)]
+    pub members: Items<OriginGroupMember>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct OriginGroupMember {
+    pub origin_id: String,
+}
+
+/// A behavior. The default one has no path pattern. TTLs are in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CacheBehavior {
+    #[serde(default)]
+    pub path_pattern: Option<String>,
+    pub target_origin_id: String,
+    #[serde(default)]
+    pub cache_policy_id: Option<String>,
+    #[serde(default)]
+    pub forwarded_values: Option<ForwardedValues>,
+    #[serde(rename = "MinTTL", default)]
+    pub min_ttl: Option<i64>,
+    #[serde(rename = "MaxTTL", default)]
+    pub max_ttl: Option<i64>,
+}
+
+impl CacheBehavior {
+    /// The cache policy, if the behavior has one rather than settings of its own.
+    pub fn cache_policy_id(&self) -> Option<CachePolicyId> {
+        self.cache_policy_id.as_deref().filter(|id| !id.is_empty()).map(CachePolicyId::new)
+    }
+
+    /// Whether legacy settings forward every header (`*`): then CloudFront caches nothing
+    /// (Developer Guide, "Cache content based on request headers").
+    pub fn forwards_all_headers(&self) -> bool {
+        let headers = self.forwarded_values.as_ref().and_then(|values| values.headers.as_ref());
+        headers.is_some_and(|headers| headers.items.iter().any(|name| name == "*"))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ForwardedValues {
+    #[serde(default)]
+    pub query_string: bool,
+    #[serde(default)]
+    pub headers: Option<Items<String>>,
+}
+
+impl<T> Items<T> {
+    fn from_sdk<S>(items: Option<Vec<S>>, convert: impl Fn(S) -> T) -> Self {
+        Self { items: items.into_iter().flatten().map(convert).collect() }
+    }
+}
+
+impl From<sdk::DistributionSummary> for DistributionSummary {
+    fn from(summary: sdk::DistributionSummary) -> Self {
+        let mode = summary.connection_mode.map(|mode| mode.as_str().to_owned());
+        Self {
+            id: summary.id,
+            e_tag: summary.e_tag,
+            enabled: summary.enabled,
+            staging: summary.staging,
+            connection_mode: mode,
+            default_root_object: None,
+            origins: Items::from_sdk(summary.origins.map(|origins| origins.items), Origin::from),
+            origin_groups: summary
+                .origin_groups
+                .map(|groups| Items::from_sdk(groups.items, OriginGroup::from)),
+            default_cache_behavior: summary
+                .default_cache_behavior
+                .map_or_else(CacheBehavior::absent, CacheBehavior::from),
+            cache_behaviors: Items::from_sdk(
+                summary.cache_behaviors.and_then(|behaviors| behaviors.items),
+                CacheBehavior::from,
+            ),
+        }
+    }
+}
+
+impl From<sdk::Origin> for Origin {
+    fn from(origin: sdk::Origin) -> Self {
+        Self {
+            id: origin.id,
+            domain_name: origin.domain_name,
+            origin_path: origin.origin_path.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<sdk::OriginGroup> for OriginGroup {
+    fn from(group: sdk::OriginGroup) -> Self {
+        let member = |member: sdk::OriginGroupMember| OriginGroupMember { origin_id: member.origin_id };
+        Self {
+            id: group.id,
+            members: Items::from_sdk(group.members.map(|members| members.items), member),
+        }
+    }
+}
+
+impl CacheBehavior {
+    /// Every distribution has a default behavior; should an answer ever lack it, no origin is its
+    /// target.
+    fn absent() -> Self {
+        Self {
+            path_pattern: None,
+            target_origin_id: String::new(),
+            cache_policy_id: None,
+            forwarded_values: None,
+            min_ttl: None,
+            max_ttl: None,
+        }
+    }
+}
+
+/// The two types of the SDK have these fields under the same names.
+macro_rules! behavior_from_sdk {
+    ($sdk:ty, $pattern:expr) => {
+        impl From<$sdk> for CacheBehavior {
+            #[allow(deprecated)] // Legacy settings are what old distributions have.
+            fn from(behavior: $sdk) -> Self {
+                let pattern: fn(&$sdk) -> Option<String> = $pattern;
+                Self {
+                    path_pattern: pattern(&behavior),
+                    target_origin_id: behavior.target_origin_id,
+                    cache_policy_id: behavior.cache_policy_id,
+                    forwarded_values: behavior.forwarded_values.map(ForwardedValues::from),
+                    min_ttl: behavior.min_ttl,
+                    max_ttl: behavior.max_ttl,
+                }
+            }
+        }
+    };
+}
+
+behavior_from_sdk!(sdk::CacheBehavior, |behavior| Some(behavior.path_pattern.clone()));
+behavior_from_sdk!(sdk::DefaultCacheBehavior, |_| None);
+
+impl From<sdk::ForwardedValues> for ForwardedValues {
+    fn from(values: sdk::ForwardedValues) -> Self {
+        Self {
+            query_string: values.query_string,
+            headers: values.headers.map(|headers| Items::from_sdk(headers.items, |name| name)),
+        }
+    }
+}
+
+impl From<sdk::CachePolicyConfig> for CachePolicyConfig {
+    fn from(config: sdk::CachePolicyConfig) -> Self {
+        let parameters = config.parameters_in_cache_key_and_forwarded_to_origin;
+        let query_strings = parameters.and_then(|parameters| parameters.query_strings_config);
+        Self {
+            name: config.name,
+            min_ttl: config.min_ttl,
+            max_ttl: config.max_ttl,
+            parameters_in_cache_key_and_forwarded_to_origin: query_strings.map(|query_strings| {
+                CacheKeyParameters {
+                    query_strings_config: QueryStringsConfig {
+                        query_string_behavior: query_strings.query_string_behavior.as_str().to_owned(),
+                    },
+                }
+            }),
+        }
+    }
+}

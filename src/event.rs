@@ -1,0 +1,631 @@
+//! Every event shape that tells of a changed object, read into [`Change`]s.
+//!
+//! S3 reaches the function directly, through SNS, through SQS, through SNS and SQS, and through
+//! EventBridge (with or without SQS). All of them are envelopes around the same two documents: S3's
+//! own `{"Records": [..]}` and EventBridge's `{"detail-type": "Object Created", ..}`.
+//!
+//! Records are read one by one: one that cannot be read is a [`Problem`] that says where it stands,
+//! and the others are read all the same.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use percent_encoding::percent_decode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The longest key S3 allows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
+pub const MAX_KEY_BYTES: usize = 1_024;
+
+/// The name of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BucketName(Arc<str>);
+
+impl BucketName {
+    /// Takes a bucket's name as AWS states it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The key of an object, decoded: what `aws s3 ls` shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ObjectKey(Box<str>);
+
+/// A text that is no object key.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidKey {
+    /// The key is empty.
+    #[error("the object key is empty")]
+    Empty,
+    /// The key is longer than S3 allows.
+    #[error("the object key is {0} bytes long, S3 allows {MAX_KEY_BYTES}")]
+    TooLong(usize),
+    /// The key does not decode to UTF-8.
+    #[error("the object key `{0}` does not decode to UTF-8")]
+    NotUtf8(String),
+}
+
+impl ObjectKey {
+    /// Takes a key that is not encoded, as EventBridge sends it.
+    ///
+    /// # Errors
+    /// If the key is empty or longer than S3 allows.
+    pub fn new(key: impl Into<Box<str>>) -> Result<Self, InvalidKey> {
+        let key = key.into();
+        match key.len() {
+            0 => Err(InvalidKey::Empty),
+            1..=MAX_KEY_BYTES => Ok(Self(key)),
+            length => Err(InvalidKey::TooLong(length)),
+        }
+    }
+
+    /// Decodes a key as S3 sends it in its own events: form-encoded, `+` for a space, `%2B` for a
+    /// plus (S3 User Guide, "Event message structure").
+    ///
+    /// # Errors
+    /// If the key does not decode to UTF-8, is empty, or is longer than S3 allows.
+    pub fn from_form_encoded(encoded: &str) -> Result<Self, InvalidKey> {
+        let spaced = encoded.replace('+', " ");
+        Self::from_percent_encoded(&spaced)
+    }
+
+    /// Decodes a percent-encoded key.
+    ///
+    /// # Errors
+    /// If the key does not decode to UTF-8, is empty, or is longer than S3 allows.
+    pub fn from_percent_encoded(encoded: &str) -> Result<Self, InvalidKey> {
+        let decoded = percent_decode(encoded.as_bytes())
+            .decode_utf8()
+            .map_err(|_| InvalidKey::NotUtf8(encoded.to_owned()))?;
+        Self::new(decoded)
+    }
+
+    /// The decoded key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It was created or overwritten.
+    Created,
+    /// It was deleted, expired, or hidden by a delete marker.
+    Deleted,
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Deleted => "deleted",
+        })
+    }
+}
+
+/// When S3 saw the change, in milliseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventTime(pub i64);
+
+impl EventTime {
+    /// Reads RFC 3339; `None` for anything else. The time only feeds a metric, so an odd one is no
+    /// reason to refuse a change.
+    fn parse(text: &str) -> Option<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
+        i64::try_from(milliseconds).ok().map(Self)
+    }
+}
+
+/// One object that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Change {
+    /// The bucket that holds, or held, the object.
+    pub bucket: BucketName,
+    /// The object's key.
+    pub key: ObjectKey,
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// When, if the event tells.
+    pub event_time: Option<EventTime>,
+}
+
+/// A record, or a whole envelope, that could not be read.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{place}: {cause}")]
+pub struct Problem {
+    /// The SQS message that holds it, if one does: it goes back as a failed batch item.
+    pub message_id: Option<String>,
+    /// Where it stands: `Records[2]`, `Records[0].body.Records[1]`.
+    pub place: String,
+    /// What is wrong with it.
+    pub cause: Cause,
+}
+
+/// Why a record or an event cannot be read.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Cause {
+    /// The text is not JSON, or not of the types S3 sends.
+    #[error("not readable as JSON of the expected form ({0})")]
+    Json(String),
+    /// A field that every record has is missing.
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    /// The object key is unusable.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// The event is none that tells of S3 objects.
+    #[error(
+        "not an event this function knows: it reads S3 notifications, directly or through SNS, SQS \
+         or EventBridge; this one begins with `{0}`"
+    )]
+    UnknownShape(String),
+}
+
+/// All that one event says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The changed objects, in the order of the event.
+    pub changes: Vec<Change>,
+    /// Events that change no object's content (tagging, restore, a test event), counted by name.
+    pub skipped: BTreeMap<String, usize>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the payload of an invocation.
+pub fn read(payload: &str) -> Reading {
+    let mut reader = Reader::default();
+    reader.document(payload, &Place::default());
+    reader.reading
+}
+
+/// The fields of all documents and envelopes, none of them required.
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Option<Vec<&'a RawValue>>,
+    /// `s3:TestEvent`, which S3 sends when a notification is set up.
+    #[serde(rename = "Event", borrow)]
+    event: Option<Cow<'a, str>>,
+    /// EventBridge: `Object Created`.
+    #[serde(rename = "detail-type", borrow)]
+    detail_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    source: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    /// SNS in the body of an SQS message.
+    #[serde(rename = "Message", borrow)]
+    message: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(rename = "eventName", borrow)]
+    event_name: Option<Cow<'a, str>>,
+    #[serde(rename = "eventTime", borrow)]
+    event_time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    s3: Option<Detail<'a>>,
+    /// SNS: the notification.
+    #[serde(rename = "Sns", borrow)]
+    sns: Option<Sns<'a>>,
+    /// SQS: the message's body and id.
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
+    #[serde(rename = "messageId", borrow)]
+    message_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Sns<'a> {
+    #[serde(rename = "Message", borrow)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// `s3` of an S3 record and `detail` of an EventBridge event have these in common.
+#[derive(Deserialize)]
+struct Detail<'a> {
+    #[serde(borrow)]
+    bucket: Option<Bucket<'a>>,
+    #[serde(borrow)]
+    object: Option<Object<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Bucket<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+}
+
+/// Where in the payload a document stands.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    path: String,
+    message_id: Option<String>,
+    depth: usize,
+}
+
+impl Place {
+    /// S3 in SNS in SQS is three documents deep. A payload that nests on for ever is not followed.
+    const MAX_DEPTH: usize = 4;
+
+    fn inner(&self, step: fmt::Arguments<'_>) -> Self {
+        let separator = if self.path.is_empty() { "" } else { "." };
+        Self {
+            path: format!("{}{separator}{step}", self.path),
+            message_id: self.message_id.clone(),
+            depth: self.depth,
+        }
+    }
+}
+
+/// How the shape at hand encodes its keys.
+#[derive(Clone, Copy)]
+enum KeyEncoding {
+    Form,
+    None,
+}
+
+#[derive(Default)]
+struct Reader {
+    reading: Reading,
+}
+
+impl Reader {
+    fn problem(&mut self, place: &Place, cause: Cause) {
+        let path = match place.path.as_str() {
+            "" => "the event",
+            path => path,
+        };
+        self.reading.problems.push(Problem {
+            message_id: place.message_id.clone(),
+            place: path.to_owned(),
+            cause,
+        });
+    }
+
+    fn skip(&mut self, name: &str) {
+        *self.reading.skipped.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn document(&mut self, text: &str, place: &Place) {
+        if place.depth > Place::MAX_DEPTH {
+            return self.problem(place, Cause::UnknownShape(excerpt(text)));
+        }
+        let document: Document<'_> = match serde_json::from_str(text) {
+            Ok(document) => document,
+            Err(error) => return self.problem(place, Cause::Json(error.to_string())),
+        };
+        match document {
+            Document { records: Some(records), .. } => {
+                for (index, record) in records.iter().enumerate() {
+                    self.record(record.get(), &place.inner(format_args!("Records[{index}]")));
+                }
+            }
+            Document { detail: Some(detail), detail_type: Some(kind), source, time, .. }
+                if source.as_deref() == Some("aws.s3") =>
+            {
+                self.event_bridge(&kind, time.as_deref(), detail.get(), place);
+            }
+            Document { event: Some(event), .. } if event == "s3:TestEvent" => self.skip(&event),
+            Document { message: Some(message), .. } => self.envelope(&message, place, "Message"),
+            _ => self.problem(place, Cause::UnknownShape(excerpt(text))),
+        }
+    }
+
+    fn envelope(&mut self, content: &str, place: &Place, field: &str) {
+        let mut inner = place.inner(format_args!("{field}"));
+        inner.depth += 1;
+        self.document(content, &inner);
+    }
+
+    fn record(&mut self, text: &str, place: &Place) {
+        let record: Record<'_> = match serde_json::from_str(text) {
+            Ok(record) => record,
+            Err(error) => return self.problem(place, Cause::Json(error.to_string())),
+        };
+        if let Some(sns) = record.sns {
+            return match sns.message {
+                Some(message) => self.envelope(&message, place, "Sns.Message"),
+                None => self.problem(place, Cause::Missing("Sns.Message")),
+            };
+        }
+        if let Some(body) = record.body {
+            let mut place = place.clone();
+            place.message_id = record.message_id.map(Cow::into_owned);
+            return self.envelope(&body, &place, "body");
+        }
+        let Some(name) = record.event_name else {
+            return self.problem(place, Cause::Missing("eventName"));
+        };
+        match kind_of(&name) {
+            Some(kind) => {
+                let time = record.event_time.as_deref();
+                self.change(record.s3, kind, time, KeyEncoding::Form, place);
+            }
+            None => self.skip(&name),
+        }
+    }
+
+    fn event_bridge(&mut self, name: &str, time: Option<&str>, detail: &str, place: &Place) {
+        let kind = match name {
+            "Object Created" => ChangeKind::Created,
+            "Object Deleted" => ChangeKind::Deleted,
+            _ => return self.skip(name),
+        };
+        match serde_json::from_str(detail) {
+            Ok(detail) => self.change(Some(detail), kind, time, KeyEncoding::None, place),
+            Err(error) => self.problem(place, Cause::Json(error.to_string())),
+        }
+    }
+
+    fn change(
+        &mut self,
+        detail: Option<Detail<'_>>,
+        kind: ChangeKind,
+        time: Option<&str>,
+        encoding: KeyEncoding,
+        place: &Place,
+    ) {
+        let (bucket, object) = detail.map_or((None, None), |detail| (detail.bucket, detail.object));
+        let Some(bucket) = bucket.and_then(|bucket| bucket.name).filter(|name| !name.is_empty())
+        else {
+            return self.problem(place, Cause::Missing("bucket.name"));
+        };
+        let Some(key) = object.and_then(|object| object.key) else {
+            return self.problem(place, Cause::Missing("object.key"));
+        };
+        let key = match encoding {
+            KeyEncoding::Form => ObjectKey::from_form_encoded(&key),
+            KeyEncoding::None => ObjectKey::new(key.into_owned()),
+        };
+        match key {
+            Ok(key) => self.reading.changes.push(Change {
+                bucket: self.bucket_name(&bucket),
+                key,
+                kind,
+                event_time: time.and_then(EventTime::parse),
+            }),
+            Err(invalid) => self.problem(place, invalid.into()),
+        }
+    }
+
+    /// The records of an event nearly always name one bucket: its name is kept once.
+    fn bucket_name(&self, name: &str) -> BucketName {
+        match self.reading.changes.last() {
+            Some(last) if last.bucket.as_str() == name => last.bucket.clone(),
+            _ => BucketName::new(name),
+        }
+    }
+}
+
+/// What an S3 event name says of the object's content; `None` if nothing (restore, tagging, ACL,
+/// replication, tiering). Source: S3 User Guide, "Supported event types".
+fn kind_of(event_name: &str) -> Option<ChangeKind> {
+    let name = event_name.strip_prefix("s3:").unwrap_or(event_name);
+    match name.split_once(':')?.0 {
+        "ObjectCreated" => Some(ChangeKind::Created),
+        "ObjectRemoved" | "LifecycleExpiration" => Some(ChangeKind::Deleted),
+        _ => None,
+    }
+}
+
+/// The beginning of a text, for an error message.
+fn excerpt(text: &str) -> String {
+    const CHARACTERS: usize = 120;
+    let one_line: String = text.chars().take(CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(CHARACTERS).is_some() { one_line + "..." } else { one_line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn s3_record(name: &str, key: &str) -> serde_json::Value {
+        json!({
+            "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name,
+            "eventTime": "2026-11-21T02:03:04.567Z",
+            "s3": { "bucket": { "name": "site" }, "object": { "key": key, "sequencer": "0055AED6DCD90281E5" } },
+        })
+    }
+
+    fn changes(payload: &serde_json::Value) -> Vec<(ChangeKind, String)> {
+        let reading = read(&payload.to_string());
+        assert_eq!(reading.problems, [], "{payload}");
+        reading.changes.into_iter().map(|change| (change.kind, change.key.to_string())).collect()
+    }
+
+    fn problems(payload: &serde_json::Value) -> Vec<String> {
+        let reading = read(&payload.to_string());
+        reading.problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// Source: S3 User Guide, "Supported event types for SQS, SNS, and Lambda".
+    #[test]
+    fn event_names_are_told_apart_by_what_they_do_to_the_content() {
+        use ChangeKind::{Created, Deleted};
+        for (name, expected) in [
+            ("ObjectCreated:Put", Some(Created)),
+            ("ObjectCreated:Post", Some(Created)),
+            ("ObjectCreated:Copy", Some(Created)),
+            ("ObjectCreated:CompleteMultipartUpload", Some(Created)),
+            ("s3:ObjectCreated:Put", Some(Created)),
+            ("ObjectRemoved:Delete", Some(Deleted)),
+            ("ObjectRemoved:DeleteMarkerCreated", Some(Deleted)),
+            ("LifecycleExpiration:Delete", Some(Deleted)),
+            ("LifecycleExpiration:DeleteMarkerCreated", Some(Deleted)),
+            ("ObjectRestore:Completed", None),
+            ("ObjectTagging:Put", None),
+            ("ObjectAcl:Put", None),
+            ("Replication:OperationFailedReplication", None),
+            ("LifecycleTransition", None),
+            ("IntelligentTiering", None),
+            ("ReducedRedundancyLostObject", None),
+        ] {
+            let reading = read(&json!({ "Records": [s3_record(name, "a")] }).to_string());
+            assert_eq!(reading.changes.first().map(|change| change.kind), expected, "{name}");
+            assert_eq!(reading.skipped.contains_key(name), expected.is_none(), "{name}");
+            assert_eq!(reading.problems, [], "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_are_form_decoded() {
+        for (sent, key) in [
+            ("a+photo.jpg", "a photo.jpg"),
+            ("c%2B%2B.txt", "c++.txt"),
+            ("100%25.txt", "100%.txt"),
+            ("a%2520b", "a%20b"),
+            ("%ED%95%9C%EA%B8%80/%C3%A9", "한글/é"),
+            ("a/b%3Fc%26d%3De", "a/b?c&d=e"),
+            ("%2Fa", "/a"),
+            // S3 encodes every percent sign; should one ever be left, it is kept as it is.
+            ("50%", "50%"),
+            ("%zz", "%zz"),
+            ("a%0Ab", "a\nb"),
+        ] {
+            let payload = json!({ "Records": [s3_record("ObjectCreated:Put", sent)] });
+            assert_eq!(changes(&payload), [(ChangeKind::Created, key.to_owned())], "{sent}");
+        }
+    }
+
+    #[test]
+    fn all_shapes_become_the_same_changes() {
+        let s3 = json!({ "Records": [s3_record("ObjectCreated:Put", "a+b"), s3_record("ObjectRemoved:Delete", "c")] });
+        let sns = json!({ "Records": [{ "EventSource": "aws:sns", "Sns": { "Type": "Notification", "Message": s3.to_string() } }] });
+        let sqs = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": s3.to_string() }] });
+        let notification = json!({ "Type": "Notification", "Message": s3.to_string() });
+        let sns_sqs = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": notification.to_string() }] });
+        let expected = [(ChangeKind::Created, "a b".to_owned()), (ChangeKind::Deleted, "c".to_owned())];
+        for shape in [&s3, &sns, &sqs, &sns_sqs] {
+            assert_eq!(changes(shape), expected, "{shape}");
+        }
+    }
+
+    #[test]
+    fn keys_from_event_bridge_are_not_decoded() {
+        for (name, kind) in [("Object Created", ChangeKind::Created), ("Object Deleted", ChangeKind::Deleted)] {
+            let event = json!({
+                "version": "0", "source": "aws.s3", "detail-type": name, "time": "2026-11-21T02:03:04Z",
+                "detail": { "bucket": { "name": "site" }, "object": { "key": "a+b%20c", "size": 1 } },
+            });
+            let through_sqs = json!({ "Records": [{ "messageId": "m", "body": event.to_string() }] });
+            assert_eq!(changes(&event), [(kind, "a+b%20c".to_owned())]);
+            assert_eq!(changes(&through_sqs), [(kind, "a+b%20c".to_owned())]);
+        }
+        let other = json!({ "source": "aws.s3", "detail-type": "Object Tags Added", "detail": {} });
+        assert_eq!(read(&other.to_string()).skipped.keys().collect::<Vec<_>>(), ["Object Tags Added"]);
+    }
+
+    #[test]
+    fn event_time_is_read_as_milliseconds_and_an_odd_one_is_left_out() {
+        let mut record = s3_record("ObjectCreated:Put", "a");
+        let time = |record: &serde_json::Value| read(&json!({ "Records": [record] }).to_string()).changes[0].event_time;
+        assert_eq!(time(&record), Some(EventTime(1_795_226_584_567)));
+        record["eventTime"] = json!("yesterday");
+        assert_eq!(time(&record), None);
+    }
+
+    #[test]
+    fn a_test_event_is_no_change_and_no_problem() {
+        let event = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "site" });
+        let reading = read(&event.to_string());
+        assert_eq!((reading.changes.len(), reading.problems.len()), (0, 0));
+        assert_eq!(reading.skipped["s3:TestEvent"], 1);
+        let through_sqs = json!({ "Records": [{ "messageId": "m", "body": event.to_string() }] });
+        assert_eq!(read(&through_sqs.to_string()).problems, []);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_named_and_the_others_are_read() {
+        let good = s3_record("ObjectCreated:Put", "good");
+        let mut no_bucket = good.clone();
+        no_bucket["s3"]["bucket"] = json!({});
+        let mut no_key = good.clone();
+        no_key["s3"]["object"] = json!({ "size": 1 });
+        let mut not_utf8 = good.clone();
+        not_utf8["s3"]["object"]["key"] = json!("%ff");
+        let mut too_long = good.clone();
+        too_long["s3"]["object"]["key"] = json!("a".repeat(1_025));
+        let mut number = good.clone();
+        number["s3"]["object"]["key"] = json!(1);
+        let event = json!({ "Records": [no_bucket, no_key, not_utf8, too_long, number, {}, good] });
+
+        let reading = read(&event.to_string());
+        assert_eq!(reading.changes.len(), 1);
+        let problems = problems(&event);
+        for (problem, expected) in problems.iter().zip([
+            "Records[0]: the field `bucket.name` is missing",
+            "Records[1]: the field `object.key` is missing",
+            "Records[2]: the object key `%ff` does not decode to UTF-8",
+            "Records[3]: the object key is 1025 bytes long, S3 allows 1024",
+            "Records[4]: not readable as JSON of the expected form (",
+            "Records[5]: the field `eventName` is missing",
+        ]) {
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+        assert_eq!(problems.len(), 6);
+    }
+
+    #[test]
+    fn a_problem_in_an_sqs_message_names_the_message() {
+        let event = json!({ "Records": [
+            { "messageId": "good", "body": json!({ "Records": [s3_record("ObjectCreated:Put", "a")] }).to_string() },
+            { "messageId": "bad", "body": "hello" },
+        ] });
+        let reading = read(&event.to_string());
+        assert_eq!(reading.changes.len(), 1);
+        assert_eq!(reading.problems[0].message_id.as_deref(), Some("bad"));
+        assert!(reading.problems[0].to_string().starts_with("Records[1].body: "), "{}", reading.problems[0]);
+    }
+
+    #[test]
+    fn an_event_of_an_unknown_shape_is_a_problem_that_shows_its_beginning() {
+        for payload in [json!({ "hello": "world" }), json!({ "source": "aws.ec2", "detail-type": "x", "detail": {} }), json!({})] {
+            let problems = problems(&payload);
+            assert_eq!(problems.len(), 1, "{payload}");
+            assert!(problems[0].contains("not an event this function knows"), "{}", problems[0]);
+        }
+        for text in ["[]", "null", "1", "\"a\"", "", "{"] {
+            assert_eq!(read(text).problems.len(), 1, "{text}");
+        }
+    }
+}

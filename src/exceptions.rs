@@ -1,0 +1,253 @@
+//! Bucket tags that exempt paths from invalidation on upload.
+//!
+//! `exceptionPaths`, `exceptionPaths2`, `exceptionPaths3`, .. hold paths separated by white space,
+//! `:` or a comma (a comma cannot be saved in a tag today, but the rule was written with it). Under
+//! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; one
+//! without covers that key and all below it as a folder.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::event::{Change, ChangeKind, ObjectKey};
+use crate::pattern::Wildcards;
+
+const TAG: &str = "exceptionPaths";
+const INDEX_DOCUMENT_TAG: &str = "indexDocument";
+
+/// A tag of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketTag {
+    /// The tag's key.
+    pub key: String,
+    /// The tag's value.
+    pub value: String,
+}
+
+/// What the tags of a bucket ask for.
+#[derive(Clone, Debug, Default)]
+pub struct BucketSettings {
+    /// The paths exempt from invalidation on upload.
+    pub exceptions: ExceptionRules,
+    /// `indexDocument=index.html`: the key's folder is cached too, whatever the kind of origin.
+    pub index_document: Option<String>,
+}
+
+impl BucketSettings {
+    /// Reads the tags of a bucket; those that are not ours are ignored.
+    pub fn from_tags(tags: &[BucketTag]) -> Self {
+        let index_document = tags
+            .iter()
+            .find(|tag| tag.key == INDEX_DOCUMENT_TAG)
+            .map(|tag| tag.value.trim().trim_matches('/').to_owned())
+            .filter(|name| !name.is_empty());
+        Self {
+            exceptions: ExceptionRules::from_tags(tags),
+            index_document,
+        }
+    }
+}
+
+/// The exception rules of a bucket.
+#[derive(Clone, Debug, Default)]
+pub struct ExceptionRules(Vec<ExceptionRule>);
+
+impl ExceptionRules {
+    /// Reads the rules from the tags of a bucket.
+    pub fn from_tags(tags: &[BucketTag]) -> Self {
+        let rules = tags
+            .iter()
+            .filter(|tag| is_exception_tag(&tag.key))
+            .flat_map(|tag| {
+                tag.value
+                    .split(|c: char| c.is_whitespace() || c == ',' || c == ':')
+                    .filter_map(|entry| ExceptionRule::new(&tag.key, entry))
+            })
+            .collect();
+        Self(rules)
+    }
+
+    /// The rule that exempts this change, if one does. None ever exempts a deletion.
+    pub fn exempting(&self, change: &Change) -> Option<&ExceptionRule> {
+        match change.kind {
+            ChangeKind::Created => self.0.iter().find(|rule| rule.covers(&change.key)),
+            ChangeKind::Deleted => None,
+        }
+    }
+}
+
+/// One path of one tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExceptionRule {
+    /// The tag's key: `exceptionPaths2`.
+    pub tag: String,
+    /// The path as the tag states it.
+    pub entry: String,
+    #[serde(skip)]
+    cover: Cover,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cover {
+    Folder(String),
+    Pattern(Wildcards),
+}
+
+impl ExceptionRule {
+    /// `None` if the entry names no path: nothing between two separators, or only slashes. That a
+    /// lone `/` exempted the whole bucket would be too large an effect for so small a slip.
+    fn new(tag: &str, entry: &str) -> Option<Self> {
+        let path = entry.strip_prefix('/').unwrap_or(entry);
+        if path.trim_matches('/').is_empty() {
+            return None;
+        }
+        let cover = if path.contains(['*', '?']) {
+            Cover::Pattern(Wildcards::new(path))
+        } else {
+            Cover::Folder(path.strip_suffix('/').unwrap_or(path).to_owned())
+        };
+        Some(Self {
+            tag: tag.to_owned(),
+            entry: entry.to_owned(),
+            cover,
+        })
+    }
+
+    fn covers(&self, key: &ObjectKey) -> bool {
+        match &self.cover {
+            Cover::Pattern(wildcards) => wildcards.match_text(key.as_str()),
+            Cover::Folder(folder) => key
+                .as_str()
+                .strip_prefix(folder.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+}
+
+impl fmt::Display for ExceptionRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "under `{}` of the bucket tag {} only deletions count", self.entry, self.tag)
+    }
+}
+
+fn is_exception_tag(key: &str) -> bool {
+    key.strip_prefix(TAG)
+        .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::BucketName;
+
+    fn tag(key: &str, value: &str) -> BucketTag {
+        BucketTag { key: key.to_owned(), value: value.to_owned() }
+    }
+
+    fn change(key: &str, kind: ChangeKind) -> Change {
+        Change { bucket: BucketName::new("site"), key: ObjectKey::new(key).unwrap(), kind, event_time: None }
+    }
+
+    /// The entry that exempts an upload of `key` in a bucket with one tag of this value.
+    fn exempted_by(value: &str, key: &str) -> Option<String> {
+        let rules = ExceptionRules::from_tags(&[tag("exceptionPaths", value)]);
+        rules.exempting(&change(key, ChangeKind::Created)).map(|rule| rule.entry.clone())
+    }
+
+    #[test]
+    fn a_path_covers_its_key_and_all_below_it_as_a_folder() {
+        for (value, key, exempt) in [
+            ("resources/upload", "resources/upload/1.jpg", true),
+            ("resources/upload", "resources/upload/a/b", true),
+            ("resources/upload", "resources/upload", true),
+            ("resources/upload", "resources/upload/", true),
+            ("resources/upload", "resources/uploads/1.jpg", false),
+            ("resources/upload", "resources/uploa", false),
+            ("resources/upload", "a/resources/upload/1.jpg", false),
+            ("resources/upload", "Resources/upload/1.jpg", false),
+            ("/resources/upload", "resources/upload/1.jpg", true),
+            ("resources/upload/", "resources/upload/1.jpg", true),
+            ("/resources/upload/", "resources/upload", true),
+            ("a.b", "aXb", false),
+            ("한글", "한글/a", true),
+            ("한", "한글", false),
+        ] {
+            assert_eq!(exempted_by(value, key).is_some(), exempt, "{value} for {key}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_wildcards_is_a_pattern_over_the_whole_key() {
+        for (value, key, exempt) in [
+            ("*.tmp", "a/b.tmp", true),
+            ("*.tmp", "a/b.tmp/c", false),
+            ("/tmp/*", "tmp/a", true),
+            ("tmp/*", "tmp", false),
+            ("user-?/upload", "user-1/upload", true),
+            ("user-?/upload", "user-1/upload/a.jpg", false),
+            ("user-?/upload", "user-12/upload", false),
+            ("*", "anything/at all", true),
+        ] {
+            assert_eq!(exempted_by(value, key).is_some(), exempt, "{value} for {key}");
+        }
+    }
+
+    #[test]
+    fn paths_are_separated_by_white_space_colons_or_commas() {
+        for value in ["a b c", "a:b:c", "a,b,c", "  a : b,\tc  ", "a::b,,c", ":a: b:c:"] {
+            for key in ["a/1", "b/1", "c/1"] {
+                assert!(exempted_by(value, key).is_some(), "{key} by {value:?}");
+            }
+            assert_eq!(exempted_by(value, "d/1"), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_entry_exempts_nothing() {
+        for value in ["", " ", ":", "/", "//", " / : / "] {
+            assert_eq!(exempted_by(value, "a"), None, "{value:?}");
+            assert_eq!(exempted_by(value, "/a"), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_value_of_the_greatest_length_is_read_to_its_end() {
+        let value = format!("{}:end", "a".repeat(252));
+        assert_eq!(value.len(), 256);
+        assert!(exempted_by(&value, "end/1").is_some());
+    }
+
+    #[test]
+    fn further_tags_are_numbered_and_others_ignored() {
+        let tags = [
+            tag("exceptionPaths", "a"),
+            tag("exceptionPaths2", "b"),
+            tag("exceptionPaths10", "c"),
+            tag("exceptionPathsX", "d"),
+            tag("myExceptionPaths", "e"),
+            tag("exceptionpaths", "f"),
+        ];
+        let rules = ExceptionRules::from_tags(&tags);
+        let deciding = |key: &str| rules.exempting(&change(key, ChangeKind::Created)).map(ToString::to_string);
+        assert_eq!(deciding("b/1").unwrap(), "under `b` of the bucket tag exceptionPaths2 only deletions count");
+        assert!(deciding("a/1").is_some() && deciding("c/1").is_some());
+        for key in ["d/1", "e/1", "f/1"] {
+            assert_eq!(deciding(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_never_exempt() {
+        let rules = ExceptionRules::from_tags(&[tag("exceptionPaths", "*")]);
+        assert!(rules.exempting(&change("a", ChangeKind::Created)).is_some());
+        assert!(rules.exempting(&change("a", ChangeKind::Deleted)).is_none());
+    }
+
+    #[test]
+    fn the_index_document_is_read_from_its_tag() {
+        for (value, expected) in [("index.html", Some("index.html")), (" /index.htm ", Some("index.htm")), ("", None)] {
+            let settings = BucketSettings::from_tags(&[tag("indexDocument", value)]);
+            assert_eq!(settings.index_document.as_deref(), expected, "{value:?}");
+        }
+    }
+}

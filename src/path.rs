@@ -1,0 +1,403 @@
+//! From an object key to the paths CloudFront has to drop.
+//!
+//! ```
+//! use invalidator::path::{OriginPath, ViewerPath};
+//!
+//! let origin_path = OriginPath::new("/web");
+//! let viewer_path = ViewerPath::of_key("web/a photo.jpg", &origin_path).unwrap();
+//! assert_eq!(viewer_path.as_str(), "/a photo.jpg");
+//! assert_eq!(viewer_path.invalidation_paths(false)[0].as_str(), "/a%20photo.jpg");
+//! ```
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// The longest path CloudFront accepts, in characters, after encoding.
+///
+/// Source: CloudFront Developer Guide, "Invalidate files": "The maximum length of a path is 4,000
+/// characters".
+pub const MAX_PATH_CHARACTERS: usize = 4_000;
+
+/// What CloudFront wants encoded in a path: non-ASCII (which `percent_encoding` always encodes),
+/// the unsafe characters of RFC 1738, and nothing else, "or CloudFront does not find the object"
+/// (Developer Guide, "What you need to know when invalidating files").
+///
+/// `?` would start a query string, `%` an escape; `+` and `'` missed their objects when sent raw.
+/// `~` is not in the table: it can be sent neither raw nor encoded, see
+/// [`ViewerPath::invalidation_paths`].
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'#')
+    .add(b'%')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'[')
+    .add(b']')
+    .add(b'`')
+    .add(b'?')
+    .add(b'\'')
+    .add(b'+');
+
+/// The folder of the bucket an origin starts at: `""` or `/web`, without a trailing slash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OriginPath(String);
+
+impl OriginPath {
+    /// Takes an origin path as the distribution's configuration states it.
+    pub fn new(configured: &str) -> Self {
+        let folder = configured.trim_matches('/');
+        if folder.is_empty() {
+            Self::default()
+        } else {
+            Self(format!("/{folder}"))
+        }
+    }
+
+    /// `""` for the whole bucket, else `/web`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The path a viewer asks CloudFront for, decoded, beginning with `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ViewerPath(String);
+
+impl ViewerPath {
+    /// The path under which an origin serves `key`, or `None` if the key is outside its folder.
+    ///
+    /// CloudFront asks the origin for `OriginPath` + viewer path, and S3 reads what follows the
+    /// first slash as the key.
+    pub fn of_key(key: &str, origin_path: &OriginPath) -> Option<Self> {
+        let Some(folder) = origin_path.0.strip_prefix('/') else {
+            return Some(Self(format!("/{key}")));
+        };
+        let rest = key.strip_prefix(folder)?;
+        rest.starts_with('/').then(|| Self(rest.to_owned()))
+    }
+
+    /// `/`
+    pub fn root() -> Self {
+        Self("/".to_owned())
+    }
+
+    /// The decoded path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The folder (with its trailing slash) if this is the path of an index document of this name.
+    pub fn folder_of(&self, index_document: &str) -> Option<Self> {
+        let folder = self.0.strip_suffix(index_document)?;
+        folder.ends_with('/').then(|| Self(folder.to_owned()))
+    }
+
+    /// What path patterns are compared with.
+    pub fn normalized(&self) -> NormalizedPath<'_> {
+        let decoded = normalize(&self.0);
+        let encoded = match encode(&decoded) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(encoded) => Some(encoded),
+        };
+        NormalizedPath { decoded, encoded }
+    }
+
+    /// The paths that clear this one from a cache: nearly always one.
+    ///
+    /// With `query_strings` in the cache key, `/x.jpg` leaves `/x.jpg?v=2` stale, and `/x.jpg*`
+    /// clears all. For a folder `/d/` that wildcard would clear all below it, so it becomes two
+    /// paths: `/d/` and `/d/?*`.
+    ///
+    /// A path with `~` cannot be named: raw it makes CloudFront refuse the whole batch, and `%7E`
+    /// is accepted and does nothing (aws-sdk #525). A wildcard that ends before it clears it. So
+    /// does one for a path that is too long.
+    pub fn invalidation_paths(&self, query_strings: bool) -> Vec<InvalidationPath> {
+        let encoded = encode(&self.0);
+        if let Some(tilde) = encoded.find('~') {
+            return vec![InvalidationPath::starting_with(&encoded[..tilde])];
+        }
+        let is_folder = encoded.ends_with('/');
+        let marker = match (query_strings, is_folder) {
+            (false, _) => "",
+            (true, false) => "*",
+            (true, true) => "?*",
+        };
+        if encoded.len() + marker.len() > MAX_PATH_CHARACTERS {
+            return vec![InvalidationPath::starting_with(&encoded)];
+        }
+        let whole = InvalidationPath(format!("{encoded}{marker}"));
+        if marker == "?*" {
+            vec![InvalidationPath(encoded.into_owned()), whole]
+        } else {
+            vec![whole]
+        }
+    }
+}
+
+impl fmt::Display for ViewerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A viewer path as CloudFront compares it with path patterns: `//`, `.` and `..` collapsed, once
+/// decoded and, where that differs, once encoded.
+#[derive(Debug)]
+pub struct NormalizedPath<'a> {
+    decoded: Cow<'a, str>,
+    encoded: Option<String>,
+}
+
+impl NormalizedPath<'_> {
+    /// The normalized path with its characters decoded.
+    pub fn decoded(&self) -> &str {
+        &self.decoded
+    }
+
+    /// The normalized path with its characters encoded, if any are.
+    pub fn encoded(&self) -> Option<&str> {
+        self.encoded.as_deref()
+    }
+}
+
+/// An item of an invalidation: encoded, beginning with `/`, a wildcard if it ends with `*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InvalidationPath(String);
+
+/// A text that is no invalidation path.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not an invalidation path: one begins with `/`, holds printable ASCII only and is at most {MAX_PATH_CHARACTERS} characters long")]
+pub struct InvalidPath(String);
+
+impl InvalidationPath {
+    /// The longest wildcard that begins with `encoded` and fits.
+    fn starting_with(encoded: &str) -> Self {
+        let mut end = encoded.len().min(MAX_PATH_CHARACTERS - 1);
+        // An escape is kept whole or left out: `%E` is none.
+        if end < encoded.len()
+            && let Some(escape) = encoded[end - 2..end].find('%')
+        {
+            end = end - 2 + escape;
+        }
+        Self(format!("{}*", &encoded[..end]))
+    }
+
+    /// The path as CloudFront takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What all paths cleared by this wildcard begin with; `None` for an exact path.
+    pub fn wildcard_prefix(&self) -> Option<&str> {
+        self.0.strip_suffix('*')
+    }
+}
+
+impl TryFrom<String> for InvalidationPath {
+    type Error = InvalidPath;
+
+    /// Takes an encoded path back, from a retry message or an error file.
+    fn try_from(text: String) -> Result<Self, InvalidPath> {
+        let legal = text.starts_with('/')
+            && text.len() <= MAX_PATH_CHARACTERS
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if legal {
+            Ok(Self(text))
+        } else {
+            Err(InvalidPath(text))
+        }
+    }
+}
+
+impl From<InvalidationPath> for String {
+    fn from(path: InvalidationPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for InvalidationPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn encode(decoded: &str) -> Cow<'_, str> {
+    utf8_percent_encode(decoded, ENCODED).into()
+}
+
+/// Collapses empty segments, `.` and `..`, as CloudFront does before it compares a path with the
+/// path patterns (RFC 3986, 5.2.4; Developer Guide, "Path pattern"). What it asks the origin for,
+/// and what is invalidated, stays the raw path.
+fn normalize(path: &str) -> Cow<'_, str> {
+    let needs_work = path.contains("//") || path.contains("/.");
+    if !needs_work {
+        return Cow::Borrowed(path);
+    }
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let is_folder = matches!(path.rsplit('/').next(), Some("" | "." | ".."));
+    let trailing_slash = if is_folder && !segments.is_empty() { "/" } else { "" };
+    Cow::Owned(format!("/{}{trailing_slash}", segments.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn viewer_path(path: &str) -> ViewerPath {
+        ViewerPath::of_key(path.strip_prefix('/').unwrap(), &OriginPath::default()).unwrap()
+    }
+
+    fn paths(path: &str, query_strings: bool) -> Vec<String> {
+        let paths = viewer_path(path).invalidation_paths(query_strings);
+        paths.into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn a_key_becomes_the_path_below_the_origin_path() {
+        for (key, origin_path, expected) in [
+            ("a.jpg", "", Some("/a.jpg")),
+            ("a.jpg", "/", Some("/a.jpg")),
+            ("web/a.jpg", "/web", Some("/a.jpg")),
+            ("web/a.jpg", "/web/", Some("/a.jpg")),
+            ("web/v1/a.jpg", "/web/v1", Some("/a.jpg")),
+            ("web/", "/web", Some("/")),
+            ("web//a.jpg", "/web", Some("//a.jpg")),
+            ("/a.jpg", "", Some("//a.jpg")),
+            ("web", "/web", None),
+            ("webs/a.jpg", "/web", None),
+            ("other/a.jpg", "/web", None),
+            ("Web/a.jpg", "/web", None),
+            ("/web/a.jpg", "/web", None),
+        ] {
+            let path = ViewerPath::of_key(key, &OriginPath::new(origin_path));
+            let path = path.as_ref().map(ViewerPath::as_str);
+            assert_eq!(path, expected, "{key} at {origin_path}");
+        }
+    }
+
+    /// Source of each row: Developer Guide, "Invalidate files" and RFC 1738, 2.2, unless it says
+    /// otherwise.
+    #[test]
+    fn exactly_the_characters_cloudfront_wants_encoded_are_encoded() {
+        for (path, expected) in [
+            ("/AZaz09", "/AZaz09"),
+            ("/-_.!$&()*,:;=@", "/-_.!$&()*,:;=@"),
+            ("/a b", "/a%20b"),
+            ("/\"<>#", "/%22%3C%3E%23"),
+            ("/{}|\\^[]`", "/%7B%7D%7C%5C%5E%5B%5D%60"),
+            ("/100%", "/100%25"),
+            ("/a%20b", "/a%2520b"),
+            ("/a?b", "/a%3Fb"),
+            ("/it's", "/it%27s"),
+            // A raw `+` missed its object: crates.io #14062.
+            ("/c++", "/c%2B%2B"),
+            ("/\u{1}\u{7f}", "/%01%7F"),
+            ("/한", "/%ED%95%9C"),
+            ("/é", "/%C3%A9"),
+            ("/a/b//c/", "/a/b//c/"),
+            // A `*` that is not last is literal, one that is last clears more than needed.
+            ("/a*b", "/a*b"),
+            ("/a*", "/a*"),
+        ] {
+            assert_eq!(paths(path, false), [expected], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_tilde_is_cleared_by_a_wildcard_that_ends_before_it() {
+        for query_strings in [false, true] {
+            assert_eq!(paths("/a~b~c.txt", query_strings), ["/a*"]);
+            assert_eq!(paths("/~user/a.txt", query_strings), ["/*"]);
+            assert_eq!(paths("/한~", query_strings), ["/%ED%95%9C*"]);
+        }
+    }
+
+    #[test]
+    fn query_strings_in_the_cache_key_take_a_wildcard_that_spares_what_is_below_a_folder() {
+        assert_eq!(paths("/x.jpg", true), ["/x.jpg*"]);
+        assert_eq!(paths("/d/", true), ["/d/", "/d/?*"]);
+        assert_eq!(paths("/", true), ["/", "/?*"]);
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_cut_to_the_longest_wildcard_that_fits() {
+        let fits = format!("/{}", "a".repeat(MAX_PATH_CHARACTERS - 1));
+        assert_eq!(paths(&fits, false), [fits.clone()]);
+        let with_queries = format!("{}*", &fits[..MAX_PATH_CHARACTERS - 1]);
+        assert_eq!(paths(&fits, true), [with_queries]);
+
+        // 3 bytes, so 9 encoded characters, for each: "/" and 444 of them are 3,997 characters.
+        let hangul = format!("/{}", "한".repeat(500));
+        let wildcard = format!("/{}%ED%95*", "%ED%95%9C".repeat(443));
+        let cut = paths(&hangul, false).remove(0);
+        assert!(cut.len() <= MAX_PATH_CHARACTERS && cut.len() > MAX_PATH_CHARACTERS - 3, "{}", cut.len());
+        assert!(cut.starts_with(wildcard.trim_end_matches('*')), "{cut}");
+        let escapes = cut.trim_start_matches('/').trim_end_matches('*');
+        assert_eq!(escapes.len() % 3, 0, "an escape was cut in two: {cut}");
+    }
+
+    #[test]
+    fn patterns_are_compared_with_the_normalized_path() {
+        for (path, normalized) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a", "/a"),
+            ("/a/", "/a/"),
+            ("/a//b", "/a/b"),
+            ("//a", "/a"),
+            ("/a//", "/a/"),
+            ("/a/./b", "/a/b"),
+            ("/a/.", "/a/"),
+            ("/a/../b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/../a", "/a"),
+            ("/..", "/"),
+            ("/.a/..b/c..", "/.a/..b/c.."),
+            ("/...", "/..."),
+        ] {
+            assert_eq!(viewer_path(path).normalized().decoded(), normalized, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_last_segment_is_an_index_document() {
+        for (path, folder) in [
+            ("/index.html", Some("/")),
+            ("/d/index.html", Some("/d/")),
+            ("/d/myindex.html", None),
+            ("/d/index.html/a", None),
+            ("/index.htm", None),
+        ] {
+            let found = viewer_path(path).folder_of("index.html");
+            assert_eq!(found.as_ref().map(ViewerPath::as_str), folder, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_stored_path_is_checked_when_it_is_read_back() {
+        assert!(InvalidationPath::try_from("/a%20b*".to_owned()).is_ok());
+        for text in ["", "a", "/a b", "/é", "/a\n"] {
+            assert!(InvalidationPath::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+}

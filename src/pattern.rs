@@ -1,0 +1,224 @@
+//! Path patterns of CloudFront behaviors: `*` is any run of characters, `/` included, `?` is
+//! exactly one, everything else is literal, and a leading `/` is implied.
+//!
+//! Source: CloudFront Developer Guide, "Cache behavior settings", "Path pattern".
+//!
+//! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and escaping all of
+//! them away costs more than the thirty lines of the general form below.
+
+use std::fmt;
+
+use crate::path::NormalizedPath;
+
+/// A compiled path pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    configured: String,
+    wildcards: Wildcards,
+}
+
+impl PathPattern {
+    /// Compiles a pattern as the distribution's configuration states it. Any text is a pattern.
+    pub fn new(configured: &str) -> Self {
+        let path = if configured.starts_with('/') {
+            configured.to_owned()
+        } else {
+            format!("/{configured}")
+        };
+        Self {
+            configured: configured.to_owned(),
+            wildcards: Wildcards::new(&path),
+        }
+    }
+
+    /// Whether a behavior with this pattern takes this path.
+    ///
+    /// AWS does not say whether `?` stands for one character of the path as sent (`%20`) or as
+    /// meant (a space), so either counts.
+    pub fn matches(&self, path: &NormalizedPath<'_>) -> bool {
+        self.wildcards.match_text(path.decoded())
+            || path.encoded().is_some_and(|encoded| self.wildcards.match_text(encoded))
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.configured)
+    }
+}
+
+/// A text with the wildcards `*` and `?`, compared with a whole other text.
+///
+/// ```
+/// use invalidator::pattern::Wildcards;
+///
+/// assert!(Wildcards::new("img/*.jp?g").match_text("img/2026/a.jpeg"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wildcards(Form);
+
+/// The frequent forms are compared without a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// `/index.html`
+    Exact(String),
+    /// `/img/*`
+    Prefix(String),
+    /// `/*.jpg`: begins with, ends with, and is no shorter than both.
+    Between(String, String),
+    /// Anything else.
+    General(String),
+}
+
+impl Wildcards {
+    /// Compiles a text. Any text is valid.
+    pub fn new(text: &str) -> Self {
+        let stars = text.bytes().filter(|byte| *byte == b'*').count();
+        let form = match (text.contains('?'), stars, text.split_once('*')) {
+            (false, 0, _) => Form::Exact(text.to_owned()),
+            (false, 1, Some((start, ""))) => Form::Prefix(start.to_owned()),
+            (false, 1, Some((start, end))) => Form::Between(start.to_owned(), end.to_owned()),
+            _ => Form::General(text.to_owned()),
+        };
+        Self(form)
+    }
+
+    /// Whether `text` as a whole matches.
+    pub fn match_text(&self, text: &str) -> bool {
+        match &self.0 {
+            Form::Exact(exact) => text == exact,
+            Form::Prefix(start) => text.starts_with(start.as_str()),
+            Form::Between(start, end) => {
+                text.len() >= start.len() + end.len()
+                    && text.starts_with(start.as_str())
+                    && text.ends_with(end.as_str())
+            }
+            Form::General(pattern) => matches_general(pattern.as_bytes(), text.as_bytes()),
+        }
+    }
+}
+
+/// Greedy matching with one point to come back to: when a text does not go on as the pattern does,
+/// the last `*` takes one character more. An earlier `*` never has to: what it left for the later
+/// one is a superset.
+///
+/// Both are UTF-8. Comparing literals byte by byte is comparing characters, and `?` and `*` step
+/// over whole characters.
+fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut last_star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                p += 1;
+                last_star = Some((p, t));
+            }
+            Some(b'?') => {
+                p += 1;
+                t += character_length(text[t]);
+            }
+            Some(literal) if *literal == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((after_star, taken)) = last_star else {
+                    return false;
+                };
+                let taken = taken + character_length(text[taken]);
+                last_star = Some((after_star, taken));
+                (p, t) = (after_star, taken);
+            }
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Bytes of the UTF-8 character that begins with `first`.
+fn character_length(first: u8) -> usize {
+    match first {
+        0x00..=0x7f => 1,
+        0x80..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xff => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::{OriginPath, ViewerPath};
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        let key = path.strip_prefix('/').unwrap();
+        let path = ViewerPath::of_key(key, &OriginPath::default()).unwrap();
+        PathPattern::new(pattern).matches(&path.normalized())
+    }
+
+    /// Each row: pattern, path, whether it matches. Source: Developer Guide, "Path pattern".
+    #[test]
+    fn patterns_match_as_cloudfront_documents_them() {
+        for (pattern, path, expected) in [
+            // Literal, case-sensitive, the leading slash implied.
+            ("/a.jpg", "/a.jpg", true),
+            ("a.jpg", "/a.jpg", true),
+            ("/a.jpg", "/A.jpg", false),
+            ("/a.jpg", "/a.jpg/", false),
+            ("/a", "/ab", false),
+            // `*` is any run of characters, slashes and nothing included.
+            ("*", "/", true),
+            ("/*", "/", true),
+            ("/img/*", "/img/", true),
+            ("/img/*", "/img/a/b.jpg", true),
+            ("/img/*", "/img", false),
+            ("img*", "/img", true),
+            ("*.jpg", "/a/b.jpg", true),
+            ("*.jpg", "/.jpg", true),
+            ("*.jpg", "/a.jpg.bak", false),
+            ("/a*a", "/a", false),
+            ("/a*a", "/aa", true),
+            ("/a/*/b", "/a/b", false),
+            ("/a/*/b", "/a/x/y/b", true),
+            ("/a/**/b", "/a/b", false),
+            ("/a/**/b", "/a//b", false),
+            ("/**", "/a/b", true),
+            ("*/x", "/x", false),
+            ("*/x", "/a/x", true),
+            ("/*a*b*c", "/xaxbxbxc", true),
+            ("/*a*b*c", "/xaxcxb", false),
+            // `?` is exactly one character.
+            ("/a?.jpg", "/ab.jpg", true),
+            ("/a?.jpg", "/a.jpg", false),
+            ("/a?.jpg", "/abc.jpg", false),
+            ("/a?b", "/a/b", true),
+            ("/?", "/한", true),
+            ("/??", "/한", false),
+            ("/?????????", "/한", true),
+            ("/a?b", "/a b", true),
+            ("/a???b", "/a b", true),
+            ("/*?", "/", false),
+            ("/*?.jpg", "/한.jpg", true),
+            // Nothing else is special.
+            ("/[ab]", "/a", false),
+            ("/[ab]", "/[ab]", true),
+            ("/{a,b}", "/a", false),
+            ("/{a,b}", "/{a,b}", true),
+            ("/a[", "/a[", true),
+            ("/!a", "/!a", true),
+            ("/a\\*", "/a\\bc", true),
+            ("/$~\"'@:+&", "/$~\"'@:+&", true),
+            // The normalized path is compared.
+            ("/a/b", "/a//b", true),
+            ("/a/b", "/a/./c/../b", true),
+            ("/a//b", "/a//b", false),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} with {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_does_not_take_exponential_time() {
+        let pattern = format!("/{}b", "a*".repeat(120));
+        assert!(!matches(&pattern, &format!("/{}", "a".repeat(1_000))));
+    }
+}

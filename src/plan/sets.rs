@@ -1,0 +1,169 @@
+//! The paths of one distribution, gathered, freed of what is said twice, and cut into sets.
+
+use std::collections::HashMap;
+
+use crate::path::InvalidationPath;
+
+/// How large a set may be.
+#[derive(Clone, Copy, Debug)]
+pub struct SetLimits {
+    /// Paths in a set (`MAX_PATHS_PER_INVALIDATION`).
+    pub paths: usize,
+    /// Wildcards in a set.
+    pub wildcards: usize,
+    /// Characters of all its paths.
+    pub characters: usize,
+}
+
+impl SetLimits {
+    /// CloudFront's documented limit of paths in progress is 3,000 for a distribution, of wildcards
+    /// 15: a set with more could never be accepted where that still holds. The characters are those
+    /// of an SQS message of 1 MiB, with room for the JSON around each path.
+    pub fn with_paths(paths: usize) -> Self {
+        Self { paths, wildcards: 15, characters: 900_000 }
+    }
+}
+
+/// Paths that go into one invalidation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathSet {
+    /// The paths, in order, each once.
+    pub paths: Vec<InvalidationPath>,
+    /// The messages they came from, in order, each once.
+    pub sources: Vec<u32>,
+}
+
+/// Gathers the paths of one distribution.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    paths: HashMap<InvalidationPath, Vec<u32>>,
+}
+
+impl Builder {
+    pub(super) fn add(&mut self, paths: Vec<InvalidationPath>, sources: &[u32]) {
+        for path in paths {
+            self.paths.entry(path).or_default().extend_from_slice(sources);
+        }
+    }
+
+    pub(super) fn into_sets(self, limits: SetLimits) -> Vec<PathSet> {
+        cut(without_covered(self.paths), limits)
+    }
+}
+
+/// Drops each path under a wildcard of the same distribution; the wildcard answers for the messages
+/// it came from.
+///
+/// In the order of what they begin with, a wildcard first, all that a wildcard covers follows it.
+fn without_covered(paths: HashMap<InvalidationPath, Vec<u32>>) -> Vec<(InvalidationPath, Vec<u32>)> {
+    fn order(path: &InvalidationPath) -> (&str, bool) {
+        match path.wildcard_prefix() {
+            Some(prefix) => (prefix, false),
+            None => (path.as_str(), true),
+        }
+    }
+    let mut sorted: Vec<_> = paths.into_iter().collect();
+    sorted.sort_unstable_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+    let mut kept: Vec<(InvalidationPath, Vec<u32>)> = Vec::with_capacity(sorted.len());
+    let mut wildcard: Option<usize> = None;
+    for (path, sources) in sorted {
+        let covering = wildcard.and_then(|index| kept.get_mut(index)).filter(|(wildcard, _)| {
+            let prefix = wildcard.wildcard_prefix();
+            prefix.is_some_and(|prefix| path.as_str().starts_with(prefix))
+        });
+        if let Some((_, covered)) = covering {
+            covered.extend(sources);
+            continue;
+        }
+        if path.wildcard_prefix().is_some() {
+            wildcard = Some(kept.len());
+        }
+        kept.push((path, sources));
+    }
+    kept
+}
+
+fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathSet> {
+    let mut sets: Vec<PathSet> = Vec::new();
+    let (mut wildcards, mut characters) = (0, 0);
+    for (path, sources) in paths {
+        let is_wildcard = usize::from(path.wildcard_prefix().is_some());
+        let length = path.as_str().len();
+        let fits = sets.last().is_some_and(|set| {
+            set.paths.len() < limits.paths
+                && wildcards + is_wildcard <= limits.wildcards
+                && characters + length <= limits.characters
+        });
+        if !fits {
+            sets.push(PathSet { paths: Vec::new(), sources: Vec::new() });
+            (wildcards, characters) = (0, 0);
+        }
+        wildcards += is_wildcard;
+        characters += length;
+        if let Some(set) = sets.last_mut() {
+            set.paths.push(path);
+            set.sources.extend(sources);
+        }
+    }
+    for set in &mut sets {
+        set.sources.sort_unstable();
+        set.sources.dedup();
+    }
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sets(paths: &[(&str, u32)], limits: SetLimits) -> Vec<(Vec<String>, Vec<u32>)> {
+        let mut builder = Builder::default();
+        for (path, source) in paths {
+            builder.add(vec![InvalidationPath::try_from((*path).to_owned()).unwrap()], &[*source]);
+        }
+        let sets = builder.into_sets(limits);
+        sets.into_iter().map(|set| (set.paths.into_iter().map(String::from).collect(), set.sources)).collect()
+    }
+
+    fn all() -> SetLimits {
+        SetLimits::with_paths(3_000)
+    }
+
+    #[test]
+    fn a_path_is_named_once_and_answers_for_all_its_messages() {
+        assert_eq!(sets(&[("/b", 2), ("/a", 1), ("/b", 1)], all()), [(vec!["/a".into(), "/b".into()], vec![1, 2])]);
+        assert_eq!(sets(&[], all()), []);
+    }
+
+    #[test]
+    fn a_path_under_a_wildcard_is_dropped_and_its_message_is_not() {
+        for (paths, kept) in [
+            (vec!["/a*", "/a", "/ab", "/a/b", "/b"], vec!["/a*", "/b"]),
+            (vec!["/a/*", "/a", "/a/", "/a/b"], vec!["/a", "/a/*"]),
+            (vec!["/a*", "/ab*", "/ab/c"], vec!["/a*"]),
+            (vec!["/*", "/", "/x", "/a*"], vec!["/*"]),
+            (vec!["/d/?*", "/d/", "/d/x", "/d/?v=1"], vec!["/d/", "/d/?*", "/d/x"]),
+            (vec!["/a*b", "/a*", "/ac"], vec!["/a*"]),
+            (vec!["/a*b", "/axb"], vec!["/a*b", "/axb"]),
+            (vec!["/a*", "/a!", "/B", "/b*", "/b!"], vec!["/B", "/a*", "/b*"]),
+        ] {
+            let paths: Vec<(&str, u32)> = paths.into_iter().zip(0..).collect();
+            let expected: Vec<u32> = (0..).take(paths.len()).collect();
+            assert_eq!(sets(&paths, all()), [(kept.into_iter().map(String::from).collect(), expected)], "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn sets_are_cut_at_each_limit_and_keep_only_their_own_messages() {
+        let limits = SetLimits { paths: 2, wildcards: 1, characters: 1_000 };
+        let found = sets(&[("/a", 1), ("/b", 2), ("/c", 3), ("/d*", 4), ("/e*", 5)], limits);
+        let expected = [
+            (vec!["/a".into(), "/b".into()], vec![1, 2]),
+            (vec!["/c".into(), "/d*".into()], vec![3, 4]),
+            (vec!["/e*".into()], vec![5]),
+        ];
+        assert_eq!(found, expected);
+        let limits = SetLimits { paths: 10, wildcards: 10, characters: 4 };
+        assert_eq!(sets(&[("/a", 1), ("/b", 1), ("/long", 2)], limits).len(), 2);
+    }
+}
