@@ -101,11 +101,23 @@ impl Config {
             error_bucket: variables.required("ERROR_BUCKET")?,
             topic_arn: variables.required("TOPIC_ARN")?,
             debounce: Duration::from_secs(variables.number("DEBOUNCE_SECONDS", 10, 3..=900)?),
-            max_paths_per_invalidation: variables.number("MAX_PATHS_PER_INVALIDATION", 3_000, 1..=3_000)?,
-            max_changes_per_flush: variables.number("MAX_CHANGES_PER_FLUSH", 200_000, 1..=10_000_000)?,
+            max_paths_per_invalidation: variables.number(
+                "MAX_PATHS_PER_INVALIDATION",
+                3_000,
+                1..=3_000,
+            )?,
+            max_changes_per_flush: variables.number(
+                "MAX_CHANGES_PER_FLUSH",
+                200_000,
+                1..=10_000_000,
+            )?,
             max_submit_attempts: variables.number("MAX_SUBMIT_ATTEMPTS", 6, 1..=100)?,
             drain_concurrency: variables.number("DRAIN_CONCURRENCY", 16, 1..=100)?,
-            distribution_ids: variables.list("DISTRIBUTION_IDS").into_iter().map(DistributionId::new).collect(),
+            distribution_ids: variables
+                .list("DISTRIBUTION_IDS")
+                .into_iter()
+                .map(DistributionId::new)
+                .collect(),
             origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
             dry_run: variables.boolean("DRY_RUN")?,
             cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
@@ -131,20 +143,37 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         if value.starts_with("http://") || value.starts_with("https://") {
             Ok(QueueUrl(value))
         } else {
-            Err(invalid(name, value, "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>"))
+            Err(invalid(
+                name,
+                value,
+                "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>",
+            ))
         }
     }
 
-    fn number<T>(&self, name: &'static str, default: T, range: RangeInclusive<T>) -> Result<T, ConfigError>
+    fn number<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError>
     where
         T: FromStr + PartialOrd + fmt::Display,
     {
         let Some(value) = self.get(name) else {
             return Ok(default);
         };
-        value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-            invalid(name, value, format!("a whole number from {} to {}", range.start(), range.end()))
-        })
+        value
+            .parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                invalid(
+                    name,
+                    value,
+                    format!("a whole number from {} to {}", range.start(), range.end()),
+                )
+            })
     }
 
     fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
@@ -159,7 +188,10 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     fn list(&self, name: &str) -> Vec<String> {
         let value = self.get(name).unwrap_or_default();
         let items = value.split(|c: char| c == ',' || c.is_whitespace());
-        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        items
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn origin_buckets(&self, name: &'static str) -> Result<OriginBuckets, ConfigError> {
@@ -167,7 +199,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             Some((alias, bucket)) if !alias.is_empty() && !bucket.is_empty() => {
                 Ok((alias.to_owned(), bucket.to_owned()))
             }
-            _ => Err(invalid(name, item, "a list of alias=bucket, separated by commas")),
+            _ => Err(invalid(
+                name,
+                item,
+                "a list of alias=bucket, separated by commas",
+            )),
         };
         let pairs: Result<Vec<_>, _> = self.list(name).into_iter().map(pair).collect();
         Ok(OriginBuckets::new(pairs?))
@@ -175,7 +211,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 }
 
 fn invalid(name: &'static str, value: String, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid { name, value, expected: expected.into() }
+    ConfigError::Invalid {
+        name,
+        value,
+        expected: expected.into(),
+    }
 }
 
 #[cfg(test)]
@@ -185,14 +225,22 @@ mod tests {
     fn config(overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_variables(|name| {
             let overridden = overrides.iter().find(|(key, _)| *key == name);
-            overridden.map(|(_, value)| (*value).to_owned()).or_else(|| match name {
-                "BUFFER_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-BufferQueue-x".to_owned()),
-                "TICK_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-TickQueue-x.fifo".to_owned()),
-                "RETRY_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/1/s-RetryQueue-x.fifo".to_owned()),
-                "ERROR_BUCKET" => Some("errors".to_owned()),
-                "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:1:topic".to_owned()),
-                _ => None,
-            })
+            overridden
+                .map(|(_, value)| (*value).to_owned())
+                .or_else(|| match name {
+                    "BUFFER_QUEUE_URL" => {
+                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-BufferQueue-x".to_owned())
+                    }
+                    "TICK_QUEUE_URL" => {
+                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-TickQueue-x.fifo".to_owned())
+                    }
+                    "RETRY_QUEUE_URL" => {
+                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-RetryQueue-x.fifo".to_owned())
+                    }
+                    "ERROR_BUCKET" => Some("errors".to_owned()),
+                    "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:1:topic".to_owned()),
+                    _ => None,
+                })
         })
     }
 
@@ -231,14 +279,21 @@ mod tests {
             ("ORIGIN_BUCKETS", "alias="),
         ] {
             let error = config(&[(name, value)]).expect_err(name).to_string();
-            assert!(error.contains(name) && error.contains(value.trim()), "{error}");
+            assert!(
+                error.contains(name) && error.contains(value.trim()),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn lists_are_separated_by_commas_or_white_space() {
         let config = config(&[("DISTRIBUTION_IDS", "E1, E2 E3,"), ("DRY_RUN", "True")]).unwrap();
-        let ids: Vec<&str> = config.distribution_ids.iter().map(DistributionId::as_str).collect();
+        let ids: Vec<&str> = config
+            .distribution_ids
+            .iter()
+            .map(DistributionId::as_str)
+            .collect();
         assert_eq!(ids, ["E1", "E2", "E3"]);
         assert!(config.dry_run);
     }

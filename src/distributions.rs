@@ -75,7 +75,9 @@ pub struct Target {
 impl Target {
     /// The id CloudFront knows the target by.
     pub fn id(&self) -> &str {
-        self.tenant.as_ref().map_or(self.distribution.as_str(), TenantId::as_str)
+        self.tenant
+            .as_ref()
+            .map_or(self.distribution.as_str(), TenantId::as_str)
     }
 }
 
@@ -243,11 +245,11 @@ impl Distribution {
     }
 
     /// The origins that are this bucket, each with whether it is the bucket's website endpoint.
-    pub fn origins_of<'a>(
+    pub fn origins_of<'a, 'b>(
         &'a self,
-        bucket: &'a str,
-        aliases: &'a OriginBuckets,
-    ) -> impl Iterator<Item = (&'a Origin, bool)> {
+        bucket: &'b str,
+        aliases: &'b OriginBuckets,
+    ) -> impl Iterator<Item = (&'a Origin, bool)> + use<'a, 'b> {
         self.origins.iter().filter_map(move |origin| {
             let endpoint = origin.domain.endpoint_of(bucket, aliases)?;
             Some((origin, endpoint.is_website()))
@@ -259,15 +261,30 @@ impl Distribution {
     pub fn behavior_for(&self, path: &NormalizedPath<'_>) -> &Behavior {
         self.behaviors
             .iter()
-            .find(|behavior| behavior.pattern.as_ref().is_some_and(|pattern| pattern.matches(path)))
+            .find(|behavior| {
+                behavior
+                    .pattern
+                    .as_ref()
+                    .is_some_and(|pattern| pattern.matches(path))
+            })
             .unwrap_or(&self.default_behavior)
     }
 }
 
-fn targets(id: &DistributionId, summary: &DistributionSummary, tenants: Vec<TenantId>) -> Vec<Target> {
-    let target = |tenant| Target { distribution: id.clone(), tenant };
+fn targets(
+    id: &DistributionId,
+    summary: &DistributionSummary,
+    tenants: Vec<TenantId>,
+) -> Vec<Target> {
+    let target = |tenant| Target {
+        distribution: id.clone(),
+        tenant,
+    };
     if summary.is_multi_tenant() {
-        tenants.into_iter().map(|tenant| target(Some(tenant))).collect()
+        tenants
+            .into_iter()
+            .map(|tenant| target(Some(tenant)))
+            .collect()
     } else {
         vec![target(None)]
     }
@@ -302,7 +319,12 @@ fn longest(min_ttl: i64, max_ttl: Option<i64>) -> u64 {
 
 fn has_query_strings(behavior: &CacheBehavior, policies: &CachePolicies) -> bool {
     match behavior.cache_policy_id() {
-        Some(id) => policies.get(&id).is_some_and(CachePolicyConfig::has_query_strings),
-        None => behavior.forwarded_values.as_ref().is_some_and(|values| values.query_string),
+        Some(id) => policies
+            .get(&id)
+            .is_some_and(CachePolicyConfig::has_query_strings),
+        None => behavior
+            .forwarded_values
+            .as_ref()
+            .is_some_and(|values| values.query_string),
     }
 }

@@ -334,18 +334,30 @@ impl Reader {
             Err(error) => return self.problem(place, Cause::Json(error.to_string())),
         };
         match document {
-            Document { records: Some(records), .. } => {
+            Document {
+                records: Some(records),
+                ..
+            } => {
                 for (index, record) in records.iter().enumerate() {
                     self.record(record.get(), &place.inner(format_args!("Records[{index}]")));
                 }
             }
-            Document { detail: Some(detail), detail_type: Some(kind), source, time, .. }
-                if source.as_deref() == Some("aws.s3") =>
-            {
+            Document {
+                detail: Some(detail),
+                detail_type: Some(kind),
+                source,
+                time,
+                ..
+            } if source.as_deref() == Some("aws.s3") => {
                 self.event_bridge(&kind, time.as_deref(), detail.get(), place);
             }
-            Document { event: Some(event), .. } if event == "s3:TestEvent" => self.skip(&event),
-            Document { message: Some(message), .. } => self.envelope(&message, place, "Message"),
+            Document {
+                event: Some(event), ..
+            } if event == "s3:TestEvent" => self.skip(&event),
+            Document {
+                message: Some(message),
+                ..
+            } => self.envelope(&message, place, "Message"),
             _ => self.problem(place, Cause::UnknownShape(excerpt(text))),
         }
     }
@@ -405,7 +417,9 @@ impl Reader {
         place: &Place,
     ) {
         let (bucket, object) = detail.map_or((None, None), |detail| (detail.bucket, detail.object));
-        let Some(bucket) = bucket.and_then(|bucket| bucket.name).filter(|name| !name.is_empty())
+        let Some(bucket) = bucket
+            .and_then(|bucket| bucket.name)
+            .filter(|name| !name.is_empty())
         else {
             return self.problem(place, Cause::Missing("bucket.name"));
         };
@@ -450,8 +464,16 @@ fn kind_of(event_name: &str) -> Option<ChangeKind> {
 /// The beginning of a text, for an error message.
 fn excerpt(text: &str) -> String {
     const CHARACTERS: usize = 120;
-    let one_line: String = text.chars().take(CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(CHARACTERS).is_some() { one_line + "..." } else { one_line }
+    let one_line: String = text
+        .chars()
+        .take(CHARACTERS)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(CHARACTERS).is_some() {
+        one_line + "..."
+    } else {
+        one_line
+    }
 }
 
 #[cfg(test)]
@@ -470,7 +492,11 @@ mod tests {
     fn changes(payload: &serde_json::Value) -> Vec<(ChangeKind, String)> {
         let reading = read(&payload.to_string());
         assert_eq!(reading.problems, [], "{payload}");
-        reading.changes.into_iter().map(|change| (change.kind, change.key.to_string())).collect()
+        reading
+            .changes
+            .into_iter()
+            .map(|change| (change.kind, change.key.to_string()))
+            .collect()
     }
 
     fn problems(payload: &serde_json::Value) -> Vec<String> {
@@ -501,8 +527,16 @@ mod tests {
             ("ReducedRedundancyLostObject", None),
         ] {
             let reading = read(&json!({ "Records": [s3_record(name, "a")] }).to_string());
-            assert_eq!(reading.changes.first().map(|change| change.kind), expected, "{name}");
-            assert_eq!(reading.skipped.contains_key(name), expected.is_none(), "{name}");
+            assert_eq!(
+                reading.changes.first().map(|change| change.kind),
+                expected,
+                "{name}"
+            );
+            assert_eq!(
+                reading.skipped.contains_key(name),
+                expected.is_none(),
+                "{name}"
+            );
             assert_eq!(reading.problems, [], "{name}");
         }
     }
@@ -523,7 +557,11 @@ mod tests {
             ("a%0Ab", "a\nb"),
         ] {
             let payload = json!({ "Records": [s3_record("ObjectCreated:Put", sent)] });
-            assert_eq!(changes(&payload), [(ChangeKind::Created, key.to_owned())], "{sent}");
+            assert_eq!(
+                changes(&payload),
+                [(ChangeKind::Created, key.to_owned())],
+                "{sent}"
+            );
         }
     }
 
@@ -534,7 +572,10 @@ mod tests {
         let sqs = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": s3.to_string() }] });
         let notification = json!({ "Type": "Notification", "Message": s3.to_string() });
         let sns_sqs = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": notification.to_string() }] });
-        let expected = [(ChangeKind::Created, "a b".to_owned()), (ChangeKind::Deleted, "c".to_owned())];
+        let expected = [
+            (ChangeKind::Created, "a b".to_owned()),
+            (ChangeKind::Deleted, "c".to_owned()),
+        ];
         for shape in [&s3, &sns, &sqs, &sns_sqs] {
             assert_eq!(changes(shape), expected, "{shape}");
         }
@@ -542,23 +583,32 @@ mod tests {
 
     #[test]
     fn keys_from_event_bridge_are_not_decoded() {
-        for (name, kind) in [("Object Created", ChangeKind::Created), ("Object Deleted", ChangeKind::Deleted)] {
+        for (name, kind) in [
+            ("Object Created", ChangeKind::Created),
+            ("Object Deleted", ChangeKind::Deleted),
+        ] {
             let event = json!({
                 "version": "0", "source": "aws.s3", "detail-type": name, "time": "2026-11-21T02:03:04Z",
                 "detail": { "bucket": { "name": "site" }, "object": { "key": "a+b%20c", "size": 1 } },
             });
-            let through_sqs = json!({ "Records": [{ "messageId": "m", "body": event.to_string() }] });
+            let through_sqs =
+                json!({ "Records": [{ "messageId": "m", "body": event.to_string() }] });
             assert_eq!(changes(&event), [(kind, "a+b%20c".to_owned())]);
             assert_eq!(changes(&through_sqs), [(kind, "a+b%20c".to_owned())]);
         }
         let other = json!({ "source": "aws.s3", "detail-type": "Object Tags Added", "detail": {} });
-        assert_eq!(read(&other.to_string()).skipped.keys().collect::<Vec<_>>(), ["Object Tags Added"]);
+        assert_eq!(
+            read(&other.to_string()).skipped.keys().collect::<Vec<_>>(),
+            ["Object Tags Added"]
+        );
     }
 
     #[test]
     fn event_time_is_read_as_milliseconds_and_an_odd_one_is_left_out() {
         let mut record = s3_record("ObjectCreated:Put", "a");
-        let time = |record: &serde_json::Value| read(&json!({ "Records": [record] }).to_string()).changes[0].event_time;
+        let time = |record: &serde_json::Value| {
+            read(&json!({ "Records": [record] }).to_string()).changes[0].event_time
+        };
         assert_eq!(time(&record), Some(EventTime(1_795_226_584_567)));
         record["eventTime"] = json!("yesterday");
         assert_eq!(time(&record), None);
@@ -614,15 +664,29 @@ mod tests {
         let reading = read(&event.to_string());
         assert_eq!(reading.changes.len(), 1);
         assert_eq!(reading.problems[0].message_id.as_deref(), Some("bad"));
-        assert!(reading.problems[0].to_string().starts_with("Records[1].body: "), "{}", reading.problems[0]);
+        assert!(
+            reading.problems[0]
+                .to_string()
+                .starts_with("Records[1].body: "),
+            "{}",
+            reading.problems[0]
+        );
     }
 
     #[test]
     fn an_event_of_an_unknown_shape_is_a_problem_that_shows_its_beginning() {
-        for payload in [json!({ "hello": "world" }), json!({ "source": "aws.ec2", "detail-type": "x", "detail": {} }), json!({})] {
+        for payload in [
+            json!({ "hello": "world" }),
+            json!({ "source": "aws.ec2", "detail-type": "x", "detail": {} }),
+            json!({}),
+        ] {
             let problems = problems(&payload);
             assert_eq!(problems.len(), 1, "{payload}");
-            assert!(problems[0].contains("not an event this function knows"), "{}", problems[0]);
+            assert!(
+                problems[0].contains("not an event this function knows"),
+                "{}",
+                problems[0]
+            );
         }
         for text in ["[]", "null", "1", "\"a\"", "", "{"] {
             assert_eq!(read(text).problems.len(), 1, "{text}");

@@ -5,6 +5,8 @@
 //! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; one
 //! without covers that key and all below it as a folder.
 
+pub mod tags;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -126,7 +128,11 @@ impl ExceptionRule {
 
 impl fmt::Display for ExceptionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "under `{}` of the bucket tag {} only deletions count", self.entry, self.tag)
+        write!(
+            f,
+            "under `{}` of the bucket tag {} only deletions count",
+            self.entry, self.tag
+        )
     }
 }
 
@@ -141,17 +147,27 @@ mod tests {
     use crate::event::BucketName;
 
     fn tag(key: &str, value: &str) -> BucketTag {
-        BucketTag { key: key.to_owned(), value: value.to_owned() }
+        BucketTag {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
     }
 
     fn change(key: &str, kind: ChangeKind) -> Change {
-        Change { bucket: BucketName::new("site"), key: ObjectKey::new(key).unwrap(), kind, event_time: None }
+        Change {
+            bucket: BucketName::new("site"),
+            key: ObjectKey::new(key).unwrap(),
+            kind,
+            event_time: None,
+        }
     }
 
     /// The entry that exempts an upload of `key` in a bucket with one tag of this value.
     fn exempted_by(value: &str, key: &str) -> Option<String> {
         let rules = ExceptionRules::from_tags(&[tag("exceptionPaths", value)]);
-        rules.exempting(&change(key, ChangeKind::Created)).map(|rule| rule.entry.clone())
+        rules
+            .exempting(&change(key, ChangeKind::Created))
+            .map(|rule| rule.entry.clone())
     }
 
     #[test]
@@ -172,7 +188,11 @@ mod tests {
             ("한글", "한글/a", true),
             ("한", "한글", false),
         ] {
-            assert_eq!(exempted_by(value, key).is_some(), exempt, "{value} for {key}");
+            assert_eq!(
+                exempted_by(value, key).is_some(),
+                exempt,
+                "{value} for {key}"
+            );
         }
     }
 
@@ -188,13 +208,24 @@ mod tests {
             ("user-?/upload", "user-12/upload", false),
             ("*", "anything/at all", true),
         ] {
-            assert_eq!(exempted_by(value, key).is_some(), exempt, "{value} for {key}");
+            assert_eq!(
+                exempted_by(value, key).is_some(),
+                exempt,
+                "{value} for {key}"
+            );
         }
     }
 
     #[test]
     fn paths_are_separated_by_white_space_colons_or_commas() {
-        for value in ["a b c", "a:b:c", "a,b,c", "  a : b,\tc  ", "a::b,,c", ":a: b:c:"] {
+        for value in [
+            "a b c",
+            "a:b:c",
+            "a,b,c",
+            "  a : b,\tc  ",
+            "a::b,,c",
+            ":a: b:c:",
+        ] {
             for key in ["a/1", "b/1", "c/1"] {
                 assert!(exempted_by(value, key).is_some(), "{key} by {value:?}");
             }
@@ -228,8 +259,15 @@ mod tests {
             tag("exceptionpaths", "f"),
         ];
         let rules = ExceptionRules::from_tags(&tags);
-        let deciding = |key: &str| rules.exempting(&change(key, ChangeKind::Created)).map(ToString::to_string);
-        assert_eq!(deciding("b/1").unwrap(), "under `b` of the bucket tag exceptionPaths2 only deletions count");
+        let deciding = |key: &str| {
+            rules
+                .exempting(&change(key, ChangeKind::Created))
+                .map(ToString::to_string)
+        };
+        assert_eq!(
+            deciding("b/1").unwrap(),
+            "under `b` of the bucket tag exceptionPaths2 only deletions count"
+        );
         assert!(deciding("a/1").is_some() && deciding("c/1").is_some());
         for key in ["d/1", "e/1", "f/1"] {
             assert_eq!(deciding(key), None, "{key}");
@@ -245,7 +283,11 @@ mod tests {
 
     #[test]
     fn the_index_document_is_read_from_its_tag() {
-        for (value, expected) in [("index.html", Some("index.html")), (" /index.htm ", Some("index.htm")), ("", None)] {
+        for (value, expected) in [
+            ("index.html", Some("index.html")),
+            (" /index.htm ", Some("index.htm")),
+            ("", None),
+        ] {
             let settings = BucketSettings::from_tags(&[tag("indexDocument", value)]);
             assert_eq!(settings.index_document.as_deref(), expected, "{value:?}");
         }

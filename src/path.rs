@@ -177,7 +177,9 @@ pub struct InvalidationPath(String);
 
 /// A text that is no invalidation path.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not an invalidation path: one begins with `/`, holds printable ASCII only and is at most {MAX_PATH_CHARACTERS} characters long")]
+#[error(
+    "`{0}` is not an invalidation path: one begins with `/`, holds printable ASCII only and is at most {MAX_PATH_CHARACTERS} characters long"
+)]
 pub struct InvalidPath(String);
 
 impl InvalidationPath {
@@ -255,7 +257,11 @@ fn normalize(path: &str) -> Cow<'_, str> {
         }
     }
     let is_folder = matches!(path.rsplit('/').next(), Some("" | "." | ".."));
-    let trailing_slash = if is_folder && !segments.is_empty() { "/" } else { "" };
+    let trailing_slash = if is_folder && !segments.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     Cow::Owned(format!("/{}{trailing_slash}", segments.join("/")))
 }
 
@@ -350,7 +356,11 @@ mod tests {
         let hangul = format!("/{}", "한".repeat(500));
         let wildcard = format!("/{}%ED%95*", "%ED%95%9C".repeat(443));
         let cut = paths(&hangul, false).remove(0);
-        assert!(cut.len() <= MAX_PATH_CHARACTERS && cut.len() > MAX_PATH_CHARACTERS - 3, "{}", cut.len());
+        assert!(
+            cut.len() <= MAX_PATH_CHARACTERS && cut.len() > MAX_PATH_CHARACTERS - 3,
+            "{}",
+            cut.len()
+        );
         assert!(cut.starts_with(wildcard.trim_end_matches('*')), "{cut}");
         let escapes = cut.trim_start_matches('/').trim_end_matches('*');
         assert_eq!(escapes.len() % 3, 0, "an escape was cut in two: {cut}");
@@ -375,7 +385,11 @@ mod tests {
             ("/.a/..b/c..", "/.a/..b/c.."),
             ("/...", "/..."),
         ] {
-            assert_eq!(viewer_path(path).normalized().decoded(), normalized, "{path}");
+            assert_eq!(
+                viewer_path(path).normalized().decoded(),
+                normalized,
+                "{path}"
+            );
         }
     }
 
@@ -397,7 +411,10 @@ mod tests {
     fn a_stored_path_is_checked_when_it_is_read_back() {
         assert!(InvalidationPath::try_from("/a%20b*".to_owned()).is_ok());
         for text in ["", "a", "/a b", "/é", "/a\n"] {
-            assert!(InvalidationPath::try_from(text.to_owned()).is_err(), "{text:?}");
+            assert!(
+                InvalidationPath::try_from(text.to_owned()).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

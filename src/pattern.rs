@@ -37,7 +37,9 @@ impl PathPattern {
     /// meant (a space), so either counts.
     pub fn matches(&self, path: &NormalizedPath<'_>) -> bool {
         self.wildcards.match_text(path.decoded())
-            || path.encoded().is_some_and(|encoded| self.wildcards.match_text(encoded))
+            || path
+                .encoded()
+                .is_some_and(|encoded| self.wildcards.match_text(encoded))
     }
 }
 

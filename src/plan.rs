@@ -105,8 +105,16 @@ impl Skip<'_> {
 impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalidate { behavior, kind: ChangeKind::Deleted, .. } if !behavior.caching.caches() => {
-                write!(f, "{behavior}: {}; a deletion counts all the same", behavior.caching)
+            Self::Invalidate {
+                behavior,
+                kind: ChangeKind::Deleted,
+                ..
+            } if !behavior.caching.caches() => {
+                write!(
+                    f,
+                    "{behavior}: {}; a deletion counts all the same",
+                    behavior.caching
+                )
             }
             Self::Invalidate { behavior, .. } => write!(f, "{behavior}: {}", behavior.caching),
             Self::Skip(skip) => write!(f, "{skip}"),
@@ -120,7 +128,12 @@ impl fmt::Display for Skip<'_> {
             Self::Disabled => write!(f, "the distribution is disabled"),
             Self::NoTenants => write!(f, "the distribution has no enabled tenant"),
             Self::OutsideOriginPath(origin) => {
-                write!(f, "outside origin path `{}` of origin `{}`", origin.path.as_str(), origin.id)
+                write!(
+                    f,
+                    "outside origin path `{}` of origin `{}`",
+                    origin.path.as_str(),
+                    origin.id
+                )
             }
             Self::SentElsewhere(behavior) => {
                 write!(f, "{behavior} sends it to `{}`", behavior.target_origin_id)
@@ -178,8 +191,15 @@ pub fn plan(
     mut tell: impl FnMut(&KeyChange, Verdict<'_>),
 ) -> Plan {
     let keys = merge(changes);
-    let mut counts = Counts { keys: keys.len(), ..Counts::default() };
-    let mut builders: Vec<sets::Builder> = rules.distributions.iter().map(|_| sets::Builder::default()).collect();
+    let mut counts = Counts {
+        keys: keys.len(),
+        ..Counts::default()
+    };
+    let mut builders: Vec<sets::Builder> = rules
+        .distributions
+        .iter()
+        .map(|_| sets::Builder::default())
+        .collect();
     for key in &keys {
         let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
         let mut matched = false;
@@ -211,7 +231,10 @@ pub fn plan(
         for target in &distribution.targets {
             counts.paths += sets.iter().map(|set| set.paths.len()).sum::<usize>();
             if !sets.is_empty() {
-                targets.push(TargetPlan { target: target.clone(), sets: sets.clone() });
+                targets.push(TargetPlan {
+                    target: target.clone(),
+                    sets: sets.clone(),
+                });
             }
         }
     }
@@ -248,23 +271,32 @@ fn merge(changes: Vec<SourcedChange>) -> Vec<KeyChange> {
 }
 
 /// What a distribution makes of a key: an answer for each of its origins that is the key's bucket.
-pub fn decide<'a>(key: &KeyChange, distribution: &'a Distribution, rules: &Rules<'a>) -> Vec<Decision<'a>> {
-    let mut origins = distribution.origins_of(key.bucket.as_str(), rules.origin_buckets).peekable();
+pub fn decide<'a>(
+    key: &KeyChange,
+    distribution: &'a Distribution,
+    rules: &Rules<'_>,
+) -> Vec<Decision<'a>> {
+    let mut origins = distribution
+        .origins_of(key.bucket.as_str(), rules.origin_buckets)
+        .peekable();
     let out_of_service = match (distribution.enabled, distribution.targets.is_empty()) {
         (false, _) => Some(Skip::Disabled),
         (true, true) => Some(Skip::NoTenants),
         (true, false) => None,
     };
     if let Some(skip) = out_of_service {
-        return origins.next().map(|_| Decision::Skip(skip)).into_iter().collect();
+        return origins
+            .next()
+            .map(|_| Decision::Skip(skip))
+            .into_iter()
+            .collect();
     }
     let tagged = rules.index_documents.get(&key.bucket).map(String::as_str);
-    origins
-        .map(|(origin, is_website)| {
-            let index_document = tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT));
-            decide_at_origin(key, distribution, origin, index_document)
-        })
-        .collect()
+    let decisions = origins.map(|(origin, is_website)| {
+        let index_document = tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT));
+        decide_at_origin(key, distribution, origin, index_document)
+    });
+    decisions.collect()
 }
 
 fn decide_at_origin<'a>(
@@ -281,9 +313,15 @@ fn decide_at_origin<'a>(
     // which need not be the one that takes `/index.html`.
     let folder = index_document
         .and_then(|name| path.folder_of(name))
-        .map(|folder| (deciding_behavior(&folder, key.kind, distribution, origin), folder));
+        .map(|folder| {
+            (
+                deciding_behavior(&folder, key.kind, distribution, origin),
+                folder,
+            )
+        });
     let behavior = match (own, &folder) {
-        (Ok(behavior), _) | (Err(_), Some((Ok(behavior), _))) => behavior,
+        (Ok(behavior), _) => behavior,
+        (Err(_), Some((Ok(behavior), _))) => *behavior,
         (Err(skip), _) => return Decision::Skip(skip),
     };
 
@@ -306,7 +344,11 @@ fn decide_at_origin<'a>(
             }
         }
     }
-    Decision::Invalidate { paths, behavior, kind: key.kind }
+    Decision::Invalidate {
+        paths,
+        behavior,
+        kind: key.kind,
+    }
 }
 
 /// The behavior that takes `path`, if it sends it to `origin` and may hold an answer in its cache.

@@ -63,12 +63,19 @@ pub enum Unreadable {
 /// None in practice: strings and numbers always serialize.
 pub fn pack(changes: &[Change]) -> Result<Vec<String>, serde_json::Error> {
     let mut bodies = Vec::new();
-    let mut body = Body { version: VERSION, buckets: Vec::new() };
+    let mut body = Body {
+        version: VERSION,
+        buckets: Vec::new(),
+    };
     let mut size = ENVELOPE_BYTES;
     for change in changes {
         let key = Cow::from(utf8_percent_encode(change.key.as_str(), ENCODED));
-        let same_bucket = body.buckets.iter().position(|known| known.bucket == change.bucket);
-        let added = key.len() + ENTRY_BYTES
+        let same_bucket = body
+            .buckets
+            .iter()
+            .position(|known| known.bucket == change.bucket);
+        let added = key.len()
+            + ENTRY_BYTES
             + same_bucket.map_or(change.bucket.as_str().len() + BUCKET_BYTES, |_| 0);
         if size + added > MAX_BODY_BYTES {
             bodies.push(serde_json::to_string(&body)?);
@@ -76,11 +83,19 @@ pub fn pack(changes: &[Change]) -> Result<Vec<String>, serde_json::Error> {
             size = ENVELOPE_BYTES + change.bucket.as_str().len() + BUCKET_BYTES;
         }
         size += added;
-        let position = match body.buckets.iter().position(|known| known.bucket == change.bucket) {
+        let position = match body
+            .buckets
+            .iter()
+            .position(|known| known.bucket == change.bucket)
+        {
             Some(position) => position,
             None => {
                 let bucket = change.bucket.clone();
-                body.buckets.push(BucketChanges { bucket, created: Vec::new(), deleted: Vec::new() });
+                body.buckets.push(BucketChanges {
+                    bucket,
+                    created: Vec::new(),
+                    deleted: Vec::new(),
+                });
                 body.buckets.len() - 1
             }
         };
@@ -116,11 +131,24 @@ pub fn unpack(body: &str) -> Result<Vec<Change>, Unreadable> {
         return Err(Unreadable::Version(body.version));
     }
     let mut changes = Vec::new();
-    for BucketChanges { bucket, created, deleted } in body.buckets {
-        for (entries, kind) in [(created, ChangeKind::Created), (deleted, ChangeKind::Deleted)] {
+    for BucketChanges {
+        bucket,
+        created,
+        deleted,
+    } in body.buckets
+    {
+        for (entries, kind) in [
+            (created, ChangeKind::Created),
+            (deleted, ChangeKind::Deleted),
+        ] {
             for Entry(key, event_time) in entries {
                 let key = ObjectKey::from_percent_encoded(&key)?;
-                changes.push(Change { bucket: bucket.clone(), key, kind, event_time });
+                changes.push(Change {
+                    bucket: bucket.clone(),
+                    key,
+                    kind,
+                    event_time,
+                });
             }
         }
     }
@@ -161,12 +189,22 @@ mod tests {
     #[test]
     fn no_body_is_larger_than_a_billed_unit_and_most_are_full() {
         let changes: Vec<Change> = (0..5_000)
-            .map(|n| change("site", &format!("{n}/{}", "한".repeat(n % 300 + 1)), ChangeKind::Created))
+            .map(|n| {
+                change(
+                    "site",
+                    &format!("{n}/{}", "한".repeat(n % 300 + 1)),
+                    ChangeKind::Created,
+                )
+            })
             .collect();
         let bodies = pack(&changes).unwrap();
         let total: usize = bodies.iter().map(String::len).sum();
         assert!(bodies.iter().all(|body| body.len() <= MAX_BODY_BYTES));
-        assert!(bodies.len() <= total / (MAX_BODY_BYTES * 9 / 10) + 1, "{} bodies for {total} bytes", bodies.len());
+        assert!(
+            bodies.len() <= total / (MAX_BODY_BYTES * 9 / 10) + 1,
+            "{} bodies for {total} bytes",
+            bodies.len()
+        );
         assert_eq!(pack(&[]).unwrap(), Vec::<String>::new());
     }
 
@@ -176,8 +214,14 @@ mod tests {
             ("hello", "not a buffered message"),
             (r#"{"version":2,"buckets":[]}"#, "version 2"),
             (r#"{"version":1}"#, "buckets"),
-            (r#"{"version":1,"buckets":[{"bucket":"b","created":[["",null]],"deleted":[]}]}"#, "empty"),
-            (r#"{"version":1,"buckets":[{"bucket":"b","created":[["%ff",null]],"deleted":[]}]}"#, "UTF-8"),
+            (
+                r#"{"version":1,"buckets":[{"bucket":"b","created":[["",null]],"deleted":[]}]}"#,
+                "empty",
+            ),
+            (
+                r#"{"version":1,"buckets":[{"bucket":"b","created":[["%ff",null]],"deleted":[]}]}"#,
+                "UTF-8",
+            ),
         ] {
             let error = unpack(body).expect_err(body).to_string();
             assert!(error.contains(expected), "{error}");

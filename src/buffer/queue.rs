@@ -39,7 +39,12 @@ pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result
 async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
     let mut entries = Vec::with_capacity(bodies.len());
     for (id, body) in bodies.into_iter().enumerate() {
-        entries.push(SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build()?);
+        entries.push(
+            SendMessageBatchRequestEntry::builder()
+                .id(id.to_string())
+                .message_body(body)
+                .build()?,
+        );
     }
     let answer = sqs
         .send_message_batch()
@@ -79,11 +84,18 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
 /// Deletes messages; returns how many could not be. Those come again, and are worked off again:
 /// that costs a little and loses nothing, so it is no error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
-    let batches: Vec<Vec<String>> = receipt_handles.chunks(BATCH).map(<[String]>::to_vec).collect();
+    let batches: Vec<Vec<String>> = receipt_handles
+        .chunks(BATCH)
+        .map(<[String]>::to_vec)
+        .collect();
     stream::iter(batches)
         .map(|handles| async move {
             let first = delete_batch(sqs, queue, handles).await;
-            if first.is_empty() { first } else { delete_batch(sqs, queue, first).await }
+            if first.is_empty() {
+                first
+            } else {
+                delete_batch(sqs, queue, first).await
+            }
         })
         .buffer_unordered(CONCURRENCY)
         .fold(0, |failed, handles| async move { failed + handles.len() })
@@ -93,20 +105,32 @@ pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>
 /// Returns the handles that could not be deleted.
 async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> Vec<String> {
     let entry = |(id, handle): (usize, &String)| {
-        DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(handle).build()
+        DeleteMessageBatchRequestEntry::builder()
+            .id(id.to_string())
+            .receipt_handle(handle)
+            .build()
     };
     let entries: Result<Vec<_>, _> = handles.iter().enumerate().map(entry).collect();
     let Ok(entries) = entries else {
         return handles;
     };
-    let call = sqs.delete_message_batch().queue_url(queue.as_str()).set_entries(Some(entries));
+    let call = sqs
+        .delete_message_batch()
+        .queue_url(queue.as_str())
+        .set_entries(Some(entries));
     match call.send().await {
         Ok(answer) => {
             let failed = answer.failed().iter();
             let failed = failed.inspect(|failed| {
-                warn!(code = failed.code(), reason = failed.message(), "a message could not be deleted");
+                warn!(
+                    code = failed.code(),
+                    reason = failed.message(),
+                    "a message could not be deleted"
+                );
             });
-            failed.filter_map(|failed| handles.get(failed.id().parse::<usize>().ok()?).cloned()).collect()
+            failed
+                .filter_map(|failed| handles.get(failed.id().parse::<usize>().ok()?).cloned())
+                .collect()
         }
         Err(error) => {
             warn!(error = %crate::submit::describe(&error), "messages could not be deleted");
@@ -128,7 +152,13 @@ impl Ticker {
     ///
     /// # Errors
     /// If the tick could not be sent.
-    pub async fn tick(&self, sqs: &Client, queue: &QueueUrl, now: SystemTime, debounce: Duration) -> Result<()> {
+    pub async fn tick(
+        &self,
+        sqs: &Client,
+        queue: &QueueUrl,
+        now: SystemTime,
+        debounce: Duration,
+    ) -> Result<()> {
         let window = Window::at(now, debounce);
         if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
             return Ok(());

@@ -57,8 +57,15 @@ mod tests {
             let debounce = Duration::from_secs(seconds);
             for change in 10_000..12_000 {
                 let window = Window::at(at(change), debounce);
-                let earliest_tick = (0..=change).rev().take_while(|t| Window::at(at(*t), debounce) == window).last().unwrap();
-                assert!(at(earliest_tick) + debounce >= at(change) + SLACK, "{seconds} {change}");
+                let earliest_tick = (0..=change)
+                    .rev()
+                    .take_while(|t| Window::at(at(*t), debounce) == window)
+                    .last()
+                    .unwrap();
+                assert!(
+                    at(earliest_tick) + debounce >= at(change) + SLACK,
+                    "{seconds} {change}"
+                );
             }
         }
     }

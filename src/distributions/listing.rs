@@ -82,7 +82,9 @@ impl CachePolicyConfig {
     pub fn has_query_strings(&self) -> bool {
         self.parameters_in_cache_key_and_forwarded_to_origin
             .as_ref()
-            .is_some_and(|parameters| parameters.query_strings_config.query_string_behavior != "none")
+            .is_some_and(|parameters| {
+                parameters.query_strings_config.query_string_behavior != "none"
+            })
     }
 }
 
@@ -135,13 +137,19 @@ impl DistributionSummary {
 
     /// All behaviors, the default one last.
     pub fn behaviors(&self) -> impl Iterator<Item = &CacheBehavior> {
-        self.cache_behaviors.items.iter().chain([&self.default_cache_behavior])
+        self.cache_behaviors
+            .items
+            .iter()
+            .chain([&self.default_cache_behavior])
     }
 
     /// The ids of the origins behind the target of a behavior: one, or the members of a group.
     pub fn origins_behind(&self, target_origin_id: &str) -> Vec<String> {
         let groups = self.origin_groups.iter().flat_map(|groups| &groups.items);
-        match groups.into_iter().find(|group| group.id == target_origin_id) {
+        match groups
+            .into_iter()
+            .find(|group| group.id == target_origin_id)
+        {
             Some(group) => {
                 let members = group.members.items.iter();
                 members.map(|member| member.origin_id.clone()).collect()
@@ -198,13 +206,19 @@ pub struct CacheBehavior {
 impl CacheBehavior {
     /// The cache policy, if the behavior has one rather than settings of its own.
     pub fn cache_policy_id(&self) -> Option<CachePolicyId> {
-        self.cache_policy_id.as_deref().filter(|id| !id.is_empty()).map(CachePolicyId::new)
+        self.cache_policy_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+            .map(CachePolicyId::new)
     }
 
     /// Whether legacy settings forward every header (`*`): then CloudFront caches nothing
     /// (Developer Guide, "Cache content based on request headers").
     pub fn forwards_all_headers(&self) -> bool {
-        let headers = self.forwarded_values.as_ref().and_then(|values| values.headers.as_ref());
+        let headers = self
+            .forwarded_values
+            .as_ref()
+            .and_then(|values| values.headers.as_ref());
         headers.is_some_and(|headers| headers.items.iter().any(|name| name == "*"))
     }
 }
@@ -221,7 +235,9 @@ pub struct ForwardedValues {
 
 impl<T> Items<T> {
     fn from_sdk<S>(items: Option<Vec<S>>, convert: impl Fn(S) -> T) -> Self {
-        Self { items: items.into_iter().flatten().map(convert).collect() }
+        Self {
+            items: items.into_iter().flatten().map(convert).collect(),
+        }
     }
 }
 
@@ -243,7 +259,9 @@ impl From<sdk::DistributionSummary> for DistributionSummary {
                 .default_cache_behavior
                 .map_or_else(CacheBehavior::absent, CacheBehavior::from),
             cache_behaviors: Items::from_sdk(
-                summary.cache_behaviors.and_then(|behaviors| behaviors.items),
+                summary
+                    .cache_behaviors
+                    .and_then(|behaviors| behaviors.items),
                 CacheBehavior::from,
             ),
         }
@@ -262,7 +280,9 @@ impl From<sdk::Origin> for Origin {
 
 impl From<sdk::OriginGroup> for OriginGroup {
     fn from(group: sdk::OriginGroup) -> Self {
-        let member = |member: sdk::OriginGroupMember| OriginGroupMember { origin_id: member.origin_id };
+        let member = |member: sdk::OriginGroupMember| OriginGroupMember {
+            origin_id: member.origin_id,
+        };
         Self {
             id: group.id,
             members: Items::from_sdk(group.members.map(|members| members.items), member),
@@ -305,14 +325,18 @@ macro_rules! behavior_from_sdk {
     };
 }
 
-behavior_from_sdk!(sdk::CacheBehavior, |behavior| Some(behavior.path_pattern.clone()));
+behavior_from_sdk!(sdk::CacheBehavior, |behavior| Some(
+    behavior.path_pattern.clone()
+));
 behavior_from_sdk!(sdk::DefaultCacheBehavior, |_| None);
 
 impl From<sdk::ForwardedValues> for ForwardedValues {
     fn from(values: sdk::ForwardedValues) -> Self {
         Self {
             query_string: values.query_string,
-            headers: values.headers.map(|headers| Items::from_sdk(headers.items, |name| name)),
+            headers: values
+                .headers
+                .map(|headers| Items::from_sdk(headers.items, |name| name)),
         }
     }
 }
@@ -328,10 +352,41 @@ impl From<sdk::CachePolicyConfig> for CachePolicyConfig {
             parameters_in_cache_key_and_forwarded_to_origin: query_strings.map(|query_strings| {
                 CacheKeyParameters {
                     query_strings_config: QueryStringsConfig {
-                        query_string_behavior: query_strings.query_string_behavior.as_str().to_owned(),
+                        query_string_behavior: query_strings
+                            .query_string_behavior
+                            .as_str()
+                            .to_owned(),
                     },
                 }
             }),
         }
     }
+}
+
+/// The two managed policies nearly every behavior has. Their values are documented and fixed, so
+/// they need not be read (Developer Guide, "Use managed cache policies").
+pub fn managed_policies() -> super::CachePolicies {
+    let policy = |id: &str, name: &str, min_ttl, max_ttl| {
+        let config = CachePolicyConfig {
+            name: name.to_owned(),
+            min_ttl,
+            max_ttl: Some(max_ttl),
+            parameters_in_cache_key_and_forwarded_to_origin: None,
+        };
+        (CachePolicyId::new(id), config)
+    };
+    super::CachePolicies::from([
+        policy(
+            "658327ea-f89d-4fab-a63d-7e88639e58f6",
+            "Managed-CachingOptimized",
+            1,
+            31_536_000,
+        ),
+        policy(
+            "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+            "Managed-CachingDisabled",
+            0,
+            0,
+        ),
+    ])
 }

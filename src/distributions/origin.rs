@@ -59,13 +59,19 @@ impl OriginDomain {
 /// What follows `name` and a dot.
 fn after_name<'a>(domain: &'a str, name: &str) -> Option<&'a str> {
     let (start, rest) = domain.split_at_checked(name.len())?;
-    if start.eq_ignore_ascii_case(name) { rest.strip_prefix('.') } else { None }
+    if start.eq_ignore_ascii_case(name) {
+        rest.strip_prefix('.')
+    } else {
+        None
+    }
 }
 
 /// Reads what follows the bucket's name: `s3.eu-west-1.amazonaws.com`.
 fn endpoint(rest: &str) -> Option<Endpoint> {
     const PARTITIONS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
-    let service = PARTITIONS.iter().find_map(|partition| rest.strip_suffix(partition))?;
+    let service = PARTITIONS
+        .iter()
+        .find_map(|partition| rest.strip_suffix(partition))?;
     if service == "s3" && rest.ends_with(".amazonaws.com") {
         return Some(Endpoint::Rest);
     }
@@ -75,7 +81,13 @@ fn endpoint(rest: &str) -> Option<Endpoint> {
         }
     }
     // The longest first: `s3-` begins them all.
-    for rest_endpoint in ["s3-fips.dualstack.", "s3-fips.", "s3.dualstack.", "s3.", "s3-"] {
+    for rest_endpoint in [
+        "s3-fips.dualstack.",
+        "s3-fips.",
+        "s3.dualstack.",
+        "s3.",
+        "s3-",
+    ] {
         if let Some(region) = service.strip_prefix(rest_endpoint) {
             return is_region(region).then_some(Endpoint::Rest);
         }
@@ -88,8 +100,15 @@ fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else {
         return false;
     };
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && words.split('-').all(is_word)
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && words.split('-').all(is_word)
 }
 
 #[cfg(test)]
@@ -140,9 +159,15 @@ mod tests {
 
     #[test]
     fn bucket_names_may_contain_dots() {
-        assert_eq!(endpoint_of("www.example.com.s3.amazonaws.com", "www.example.com"), Some(Endpoint::Rest));
+        assert_eq!(
+            endpoint_of("www.example.com.s3.amazonaws.com", "www.example.com"),
+            Some(Endpoint::Rest)
+        );
         assert_eq!(endpoint_of("www.example.com.s3.amazonaws.com", "www"), None);
-        assert_eq!(endpoint_of("a.s3.s3.eu-west-1.amazonaws.com", "a.s3"), Some(Endpoint::Rest));
+        assert_eq!(
+            endpoint_of("a.s3.s3.eu-west-1.amazonaws.com", "a.s3"),
+            Some(Endpoint::Rest)
+        );
         assert_eq!(endpoint_of("a.s3.s3.eu-west-1.amazonaws.com", "a"), None);
     }
 
@@ -150,14 +175,36 @@ mod tests {
     fn an_alias_stands_for_its_buckets() {
         let aliases = OriginBuckets::new([
             ("site-ap-abc-s3alias".to_owned(), "site".to_owned()),
-            ("m.mrap.accesspoint.s3-global.amazonaws.com".to_owned(), "site".to_owned()),
-            ("m.mrap.accesspoint.s3-global.amazonaws.com".to_owned(), "replica".to_owned()),
+            (
+                "m.mrap.accesspoint.s3-global.amazonaws.com".to_owned(),
+                "site".to_owned(),
+            ),
+            (
+                "m.mrap.accesspoint.s3-global.amazonaws.com".to_owned(),
+                "replica".to_owned(),
+            ),
         ]);
         for (domain, bucket, expected) in [
-            ("site-ap-abc-s3alias.s3.eu-west-1.amazonaws.com", "site", true),
-            ("site-ap-abc-s3alias.s3.eu-west-1.amazonaws.com", "other", false),
-            ("site-ap-abc-s3aliasx.s3.eu-west-1.amazonaws.com", "site", false),
-            ("M.mrap.accesspoint.s3-global.amazonaws.com", "replica", true),
+            (
+                "site-ap-abc-s3alias.s3.eu-west-1.amazonaws.com",
+                "site",
+                true,
+            ),
+            (
+                "site-ap-abc-s3alias.s3.eu-west-1.amazonaws.com",
+                "other",
+                false,
+            ),
+            (
+                "site-ap-abc-s3aliasx.s3.eu-west-1.amazonaws.com",
+                "site",
+                false,
+            ),
+            (
+                "M.mrap.accesspoint.s3-global.amazonaws.com",
+                "replica",
+                true,
+            ),
             ("m.mrap.accesspoint.s3-global.amazonaws.com", "site", true),
         ] {
             let found = OriginDomain::new(domain).endpoint_of(bucket, &aliases);

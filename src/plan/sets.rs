@@ -20,7 +20,11 @@ impl SetLimits {
     /// 15: a set with more could never be accepted where that still holds. The characters are those
     /// of an SQS message of 1 MiB, with room for the JSON around each path.
     pub fn with_paths(paths: usize) -> Self {
-        Self { paths, wildcards: 15, characters: 900_000 }
+        Self {
+            paths,
+            wildcards: 15,
+            characters: 900_000,
+        }
     }
 }
 
@@ -42,7 +46,10 @@ pub(super) struct Builder {
 impl Builder {
     pub(super) fn add(&mut self, paths: Vec<InvalidationPath>, sources: &[u32]) {
         for path in paths {
-            self.paths.entry(path).or_default().extend_from_slice(sources);
+            self.paths
+                .entry(path)
+                .or_default()
+                .extend_from_slice(sources);
         }
     }
 
@@ -55,7 +62,9 @@ impl Builder {
 /// it came from.
 ///
 /// In the order of what they begin with, a wildcard first, all that a wildcard covers follows it.
-fn without_covered(paths: HashMap<InvalidationPath, Vec<u32>>) -> Vec<(InvalidationPath, Vec<u32>)> {
+fn without_covered(
+    paths: HashMap<InvalidationPath, Vec<u32>>,
+) -> Vec<(InvalidationPath, Vec<u32>)> {
     fn order(path: &InvalidationPath) -> (&str, bool) {
         match path.wildcard_prefix() {
             Some(prefix) => (prefix, false),
@@ -67,10 +76,12 @@ fn without_covered(paths: HashMap<InvalidationPath, Vec<u32>>) -> Vec<(Invalidat
     let mut kept: Vec<(InvalidationPath, Vec<u32>)> = Vec::with_capacity(sorted.len());
     let mut wildcard: Option<usize> = None;
     for (path, sources) in sorted {
-        let covering = wildcard.and_then(|index| kept.get_mut(index)).filter(|(wildcard, _)| {
-            let prefix = wildcard.wildcard_prefix();
-            prefix.is_some_and(|prefix| path.as_str().starts_with(prefix))
-        });
+        let covering = wildcard
+            .and_then(|index| kept.get_mut(index))
+            .filter(|(wildcard, _)| {
+                let prefix = wildcard.wildcard_prefix();
+                prefix.is_some_and(|prefix| path.as_str().starts_with(prefix))
+            });
         if let Some((_, covered)) = covering {
             covered.extend(sources);
             continue;
@@ -95,7 +106,10 @@ fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathS
                 && characters + length <= limits.characters
         });
         if !fits {
-            sets.push(PathSet { paths: Vec::new(), sources: Vec::new() });
+            sets.push(PathSet {
+                paths: Vec::new(),
+                sources: Vec::new(),
+            });
             (wildcards, characters) = (0, 0);
         }
         wildcards += is_wildcard;
@@ -119,10 +133,20 @@ mod tests {
     fn sets(paths: &[(&str, u32)], limits: SetLimits) -> Vec<(Vec<String>, Vec<u32>)> {
         let mut builder = Builder::default();
         for (path, source) in paths {
-            builder.add(vec![InvalidationPath::try_from((*path).to_owned()).unwrap()], &[*source]);
+            builder.add(
+                vec![InvalidationPath::try_from((*path).to_owned()).unwrap()],
+                &[*source],
+            );
         }
         let sets = builder.into_sets(limits);
-        sets.into_iter().map(|set| (set.paths.into_iter().map(String::from).collect(), set.sources)).collect()
+        sets.into_iter()
+            .map(|set| {
+                (
+                    set.paths.into_iter().map(String::from).collect(),
+                    set.sources,
+                )
+            })
+            .collect()
     }
 
     fn all() -> SetLimits {
@@ -131,7 +155,10 @@ mod tests {
 
     #[test]
     fn a_path_is_named_once_and_answers_for_all_its_messages() {
-        assert_eq!(sets(&[("/b", 2), ("/a", 1), ("/b", 1)], all()), [(vec!["/a".into(), "/b".into()], vec![1, 2])]);
+        assert_eq!(
+            sets(&[("/b", 2), ("/a", 1), ("/b", 1)], all()),
+            [(vec!["/a".into(), "/b".into()], vec![1, 2])]
+        );
         assert_eq!(sets(&[], all()), []);
     }
 
@@ -142,28 +169,49 @@ mod tests {
             (vec!["/a/*", "/a", "/a/", "/a/b"], vec!["/a", "/a/*"]),
             (vec!["/a*", "/ab*", "/ab/c"], vec!["/a*"]),
             (vec!["/*", "/", "/x", "/a*"], vec!["/*"]),
-            (vec!["/d/?*", "/d/", "/d/x", "/d/?v=1"], vec!["/d/", "/d/?*", "/d/x"]),
+            (
+                vec!["/d/?*", "/d/", "/d/x", "/d/?v=1"],
+                vec!["/d/", "/d/?*", "/d/x"],
+            ),
             (vec!["/a*b", "/a*", "/ac"], vec!["/a*"]),
             (vec!["/a*b", "/axb"], vec!["/a*b", "/axb"]),
-            (vec!["/a*", "/a!", "/B", "/b*", "/b!"], vec!["/B", "/a*", "/b*"]),
+            (
+                vec!["/a*", "/a!", "/B", "/b*", "/b!"],
+                vec!["/B", "/a*", "/b*"],
+            ),
         ] {
             let paths: Vec<(&str, u32)> = paths.into_iter().zip(0..).collect();
             let expected: Vec<u32> = (0..).take(paths.len()).collect();
-            assert_eq!(sets(&paths, all()), [(kept.into_iter().map(String::from).collect(), expected)], "{paths:?}");
+            assert_eq!(
+                sets(&paths, all()),
+                [(kept.into_iter().map(String::from).collect(), expected)],
+                "{paths:?}"
+            );
         }
     }
 
     #[test]
     fn sets_are_cut_at_each_limit_and_keep_only_their_own_messages() {
-        let limits = SetLimits { paths: 2, wildcards: 1, characters: 1_000 };
-        let found = sets(&[("/a", 1), ("/b", 2), ("/c", 3), ("/d*", 4), ("/e*", 5)], limits);
+        let limits = SetLimits {
+            paths: 2,
+            wildcards: 1,
+            characters: 1_000,
+        };
+        let found = sets(
+            &[("/a", 1), ("/b", 2), ("/c", 3), ("/d*", 4), ("/e*", 5)],
+            limits,
+        );
         let expected = [
             (vec!["/a".into(), "/b".into()], vec![1, 2]),
             (vec!["/c".into(), "/d*".into()], vec![3, 4]),
             (vec!["/e*".into()], vec![5]),
         ];
         assert_eq!(found, expected);
-        let limits = SetLimits { paths: 10, wildcards: 10, characters: 4 };
+        let limits = SetLimits {
+            paths: 10,
+            wildcards: 10,
+            characters: 4,
+        };
         assert_eq!(sets(&[("/a", 1), ("/b", 1), ("/long", 2)], limits).len(), 2);
     }
 }

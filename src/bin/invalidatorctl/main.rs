@@ -1,1 +1,2 @@
-fn main(){}
+//! The operator's command line.
+fn main() {}

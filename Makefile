@@ -1,0 +1,66 @@
+# The commands of this project. `make` alone lists them.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BINARY := target/debug/invalidator
+PACKAGE := target/lambda/invalidator/bootstrap.zip
+PYTHON_SOURCES := tests/local
+
+.DEFAULT_GOAL := help
+.PHONY: help local test fmt lint check-template build clean need-rust need-nextest need-python binary
+
+help: ## List these commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..900)
+	@$(VENV)/bin/python tests/local/run.py $(BINARY)
+
+test: need-nextest $(VENV)/local ## Run all tests
+	cargo nextest run --locked
+	cargo build --locked --bin invalidator
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
+
+fmt: $(VENV)/checks ## Format everything
+	cargo fmt
+	$(VENV)/bin/ruff format -q $(PYTHON_SOURCES)
+
+lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	$(VENV)/bin/ruff format -q --check $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff check -q $(PYTHON_SOURCES)
+
+check-template: $(VENV)/checks ## Check template.yaml
+	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
+	$(VENV)/bin/cfn-lint --regions us-east-1 --template template.yaml
+
+build: need-rust need-python ## Build the function for this machine's processor, without the command line, and zip it
+	cargo build --locked --release --no-default-features --bin invalidator
+	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
+
+clean: ## Remove what was built and set up
+	rm -rf target $(VENV) .local
+
+binary: need-rust
+	cargo build --quiet --locked --bin invalidator
+
+# Virtual environments are set up once, and again when what they hold changes.
+$(VENV)/local: tests/local/requirements.txt | need-python
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+need-rust:
+	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "make: a C compiler is missing: install gcc or clang" >&2; exit 1; }
+
+need-nextest: need-rust
+	@cargo nextest --version >/dev/null 2>&1 || { echo "make: cargo-nextest is missing: install it with 'cargo install --locked cargo-nextest'" >&2; exit 1; }
+
+need-python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }

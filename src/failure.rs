@@ -1,0 +1,367 @@
+//! What CloudFront refused for good: the file in the error bucket, the mail, and reading the file
+//! back. Administrators and their scripts know these formats, so they are fixed.
+//!
+//! * [`report`]: writes the files, then sends the mail
+
+pub mod report;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::distributions::Target;
+use crate::path::{InvalidPath, InvalidationPath};
+use crate::submit::Refused;
+use crate::submit::outcome::Refusal;
+
+/// The folder of the error files.
+pub const FOLDER: &str = "invalidation_error/";
+
+/// The subject of the mail.
+pub const SUBJECT: &str = "[Error] CloudFront Invalidation";
+
+/// SNS takes 256 KiB; what is more is left out of the mail, never of the files.
+const MAX_MAIL_BYTES: usize = 250 * 1024;
+
+/// Paths refused for one target, set by set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorFile {
+    /// The distribution's id, or the tenant's.
+    pub id: String,
+    /// The sets.
+    pub sets: Vec<Vec<InvalidationPath>>,
+}
+
+/// The key of an error file. `random` is ten of `[a-z0-9]`.
+///
+/// # Errors
+/// None in practice: the format has only parts every time has.
+pub fn error_key(
+    now: OffsetDateTime,
+    random: &str,
+    id: &str,
+) -> Result<String, time::error::Format> {
+    let format =
+        format_description!("[year][month][day][hour][minute][second][subsecond digits:6]");
+    let time = now.to_offset(time::UtcOffset::UTC).format(format)?;
+    Ok(format!("{FOLDER}{time}{random}_{id}.txt"))
+}
+
+/// A text that is no error file.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidErrorFile {
+    /// The first line is another.
+    #[error("the first line is not `CloudFront Id [..]`")]
+    NoId,
+    /// A line is neither a path nor one of the format's.
+    #[error("line {line}: {source}")]
+    Path {
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: InvalidPath,
+    },
+}
+
+impl ErrorFile {
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("CloudFront Id [{}]\n", self.id);
+        for (n, set) in (1..).zip(&self.sets) {
+            let paths: String = set.iter().flat_map(|path| [path.as_str(), "\n"]).collect();
+            // Writing to a String cannot fail.
+            let _ = write!(text, "(Set {n} Start)\n\n{paths}\n(Set {n} End)\n\n");
+        }
+        text
+    }
+
+    /// Reads a file back.
+    ///
+    /// # Errors
+    /// If the text is not what [`ErrorFile::to_text`] writes.
+    pub fn from_text(text: &str) -> Result<Self, InvalidErrorFile> {
+        let mut lines = (1..).zip(text.lines().map(str::trim_end));
+        let first = lines
+            .next()
+            .and_then(|(_, line)| line.strip_prefix("CloudFront Id ["));
+        let id = first
+            .and_then(|line| line.strip_suffix(']'))
+            .ok_or(InvalidErrorFile::NoId)?;
+        let mut sets: Vec<Vec<InvalidationPath>> = Vec::new();
+        for (line, text) in lines {
+            if text.starts_with("(Set ") && text.ends_with(" Start)") {
+                sets.push(Vec::new());
+            } else if !text.is_empty() && !(text.starts_with("(Set ") && text.ends_with(" End)")) {
+                let path = InvalidationPath::try_from(text.to_owned())
+                    .map_err(|source| InvalidErrorFile::Path { line, source })?;
+                if sets.is_empty() {
+                    sets.push(Vec::new());
+                }
+                sets.last_mut()
+                    .into_iter()
+                    .for_each(|set| set.push(path.clone()));
+            }
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            sets,
+        })
+    }
+}
+
+/// All that was refused for one target.
+#[derive(Debug)]
+pub struct TargetFailure {
+    /// The distribution or tenant.
+    pub target: Target,
+    /// The file to write.
+    pub file: ErrorFile,
+    /// The different reasons, in order of appearance.
+    pub refusals: Vec<Refusal>,
+}
+
+impl TargetFailure {
+    /// Groups what was refused by target, in order of target.
+    pub fn group(refused: Vec<Refused>) -> Vec<Self> {
+        let mut failures: BTreeMap<Target, Self> = BTreeMap::new();
+        for Refused {
+            target,
+            paths,
+            refusal,
+        } in refused
+        {
+            let failure = failures.entry(target.clone()).or_insert_with(|| Self {
+                file: ErrorFile {
+                    id: target.id().to_owned(),
+                    sets: Vec::new(),
+                },
+                refusals: Vec::new(),
+                target,
+            });
+            failure.file.sets.push(paths);
+            if !failure.refusals.contains(&refusal) {
+                failure.refusals.push(refusal);
+            }
+        }
+        failures.into_values().collect()
+    }
+
+    fn path_count(&self) -> usize {
+        self.file.sets.iter().map(Vec::len).sum()
+    }
+
+    /// The error codes, as object metadata, where only printable ASCII is safe.
+    pub fn codes(&self) -> String {
+        metadata(self.refusals.iter().map(|refusal| refusal.code.as_str()))
+    }
+
+    /// The error messages, as object metadata.
+    pub fn messages(&self) -> String {
+        metadata(self.refusals.iter().map(|refusal| refusal.message.as_str()))
+    }
+}
+
+/// S3 takes 2 KB of metadata in all.
+fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    const MAX_CHARACTERS: usize = 700;
+    let mut seen: Vec<&str> = Vec::new();
+    for text in texts {
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    let printable = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
+    seen.join("; ")
+        .chars()
+        .take(MAX_CHARACTERS)
+        .map(printable)
+        .collect()
+}
+
+/// The text of the mail: the bucket, the keys, then the reasons and how to replay.
+pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure)]) -> String {
+    let mut text = format!("bucket : {bucket}\n\n");
+    let mut reasons = String::new();
+    let mut shown = 0;
+    for (key, failure) in files {
+        // Each key appears twice: in the list, and in the command.
+        if 2 * text.len() + reasons.len() > MAX_MAIL_BYTES {
+            break;
+        }
+        shown += 1;
+        let _ = writeln!(text, "{key}");
+        let id = &failure.target;
+        for refusal in &failure.refusals {
+            let message: String = refusal.message.chars().take(500).collect();
+            let _ = writeln!(
+                reasons,
+                "{id}: {}: {message} ({} paths)",
+                refusal.code,
+                failure.path_count()
+            );
+        }
+    }
+    if shown < files.len() {
+        let _ = writeln!(
+            text,
+            "and {} more, see the folder {FOLDER} of the bucket",
+            files.len() - shown
+        );
+    }
+    let keys: Vec<&str> = files
+        .iter()
+        .take(shown)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    let _ = write!(
+        text,
+        "\n{reasons}\nWhen the cause is mended, replay with:\ninvalidatorctl replay --bucket {bucket} {}\n",
+        keys.join(" ")
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributions::{DistributionId, TenantId};
+    use time::macros::datetime;
+
+    fn path(text: &str) -> InvalidationPath {
+        InvalidationPath::try_from(text.to_owned()).unwrap()
+    }
+
+    fn refused(id: &str, paths: &[&str], code: &str) -> Refused {
+        Refused {
+            target: Target {
+                distribution: DistributionId::new(id),
+                tenant: None,
+            },
+            paths: paths.iter().map(|text| path(text)).collect(),
+            refusal: Refusal::new(code, format!("{code} happened")),
+        }
+    }
+
+    #[test]
+    fn the_key_tells_when_and_for_which_distribution() {
+        let now = datetime!(2026-11-21 02:03:04.567891 UTC);
+        assert_eq!(
+            error_key(now, "abcde01234", "E2QWRUHAPOMQZL").unwrap(),
+            "invalidation_error/20261121020304567891abcde01234_E2QWRUHAPOMQZL.txt"
+        );
+        let elsewhere = datetime!(2026-11-21 11:03:04.000001 +9);
+        assert_eq!(
+            error_key(elsewhere, "x", "E").unwrap(),
+            "invalidation_error/20261121020304000001x_E.txt"
+        );
+    }
+
+    #[test]
+    fn the_file_is_in_the_format_administrators_know() {
+        let file = ErrorFile {
+            id: "E1".to_owned(),
+            sets: vec![vec![path("/a"), path("/b")], vec![path("/c*")]],
+        };
+        let text = "CloudFront Id [E1]\n(Set 1 Start)\n\n/a\n/b\n\n(Set 1 End)\n\n(Set 2 Start)\n\n/c*\n\n(Set 2 End)\n\n";
+        assert_eq!(file.to_text(), text);
+        assert_eq!(ErrorFile::from_text(text).unwrap(), file);
+        assert_eq!(
+            ErrorFile::from_text(&text.replace('\n', "\r\n")).unwrap(),
+            file
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_by_line() {
+        assert!(matches!(
+            ErrorFile::from_text("hello"),
+            Err(InvalidErrorFile::NoId)
+        ));
+        let error = ErrorFile::from_text("CloudFront Id [E1]\n(Set 1 Start)\n\na b\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 4") && error.contains("`a b`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn there_is_one_file_a_target_with_its_sets_and_reasons() {
+        let mut of_tenant = refused("E3", &["/t"], "AccessDenied");
+        of_tenant.target.tenant = Some(TenantId::new("dt_1"));
+        let failures = TargetFailure::group(vec![
+            refused("E2", &["/a"], "AccessDenied"),
+            refused("E1", &["/b"], "InvalidArgument"),
+            refused("E2", &["/c"], "InvalidArgument"),
+            of_tenant,
+        ]);
+        let files: Vec<_> = failures
+            .iter()
+            .map(|failure| (failure.file.id.as_str(), failure.file.sets.len()))
+            .collect();
+        assert_eq!(files, [("E1", 1), ("E2", 2), ("dt_1", 1)]);
+        assert_eq!(failures[1].codes(), "AccessDenied; InvalidArgument");
+    }
+
+    #[test]
+    fn the_mail_lists_bucket_keys_reasons_and_the_replay() {
+        let failures = TargetFailure::group(vec![
+            refused("E1", &["/a", "/b"], "AccessDenied"),
+            refused("E2", &["/c"], "NoSuchDistribution"),
+        ]);
+        let files: Vec<_> = failures
+            .iter()
+            .map(|failure| (format!("{FOLDER}1_{}.txt", failure.file.id), failure))
+            .collect();
+        assert_eq!(
+            mail_text("errors", &files),
+            "bucket : errors\n\n\
+             invalidation_error/1_E1.txt\n\
+             invalidation_error/1_E2.txt\n\n\
+             E1: AccessDenied: AccessDenied happened (2 paths)\n\
+             E2: NoSuchDistribution: NoSuchDistribution happened (1 paths)\n\n\
+             When the cause is mended, replay with:\n\
+             invalidatorctl replay --bucket errors invalidation_error/1_E1.txt invalidation_error/1_E2.txt\n"
+        );
+    }
+
+    #[test]
+    fn a_mail_of_many_files_stays_below_the_limit_of_sns_and_says_what_it_left_out() {
+        let refused: Vec<_> = (0..5_000)
+            .map(|n| refused(&format!("E{n:05}"), &["/a"], "AccessDenied"))
+            .collect();
+        let failures = TargetFailure::group(refused);
+        let files: Vec<_> = failures
+            .iter()
+            .map(|failure| {
+                (
+                    format!("{FOLDER}{}_{}.txt", "1".repeat(30), failure.file.id),
+                    failure,
+                )
+            })
+            .collect();
+        let text = mail_text("errors", &files);
+        assert!(text.len() < 256 * 1024, "{}", text.len());
+        assert!(text.contains(" more, see the folder"), "{}", &text[..200]);
+    }
+
+    #[test]
+    fn metadata_is_printable_ascii_of_a_length_s3_takes() {
+        let mut failure = TargetFailure::group(vec![refused("E1", &["/a"], "A")]).remove(0);
+        failure.refusals[0].message = format!("한\n{}", "x".repeat(5_000));
+        let message = failure.messages();
+        assert!(
+            message.starts_with("??x") && message.len() <= 700,
+            "{message}"
+        );
+    }
+}

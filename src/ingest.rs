@@ -1,0 +1,116 @@
+//! From an S3 event to the buffer: read, apply the exception rules, buffer, and then, and only then,
+//! ask for a flush.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Result, anyhow};
+use futures_util::future::join_all;
+use tracing::{error, info};
+
+use crate::buffer::{message, queue};
+use crate::event::{self, BucketName, Change, ChangeKind, Problem};
+use crate::exceptions::BucketSettings;
+use crate::handler::{App, BatchResponse};
+
+/// Decisions logged one by one; what is more is counted.
+pub const MAX_LOGGED_DECISIONS: usize = 100;
+
+/// Buffers the changes an event tells of.
+///
+/// # Errors
+/// If changes could not be buffered, or a record that came directly could not be read: Lambda
+/// repeats the event, and then keeps it in the on-failure queue. What came in an SQS message that
+/// could not be read is returned as a failed batch item instead.
+pub async fn ingest(app: &App, payload: &str) -> Result<BatchResponse> {
+    let event::Reading {
+        changes,
+        skipped,
+        problems,
+    } = event::read(payload);
+    let received = changes.len();
+    let kept = without_excepted(app, changes).await;
+    if !kept.is_empty() {
+        let bodies = message::pack(&kept)?;
+        let sqs = app.clients.sqs();
+        queue::send(sqs, &app.config.buffer_queue, bodies).await?;
+        app.ticker
+            .tick(
+                sqs,
+                &app.config.tick_queue,
+                SystemTime::now(),
+                app.config.debounce,
+            )
+            .await?;
+    }
+    info!(
+        stage = "ingest",
+        received,
+        excepted = received - kept.len(),
+        buffered = kept.len(),
+        skipped = skipped.values().sum::<usize>(),
+        skipped_events = ?skipped,
+        unreadable = problems.len(),
+        "ingested"
+    );
+    answer(problems)
+}
+
+async fn without_excepted(app: &App, mut changes: Vec<Change>) -> Vec<Change> {
+    let settings = settings(app, &changes).await;
+    let mut logged = 0;
+    changes.retain(|change| {
+        let settings = settings.get(&change.bucket);
+        let Some(rule) = settings.and_then(|settings| settings.exceptions.exempting(change)) else {
+            return true;
+        };
+        if logged < MAX_LOGGED_DECISIONS {
+            logged += 1;
+            info!(
+                stage = "ingest",
+                decision = "excepted",
+                bucket = %change.bucket,
+                key = %change.key,
+                kind = %change.kind,
+                reason = %rule,
+                "decision"
+            );
+        }
+        false
+    });
+    changes
+}
+
+/// The settings of the buckets that decide about a change: none is read for deletions alone.
+async fn settings(app: &App, changes: &[Change]) -> HashMap<BucketName, Arc<BucketSettings>> {
+    let created = changes
+        .iter()
+        .filter(|change| change.kind == ChangeKind::Created);
+    let buckets: BTreeSet<&BucketName> = created.map(|change| &change.bucket).collect();
+    let settings = join_all(buckets.into_iter().map(|bucket| async move {
+        let settings = app.tags.settings(app.clients.s3(), bucket).await?;
+        Some((bucket.clone(), settings))
+    }));
+    settings.await.into_iter().flatten().collect()
+}
+
+fn answer(problems: Vec<Problem>) -> Result<BatchResponse> {
+    let (in_messages, direct): (Vec<_>, Vec<_>) = problems
+        .into_iter()
+        .partition(|problem| problem.message_id.is_some());
+    if !direct.is_empty() {
+        let all: Vec<String> = direct.iter().map(ToString::to_string).collect();
+        return Err(anyhow!(
+            "{} of the event's records cannot be read: {}",
+            all.len(),
+            all.join("; ")
+        ));
+    }
+    let mut message_ids = BTreeSet::new();
+    for problem in in_messages {
+        error!(stage = "ingest", %problem, message_id = problem.message_id, "a message cannot be read, so it goes back");
+        message_ids.extend(problem.message_id);
+    }
+    Ok(BatchResponse::failed(message_ids))
+}

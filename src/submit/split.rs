@@ -1,0 +1,342 @@
+//! Gets a set through that CloudFront does not take whole.
+//!
+//! An error refuses the whole batch and names no path. A set that is too large is halved. In a set
+//! with a bad path, the bad one is searched by halving: each call carries the half in question and
+//! all that is thought good and not through yet, so one bad path among 3,000 costs twelve calls and
+//! one for the rest.
+
+use std::future::Future;
+
+use super::outcome::{Answer, Refusal};
+use super::{Accepted, Refused, Settlement, Submission};
+use crate::path::InvalidationPath;
+
+/// Calls for one set. A set with so many bad paths that this is not enough is refused with the
+/// paths that are left, rather than blocking its distribution for minutes.
+const MAX_CALLS: usize = 100;
+
+/// Submits a set by `call`, in parts where it must be.
+pub async fn settle<F>(submission: &Submission, call: impl Fn(Submission) -> F) -> Settlement
+where
+    F: Future<Output = Answer>,
+{
+    let mut splitter = Splitter {
+        submission,
+        call,
+        calls: 0,
+        settlement: Settlement::default(),
+    };
+    splitter.run().await;
+    splitter.settlement
+}
+
+struct Splitter<'a, C> {
+    submission: &'a Submission,
+    call: C,
+    calls: usize,
+    settlement: Settlement,
+}
+
+impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
+    async fn run(&mut self) {
+        let mut parts = vec![self.submission.paths.clone()];
+        while let Some(mut paths) = parts.pop() {
+            match self.send(&paths).await {
+                Answer::Accepted(_) => {}
+                Answer::TooLarge(_) if paths.len() > 1 => {
+                    let rest = paths.split_off(paths.len() / 2);
+                    parts.extend([rest, paths]);
+                }
+                Answer::BadPath(refusal) if paths.len() > 1 => {
+                    match self.without_bad_path(paths, refusal).await {
+                        Search::Found { rest } => parts.extend((!rest.is_empty()).then_some(rest)),
+                        Search::Stopped { answer, paths } => {
+                            parts.push(paths);
+                            return self.give_up(answer, parts.concat());
+                        }
+                    }
+                }
+                answer => {
+                    let rest = match &answer {
+                        Answer::Later(_) => parts.drain(..).flatten().collect(),
+                        _ => Vec::new(),
+                    };
+                    paths.extend(rest);
+                    self.give_up(answer, paths);
+                }
+            }
+        }
+    }
+
+    /// One call, and another under a new reference should the first be taken.
+    async fn send(&mut self, paths: &[InvalidationPath]) -> Answer {
+        if self.calls >= MAX_CALLS {
+            let message = format!("gave up after {MAX_CALLS} calls for one set");
+            return Answer::Refused(Refusal::new("TooManyBadPaths", message));
+        }
+        self.calls += 1;
+        let mut part = self.submission.part(paths.to_vec());
+        let mut answer = (self.call)(part.clone()).await;
+        if let Answer::ReferenceTaken(_) = answer {
+            part.caller_reference = part.caller_reference.of_part(paths);
+            answer = (self.call)(part).await;
+        }
+        if let Answer::Accepted(invalidation_id) = &answer {
+            let invalidation_id = invalidation_id.clone();
+            self.settlement.accepted.push(Accepted {
+                invalidation_id,
+                paths: paths.len(),
+            });
+        }
+        answer
+    }
+
+    /// Finds one bad path of a refused set. The rest of the set may hold another.
+    async fn without_bad_path(
+        &mut self,
+        mut suspects: Vec<InvalidationPath>,
+        mut refusal: Refusal,
+    ) -> Search {
+        let mut thought_good: Vec<InvalidationPath> = Vec::new();
+        while suspects.len() > 1 {
+            let half = suspects.split_off(suspects.len() / 2);
+            let tried = [thought_good.as_slice(), suspects.as_slice()].concat();
+            match self.send(&tried).await {
+                Answer::Accepted(_) => {
+                    thought_good.clear();
+                    suspects = half;
+                }
+                Answer::BadPath(newest) => {
+                    refusal = newest;
+                    thought_good.extend(half);
+                }
+                answer => {
+                    return Search::Stopped {
+                        answer,
+                        paths: [tried, half].concat(),
+                    };
+                }
+            }
+        }
+        self.refuse(suspects, refusal);
+        Search::Found { rest: thought_good }
+    }
+
+    /// What is left after an answer that ends the work on these paths.
+    fn give_up(&mut self, answer: Answer, paths: Vec<InvalidationPath>) {
+        match answer {
+            Answer::Accepted(_) => {}
+            Answer::Later(refusal) => {
+                self.settlement.held_back = Some((self.submission.part(paths), refusal));
+            }
+            Answer::TooLarge(refusal)
+            | Answer::BadPath(refusal)
+            | Answer::ReferenceTaken(refusal)
+            | Answer::Refused(refusal) => self.refuse(paths, refusal),
+        }
+    }
+
+    fn refuse(&mut self, paths: Vec<InvalidationPath>, refusal: Refusal) {
+        let target = self.submission.target.clone();
+        self.settlement.refused.push(Refused {
+            target,
+            paths,
+            refusal,
+        });
+    }
+}
+
+enum Search {
+    /// A bad path was found and refused; `rest` is not through yet.
+    Found { rest: Vec<InvalidationPath> },
+    /// An answer of another kind came; `paths` are not through yet.
+    Stopped {
+        answer: Answer,
+        paths: Vec<InvalidationPath>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributions::{DistributionId, Target};
+    use crate::submit::CallerReference;
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    fn path(n: usize) -> InvalidationPath {
+        InvalidationPath::try_from(format!("/{n:05}")).unwrap()
+    }
+
+    fn submission(count: usize) -> Submission {
+        let target = Target {
+            distribution: DistributionId::new("E1"),
+            tenant: None,
+        };
+        let paths: Vec<_> = (0..count).map(path).collect();
+        let caller_reference = CallerReference::of_set(&target, &paths, &["m"]);
+        Submission {
+            target,
+            paths,
+            caller_reference,
+        }
+    }
+
+    /// Settles against `answer`; returns what was settled, the paths that got through, the calls.
+    fn settle_with(
+        count: usize,
+        answer: impl Fn(&Submission, usize) -> Answer,
+    ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
+        let state = RefCell::new((BTreeSet::new(), 0));
+        let submission = submission(count);
+        let call = |part: Submission| {
+            let mut state = state.borrow_mut();
+            let answer = answer(&part, state.1);
+            state.1 += 1;
+            if matches!(answer, Answer::Accepted(_)) {
+                state.0.extend(part.paths);
+            }
+            std::future::ready(answer)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let settlement = runtime.block_on(settle(&submission, call));
+        let (accepted, calls) = state.into_inner();
+        let told: usize = settlement
+            .accepted
+            .iter()
+            .map(|accepted| accepted.paths)
+            .sum();
+        assert_eq!(told, accepted.len(), "a path went through twice");
+        (settlement, accepted, calls)
+    }
+
+    fn refusal(code: &str) -> Refusal {
+        Refusal::new(code, "no")
+    }
+
+    fn bad_paths(bad: Vec<usize>) -> impl Fn(&Submission, usize) -> Answer {
+        let bad: Vec<_> = bad.into_iter().map(path).collect();
+        move |part, _| match part.paths.iter().any(|path| bad.contains(path)) {
+            true => Answer::BadPath(refusal("InvalidArgument")),
+            false => Answer::Accepted("I1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn one_bad_path_among_three_thousand_costs_a_dozen_calls_and_one_for_the_rest() {
+        for bad in [0, 1, 1_499, 1_500, 2_998, 2_999] {
+            let (settlement, accepted, calls) = settle_with(3_000, bad_paths(vec![bad]));
+            assert_eq!(settlement.refused.len(), 1);
+            assert_eq!(settlement.refused[0].paths, [path(bad)]);
+            assert_eq!(accepted.len(), 2_999);
+            assert!(calls <= 1 + 12 + 1, "{calls} calls for path {bad}");
+        }
+    }
+
+    #[test]
+    fn several_bad_paths_stand_alone_and_all_others_go_through() {
+        for (count, bad) in [
+            (1, vec![0]),
+            (2, vec![0, 1]),
+            (10, vec![0, 9]),
+            (100, vec![3, 4, 50]),
+            (3_000, vec![1, 2, 999, 2_999]),
+        ] {
+            let (settlement, accepted, _) = settle_with(count, bad_paths(bad.clone()));
+            let mut refused: Vec<_> = settlement
+                .refused
+                .iter()
+                .flat_map(|refused| refused.paths.clone())
+                .collect();
+            refused.sort();
+            assert_eq!(refused, bad.iter().map(|n| path(*n)).collect::<Vec<_>>());
+            assert_eq!(accepted.len(), count - bad.len());
+            assert!(settlement.held_back.is_none());
+        }
+    }
+
+    #[test]
+    fn a_set_of_bad_paths_ends_in_good_time_and_no_path_is_forgotten() {
+        let (settlement, accepted, calls) = settle_with(3_000, bad_paths((0..3_000).collect()));
+        let refused: usize = settlement
+            .refused
+            .iter()
+            .map(|refused| refused.paths.len())
+            .sum();
+        assert_eq!((refused, accepted.len()), (3_000, 0));
+        assert!(calls <= MAX_CALLS, "{calls}");
+    }
+
+    #[test]
+    fn a_set_that_is_too_large_is_halved() {
+        let (settlement, accepted, calls) = settle_with(3_000, |part, _| match part.paths.len() {
+            1_001.. => Answer::TooLarge(refusal("BatchTooLarge")),
+            _ => Answer::Accepted("I1".to_owned()),
+        });
+        assert_eq!(
+            (accepted.len(), settlement.refused.len(), calls),
+            (3_000, 0, 3 + 4)
+        );
+        let (settlement, ..) = settle_with(1, |_, _| Answer::TooLarge(refusal("BatchTooLarge")));
+        assert_eq!(settlement.refused.len(), 1);
+    }
+
+    #[test]
+    fn what_is_throttled_half_way_is_held_back_and_nothing_else() {
+        for throttled_from in 0..20 {
+            let (settlement, accepted, _) =
+                settle_with(1_000, |part, calls| match calls >= throttled_from {
+                    true => Answer::Later(refusal("Throttling")),
+                    false => bad_paths(vec![17, 800])(part, calls),
+                });
+            let held: Vec<_> = settlement
+                .held_back
+                .map(|(held, _)| held.paths)
+                .unwrap_or_default();
+            let refused = settlement.refused.iter().flat_map(|refused| &refused.paths);
+            let mut all: Vec<_> = held
+                .iter()
+                .chain(refused)
+                .chain(&accepted)
+                .cloned()
+                .collect();
+            all.sort();
+            assert_eq!(
+                all,
+                (0..1_000).map(path).collect::<Vec<_>>(),
+                "throttled from call {throttled_from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_held_back_whole_keeps_its_reference() {
+        let (settlement, ..) = settle_with(5, |_, _| Answer::Later(refusal("Throttling")));
+        assert_eq!(settlement.held_back.unwrap().0, submission(5));
+    }
+
+    #[test]
+    fn a_reference_that_is_taken_is_replaced_once() {
+        let first = submission(5).caller_reference;
+        let (settlement, accepted, calls) =
+            settle_with(5, move |part, _| match part.caller_reference == first {
+                true => Answer::ReferenceTaken(refusal("InvalidationBatchAlreadyExists")),
+                false => Answer::Accepted("I1".to_owned()),
+            });
+        assert_eq!((accepted.len(), settlement.refused.len(), calls), (5, 0, 2));
+        let (settlement, ..) = settle_with(5, |_, _| {
+            Answer::ReferenceTaken(refusal("InvalidationBatchAlreadyExists"))
+        });
+        assert_eq!(settlement.refused[0].paths.len(), 5);
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_whole_with_its_reason() {
+        let (settlement, accepted, calls) =
+            settle_with(5, |_, _| Answer::Refused(refusal("AccessDenied")));
+        assert_eq!((accepted.len(), calls), (0, 1));
+        assert_eq!(settlement.refused[0].refusal.code, "AccessDenied");
+    }
+}

@@ -1,0 +1,35 @@
+"""The pipeline the tests share: started once, with the sample site's changes made and done."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+import sample_site
+from emulator import forget_user_settings
+
+# The shortest there is: the tests need not wait longer.
+DEBOUNCE_SECONDS = 3
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[pipeline.Pipeline]:
+    """Everything deployed and connected, all changes of the sample site made, none in flight."""
+    forget_user_settings()
+    binary = Path(os.environ.get("INVALIDATOR_BINARY", pipeline.ROOT / "target/debug/invalidator"))
+    with pipeline.running(binary, DEBOUNCE_SECONDS) as started:
+        started.connect()
+        sample_site.publish(started.emulator)
+        assert started.wait_for_sample(), f"not done in time; the function logged {started.complaints()}"
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def left_clean(running: pipeline.Pipeline) -> Iterator[None]:
+    """After each test no message is left anywhere: nothing is lost, nothing is given up."""
+    yield
+    assert running.wait(running.idle), "work is left in the queues"
+    left = {queue: running.depth(queue) for queue in pipeline.DEAD_LETTER_QUEUES}
+    assert not any(left.values()), f"messages were given up: {left}"

@@ -1,0 +1,37 @@
+"""Where the emulator's IAM knows an action by a name that AWS does not have.
+
+On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator asks for `sqs:SendMessageBatch`. The
+function's role gets what the emulator asks for, on the very resources the template allows and no others, so that the
+template's own policy still decides.
+"""
+
+import json
+
+BATCH_ACTIONS = {
+    "sqs:SendMessage": "sqs:SendMessageBatch",
+    "sqs:DeleteMessage": "sqs:DeleteMessageBatch",
+    "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibilityBatch",
+}
+
+
+def bridge(emulator, role: str) -> None:
+    """Let the role do in batches what it may do one by one."""
+    iam = emulator.client("iam")
+    statements = [
+        statement
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        for statement in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+    ]
+    document = {"Version": "2012-10-17", "Statement": [batched(s) for s in statements if batch_actions(s)]}
+    iam.put_role_policy(RoleName=role, PolicyName="emulator-gaps", PolicyDocument=json.dumps(document))
+
+
+def batched(statement: dict) -> dict:
+    """The statement, for batches."""
+    return {"Effect": "Allow", "Action": batch_actions(statement), "Resource": statement["Resource"]}
+
+
+def batch_actions(statement: dict) -> list[str]:
+    """What the emulator calls the actions of a statement when they come in batches."""
+    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+    return [BATCH_ACTIONS[action] for action in actions if action in BATCH_ACTIONS]

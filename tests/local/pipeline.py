@@ -1,0 +1,120 @@
+"""The whole pipeline on the emulator: our template, the function's binary and the sample site, connected."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import iam_gaps
+import observe
+import sample_site
+import stack
+from emulator import Emulator
+from waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "template.yaml"
+WORK_FOLDER = ROOT / ".local"
+
+WORK_QUEUES = ["BufferQueueUrl", "TickQueueUrl", "RetryQueueUrl"]
+DEAD_LETTER_QUEUES = [
+    "BufferDeadLetterQueueUrl",
+    "TickDeadLetterQueueUrl",
+    "RetryDeadLetterQueueUrl",
+    "FailedEventsQueueUrl",
+]
+
+# Far more than the pipeline needs after the debounce, on a slow and busy machine.
+PATIENCE_SECONDS = 60
+# The function logs before it answers; only the emulator may be late.
+LOG_PATIENCE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All that is running."""
+
+    emulator: Emulator
+    stack: stack.Stack
+    site: sample_site.Site
+    debounce_seconds: int
+
+    def connect(self) -> None:
+        """Let the buckets send their events to the function."""
+        for bucket in (sample_site.SITE, sample_site.INTERNAL):
+            sample_site.connect(self.emulator, bucket, self.stack.outputs["FunctionArn"])
+
+    def invoke(self, event: dict) -> dict:
+        """Invoke the function and wait for its answer."""
+        return self.emulator.client("lambda").invoke(
+            FunctionName=self.stack.outputs["FunctionName"], Payload=json.dumps(event)
+        )
+
+    def invoke_with_test_event(self) -> dict:
+        """Invoke the function with what S3 sends when a bucket is connected."""
+        return self.invoke({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": sample_site.SITE})
+
+    def decisions(self) -> list[observe.Decision]:
+        """What the function says it has decided."""
+        return observe.decisions(self.emulator, self.stack.outputs["LogGroupName"])
+
+    def complaints(self) -> list[str]:
+        """The warnings and errors the function has logged."""
+        return observe.complaints(self.emulator, self.stack.outputs["LogGroupName"])
+
+    def invalidations(self, distribution: str) -> list[observe.Invalidation]:
+        """What CloudFront recorded for the distribution of this name."""
+        return observe.invalidations(self.emulator, self.site.distributions[distribution])
+
+    def invalidated_paths(self, distribution: str) -> set[str]:
+        """The paths CloudFront recorded for the distribution of this name."""
+        return observe.invalidated_paths(self.emulator, self.site.distributions[distribution])
+
+    def depth(self, queue: str) -> int:
+        """How many messages are in the queue whose URL is this output of the stack."""
+        return observe.queue_depth(self.emulator, self.stack.outputs[queue])
+
+    def idle(self) -> bool:
+        """Whether no work is left in the queues."""
+        return all(self.depth(queue) == 0 for queue in WORK_QUEUES)
+
+    def wait(self, condition) -> bool:
+        """Wait for something that should follow the debounce soon."""
+        return wait_until(condition, self.debounce_seconds + PATIENCE_SECONDS)
+
+    def wait_for_sample(self) -> bool:
+        """Wait until the sample site's changes have gone all the way, and the log tells of each."""
+        return (
+            self.wait(lambda: self.sample_invalidated() or self.given_up())
+            and self.wait(self.idle)
+            and wait_until(self.log_complete, LOG_PATIENCE_SECONDS)
+        )
+
+    def sample_invalidated(self) -> bool:
+        """Whether everything that should be invalidated has been."""
+        return all(sample_site.expected_paths(name) <= self.invalidated_paths(name) for name in self.site.distributions)
+
+    def given_up(self) -> bool:
+        """Whether a message has ended where only lost causes go."""
+        return any(self.depth(queue) > 0 for queue in DEAD_LETTER_QUEUES)
+
+    def log_complete(self) -> bool:
+        """Whether the function has said what became of every change of the sample site."""
+        decided = {(decision.bucket, decision.key, decision.kind) for decision in self.decisions()}
+        complete = all((change.bucket, change.key, change.kind) in decided for change in sample_site.CHANGES)
+        if not complete:
+            # The emulator collects what a function has logged when an invocation ends. What it missed, it collects
+            # with the next one.
+            self.invoke_with_test_event()
+        return complete
+
+
+@contextlib.contextmanager
+def running(binary: Path, debounce_seconds: int) -> Iterator[Pipeline]:
+    """Start everything, and end it whatever happens."""
+    with Emulator(WORK_FOLDER) as emulator:
+        parameters = {"DebounceSeconds": str(debounce_seconds)}
+        deployed = stack.deploy(emulator, TEMPLATE, binary, parameters)
+        iam_gaps.bridge(emulator, deployed.resources["FunctionRole"])
+        yield Pipeline(emulator, deployed, sample_site.build(emulator), debounce_seconds)

@@ -1,0 +1,100 @@
+"""`make local`: the whole pipeline, from S3 changes to CloudFront invalidations, on this machine.
+
+Exit status 0 only if exactly the expected paths were invalidated on each distribution.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+import pipeline
+import report
+import sample_site
+from emulator import EmulatorError, forget_user_settings
+from stack import DeployError
+
+# As the template has it.
+DEBOUNCE_SECONDS_DEFAULT = 10
+DEBOUNCE_SECONDS_RANGE = range(3, 901)
+
+
+def main() -> int:
+    """Run the pipeline once, and tell what happened."""
+    forget_user_settings()
+    # Ended from outside, we still end what we have started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    binary = Path(sys.argv[1]).resolve()
+    if not binary.is_file():
+        return complain(f"there is no function at {binary}: build it with `cargo build --bin invalidator`")
+    try:
+        debounce_seconds = debounce_from_environment()
+        return run(binary, debounce_seconds)
+    except (DeployError, EmulatorError, SettingError) as error:
+        return complain(str(error))
+    except (BotoCoreError, ClientError) as error:
+        return complain(f"the emulator refuses a call: {error}")
+    except KeyboardInterrupt:
+        return complain("interrupted")
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the message names it."""
+
+
+def debounce_from_environment() -> int:
+    """DEBOUNCE_SECONDS, checked as the template checks it."""
+    text = os.environ.get("DEBOUNCE_SECONDS") or str(DEBOUNCE_SECONDS_DEFAULT)
+    if not text.isdecimal() or int(text) not in DEBOUNCE_SECONDS_RANGE:
+        raise SettingError(f"DEBOUNCE_SECONDS must be a whole number from 3 to 900, not {text!r}")
+    return int(text)
+
+
+def run(binary: Path, debounce_seconds: int) -> int:
+    """Deploy, make the changes, wait, report."""
+    say("starting the emulator and deploying template.yaml")
+    with pipeline.running(binary, debounce_seconds) as running:
+        say(f"deployed {running.stack.outputs['FunctionName']} at {running.emulator.endpoint}")
+        running.connect()
+        say(f"changing {len(sample_site.CHANGES)} objects, then waiting for the debounce of {debounce_seconds} s")
+        sample_site.publish(running.emulator)
+        complete = running.wait_for_sample()
+        say("every change is decided" if complete else "gave up waiting")
+        print()
+        print("\n".join(report.lines(running)))
+        return conclude(running)
+
+
+def conclude(running: pipeline.Pipeline) -> int:
+    """The last word, and the exit status."""
+    faults = list(report.faults(running))
+    if not faults:
+        paths = sum(len(sample_site.expected_paths(name)) for name in running.site.distributions)
+        print(f"OK: exactly the {paths} expected paths were invalidated.")
+        return 0
+    for line in running.complaints():
+        print(f"  the function logged: {line}")
+    for fault in faults:
+        print(f"  {fault}")
+    return complain("the invalidations are not the expected ones, see above")
+
+
+STARTED = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Progress, with the time since the start."""
+    print(f"{time.monotonic() - STARTED:5.1f} s  {text}", flush=True)
+
+
+def complain(text: str) -> int:
+    """One line on what is wrong, and the exit status that goes with it."""
+    print(f"make local: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,822 @@
+//! The stand-in for CloudFront is as strict as CloudFront: the tests that stand on it may trust it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use aws_sdk_cloudfront::Client;
+use aws_sdk_cloudfront::config::retry::RetryConfig;
+use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
+use aws_sdk_cloudfront::config::{BehaviorVersion, Region};
+use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudfront::types::{
+    ConnectionMode, DistributionTenantAssociationFilter, Invalidation, InvalidationBatch, Paths,
+};
+
+use support::cloudfront::{
+    Behavior, CACHING_DISABLED, CACHING_OPTIMIZED, CachePolicy, CloudFront, Distribution, Fault,
+    Operation, Origin, QueryStrings,
+};
+
+/// The answer to an invalidation: itself, or status and code of the refusal.
+type Answer = Result<Invalidation, (u16, String)>;
+
+async fn one_distribution() -> (CloudFront, Client) {
+    let cloudfront = CloudFront::start().await;
+    cloudfront.add(site("E1"));
+    let client = cloudfront.client();
+    (cloudfront, client)
+}
+
+fn site(id: &str) -> Distribution {
+    Distribution::new(id, Origin::s3("site", "example-site"))
+}
+
+fn batch(reference: &str, quantity: usize, paths: &[&str]) -> InvalidationBatch {
+    let items = (!paths.is_empty()).then(|| paths.iter().map(ToString::to_string).collect());
+    let paths = Paths::builder()
+        .quantity(quantity as i32)
+        .set_items(items)
+        .build()
+        .unwrap();
+    InvalidationBatch::builder()
+        .caller_reference(reference)
+        .paths(paths)
+        .build()
+        .unwrap()
+}
+
+async fn invalidate(client: &Client, id: &str, reference: &str, paths: &[&str]) -> Answer {
+    send(client, id, batch(reference, paths.len(), paths)).await
+}
+
+async fn send(client: &Client, id: &str, batch: InvalidationBatch) -> Answer {
+    let call = client.create_invalidation().distribution_id(id);
+    match call.invalidation_batch(batch).send().await {
+        Ok(output) => Ok(output.invalidation.unwrap()),
+        Err(error) => Err(refusal(&error)),
+    }
+}
+
+fn refusal<E: ProvideErrorMetadata>(
+    error: &SdkError<E, aws_sdk_cloudfront::config::http::HttpResponse>,
+) -> (u16, String) {
+    let status = error.raw_response().unwrap().status().as_u16();
+    (status, error.code().unwrap().to_owned())
+}
+
+fn refused<T>(status: u16, code: &str) -> Result<T, (u16, String)> {
+    Err((status, code.to_owned()))
+}
+
+mod paths {
+    use super::support::cloudfront::rules::{MAX_PATH_LENGTH, PathFault, check_path};
+
+    #[test]
+    fn everything_that_need_not_be_encoded_may_stand_raw() {
+        for path in [
+            "/",
+            "/index.html",
+            "/a/b//c/./../d",
+            "/-_.!$&'()*+,:;=@",
+            "/%EA%B0%80.html",
+            "/100%25",
+            "/lower%2fcase",
+        ] {
+            assert_eq!(check_path(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_star_and_a_question_mark_may_stand_anywhere() {
+        for path in ["/*", "/x*", "/a*b", "/*.jpg", "/x?*", "/x.jpg?v=2", "/?"] {
+            assert_eq!(check_path(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_begins_with_a_slash() {
+        for path in [
+            "",
+            "*",
+            "index.html",
+            " /index.html",
+            "https://example.com/",
+            "#tag",
+        ] {
+            assert_eq!(check_path(path), Err(PathFault::NoLeadingSlash), "{path}");
+        }
+    }
+
+    #[test]
+    fn unsafe_characters_must_be_encoded() {
+        for unsafe_one in " \"<>#{}|\\^[]`".chars() {
+            let fault = Err(PathFault::Unencoded(unsafe_one));
+            assert_eq!(check_path(&format!("/a{unsafe_one}b")), fault);
+        }
+    }
+
+    #[test]
+    fn control_characters_must_be_encoded() {
+        for control in ('\0'..' ').chain(['\x7f']) {
+            let fault = Err(PathFault::Unencoded(control));
+            assert_eq!(check_path(&format!("/a{control}b")), fault);
+        }
+    }
+
+    #[test]
+    fn characters_beyond_ascii_must_be_encoded() {
+        for beyond in ['é', '가', '\u{80}', '😀'] {
+            let fault = Err(PathFault::Unencoded(beyond));
+            assert_eq!(check_path(&format!("/{beyond}")), fault);
+        }
+    }
+
+    #[test]
+    fn two_hex_digits_follow_a_percent_sign() {
+        for path in ["/%", "/%4", "/100%", "/%zz", "/%2", "/%%20", "/a%é"] {
+            assert_eq!(check_path(path), Err(PathFault::BarePercent), "{path}");
+        }
+    }
+
+    /// aws-sdk #525: a raw tilde failed whole deployments.
+    #[test]
+    fn a_tilde_is_refused_raw_and_accepted_encoded() {
+        assert_eq!(check_path("/~user/"), Err(PathFault::Tilde));
+        assert_eq!(check_path("/%7Euser/"), Ok(()));
+    }
+
+    #[test]
+    fn a_path_has_at_most_4000_characters() {
+        let longest = format!("/{}", "a".repeat(MAX_PATH_LENGTH - 1));
+        assert_eq!(check_path(&longest), Ok(()));
+        let longer = Err(PathFault::TooLong(4_001));
+        assert_eq!(check_path(&format!("{longest}a")), longer);
+    }
+}
+
+mod invalidations {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_is_recorded_as_it_came() {
+        let (cloudfront, client) = one_distribution().await;
+        let paths = ["/index.html", "/a%20b", "/a&b='c'", "/x?*"];
+        let accepted = invalidate(&client, "E1", "r1", &paths).await.unwrap();
+        assert_eq!(accepted.status, "InProgress");
+
+        let recorded = cloudfront.invalidations("E1");
+        assert_eq!(recorded.len(), 1);
+        assert_eq!(recorded[0].id, accepted.id);
+        assert_eq!(recorded[0].caller_reference, "r1");
+        assert_eq!(recorded[0].paths, paths);
+        let echoed = accepted.invalidation_batch.unwrap();
+        assert_eq!(echoed.caller_reference, "r1");
+        assert_eq!(echoed.paths.unwrap().items.unwrap(), paths);
+    }
+
+    #[tokio::test]
+    async fn one_bad_path_refuses_the_whole_batch_and_is_not_named() {
+        let (cloudfront, client) = one_distribution().await;
+        for bad in ["no-slash", "/a b", "/~a", "/가", "/50%", "/[a]", "/a\nb"] {
+            let call = client.create_invalidation().distribution_id("E1");
+            let batch = batch("r1", 2, &["/good", bad]);
+            let error = call.invalidation_batch(batch).send().await.unwrap_err();
+            assert_eq!(
+                refusal(&error),
+                (400, "InvalidArgument".to_owned()),
+                "{bad:?}"
+            );
+            assert_eq!(
+                error.message().unwrap(),
+                "Your request contains one or more invalid invalidation paths."
+            );
+        }
+        assert!(cloudfront.invalidations("E1").is_empty());
+        let detail = cloudfront.calls()[0].detail.clone();
+        assert_eq!(detail.unwrap(), "\"no-slash\": no leading slash");
+    }
+
+    #[tokio::test]
+    async fn a_batch_holds_at_most_3000_paths() {
+        let (cloudfront, client) = one_distribution().await;
+        let paths: Vec<_> = (0..3_001).map(|n| format!("/{n}")).collect();
+        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+        let answer = invalidate(&client, "E1", "r1", &paths).await;
+        assert_eq!(answer, refused(413, "BatchTooLarge"));
+        assert!(
+            invalidate(&client, "E1", "r2", &paths[..3_000])
+                .await
+                .is_ok()
+        );
+        assert_eq!(cloudfront.paths("E1").len(), 3_000);
+    }
+
+    #[tokio::test]
+    async fn the_quantity_must_be_true() {
+        let (cloudfront, client) = one_distribution().await;
+        let answer = send(&client, "E1", batch("r1", 2, &["/one"])).await;
+        assert_eq!(answer, refused(400, "InconsistentQuantities"));
+        let answer = send(&client, "E1", batch("r1", 1, &[])).await;
+        assert_eq!(answer, refused(400, "InconsistentQuantities"));
+        assert!(cloudfront.invalidations("E1").is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_or_reference_is_refused() {
+        let (_cloudfront, client) = one_distribution().await;
+        let answer = send(&client, "E1", batch("r1", 0, &[])).await;
+        assert_eq!(answer, refused(400, "InvalidArgument"));
+        let answer = invalidate(&client, "E1", "", &["/a"]).await;
+        assert_eq!(answer, refused(400, "InvalidArgument"));
+    }
+
+    #[tokio::test]
+    async fn the_same_reference_and_paths_are_the_same_invalidation() {
+        let (cloudfront, client) = one_distribution().await;
+        let first = invalidate(&client, "E1", "r1", &["/a", "/b"]).await;
+        let again = invalidate(&client, "E1", "r1", &["/a", "/b"]).await;
+        assert_eq!(first.unwrap().id, again.unwrap().id);
+        assert_eq!(cloudfront.paths("E1"), ["/a", "/b"]);
+    }
+
+    #[tokio::test]
+    async fn the_same_reference_with_other_paths_is_refused() {
+        let (cloudfront, client) = one_distribution().await;
+        assert!(invalidate(&client, "E1", "r1", &["/a"]).await.is_ok());
+        let answer = invalidate(&client, "E1", "r1", &["/a", "/b"]).await;
+        assert_eq!(answer, refused(400, "InvalidationBatchAlreadyExists"));
+        assert_eq!(cloudfront.paths("E1"), ["/a"]);
+    }
+
+    #[tokio::test]
+    async fn a_reference_is_good_for_each_distribution() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.add(site("E2"));
+        assert!(invalidate(&client, "E1", "r1", &["/a"]).await.is_ok());
+        assert!(invalidate(&client, "E2", "r1", &["/b"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_distribution_is_refused() {
+        let (cloudfront, client) = one_distribution().await;
+        let answer = invalidate(&client, "E2", "r1", &["/a"]).await;
+        assert_eq!(answer, refused(404, "NoSuchDistribution"));
+        cloudfront.remove("E1");
+        let answer = invalidate(&client, "E1", "r1", &["/a"]).await;
+        assert_eq!(answer, refused(404, "NoSuchDistribution"));
+    }
+
+    #[tokio::test]
+    async fn an_invalidation_is_in_progress_and_then_completed() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.stop_clock();
+        cloudfront.set_completion_time(Duration::from_secs(5));
+        let accepted = invalidate(&client, "E1", "r1", &["/a"]).await.unwrap();
+        let look = client.get_invalidation().distribution_id("E1");
+        let look = look.id(&accepted.id);
+        let status = async || {
+            let output = look.clone().send().await.unwrap();
+            output.invalidation.unwrap().status
+        };
+        assert_eq!(status().await, "InProgress");
+        cloudfront.advance(Duration::from_secs(5));
+        assert_eq!(status().await, "Completed");
+
+        let list = client.list_invalidations().distribution_id("E1");
+        let list = list.send().await.unwrap().invalidation_list.unwrap();
+        assert_eq!(list.items()[0].id, accepted.id);
+        assert_eq!(list.items()[0].status, "Completed");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_invalidation_is_refused() {
+        let (_cloudfront, client) = one_distribution().await;
+        let call = client.get_invalidation().distribution_id("E1").id("I0");
+        let error = call.send().await.unwrap_err();
+        assert_eq!(refusal(&error), (404, "NoSuchInvalidation".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn paths_and_wildcards_in_progress_are_limited_apart() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.add(site("E2"));
+        cloudfront.stop_clock();
+        cloudfront.set_completion_time(Duration::from_secs(60));
+        cloudfront.limit_in_progress_to(3, 1);
+        let too_many = refused(400, "TooManyInvalidationsInProgress");
+
+        assert!(invalidate(&client, "E1", "1", &["/a", "/b"]).await.is_ok());
+        assert_eq!(
+            invalidate(&client, "E1", "2", &["/c", "/d"]).await,
+            too_many
+        );
+        assert!(invalidate(&client, "E1", "3", &["/c", "/*"]).await.is_ok());
+        assert_eq!(invalidate(&client, "E1", "4", &["/x/*"]).await, too_many);
+        // Each distribution has its own, and an old reference asks for nothing new.
+        assert!(invalidate(&client, "E2", "4", &["/x/*"]).await.is_ok());
+        assert!(invalidate(&client, "E1", "1", &["/a", "/b"]).await.is_ok());
+
+        cloudfront.advance(Duration::from_secs(60));
+        assert!(invalidate(&client, "E1", "4", &["/x/*"]).await.is_ok());
+    }
+}
+
+mod lists {
+    use super::*;
+
+    async fn listed(client: &Client) -> Vec<aws_sdk_cloudfront::types::DistributionSummary> {
+        let mut pages = client.list_distributions().into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let list = page.unwrap().distribution_list.unwrap();
+            assert_eq!(list.quantity as usize, list.items().len());
+            listed.extend(list.items.unwrap_or_default());
+        }
+        listed
+    }
+
+    #[tokio::test]
+    async fn distributions_come_in_pages_of_100() {
+        let cloudfront = CloudFront::start().await;
+        let ids: Vec<_> = (0..126).map(|n| format!("E{n:04}")).collect();
+        ids.iter().for_each(|id| cloudfront.add(site(id)));
+        let client = cloudfront.client();
+        let listed: Vec<_> = listed(&client).await.into_iter().map(|it| it.id).collect();
+        assert_eq!(listed, ids);
+        assert_eq!(cloudfront.calls_of(Operation::ListDistributions).len(), 2);
+
+        // Not even when asked for more.
+        let list = client.list_distributions().max_items(1_000).send().await;
+        let list = list.unwrap().distribution_list.unwrap();
+        assert!(list.is_truncated);
+        assert_eq!(list.next_marker.as_deref(), Some("E0099"));
+        assert_eq!(list.items().len(), 100);
+    }
+
+    #[tokio::test]
+    async fn exactly_one_page_is_not_truncated() {
+        let cloudfront = CloudFront::start().await;
+        (0..100).for_each(|n| cloudfront.add(site(&format!("E{n}"))));
+        assert_eq!(listed(&cloudfront.client()).await.len(), 100);
+        assert_eq!(cloudfront.calls().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_account_may_have_no_distributions() {
+        let cloudfront = CloudFront::start().await;
+        assert!(listed(&cloudfront.client()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_distribution_tells_its_origins_and_behaviors_in_order() {
+        let cloudfront = CloudFront::start().await;
+        cloudfront.add(
+            site("E1")
+                .origin(Origin::s3("docs", "example-site").path("/docs"))
+                .origin(Origin::new("app", "app.example.com"))
+                .origin_group("both", ["site", "docs"])
+                .behavior(Behavior::new("/api/*", "app").policy(CACHING_DISABLED))
+                .behavior(
+                    Behavior::new("*.jpg", "both")
+                        .legacy(0, 60, 3_600)
+                        .forward_query_strings(&["v"])
+                        .forward_headers(&["Host"]),
+                )
+                .default_behavior(Behavior::default_for("docs").legacy(None, None, None)),
+        );
+        let listed = listed(&cloudfront.client()).await;
+        let [distribution] = &listed[..] else {
+            panic!("{listed:?}");
+        };
+        let origins = distribution.origins.as_ref().unwrap().items();
+        let origins: Vec<_> = origins
+            .iter()
+            .map(|it| (it.id(), it.domain_name(), it.origin_path().unwrap()))
+            .collect();
+        let domain = "example-site.s3.ap-northeast-2.amazonaws.com";
+        assert_eq!(
+            origins,
+            [
+                ("site", domain, ""),
+                ("docs", domain, "/docs"),
+                ("app", "app.example.com", ""),
+            ]
+        );
+        let group = &distribution.origin_groups.as_ref().unwrap().items()[0];
+        let members = group.members.as_ref().unwrap().items();
+        assert_eq!(members[0].origin_id(), "site");
+        assert_eq!(members[1].origin_id(), "docs");
+
+        let behaviors = distribution.cache_behaviors.as_ref().unwrap().items();
+        assert_eq!(behaviors[0].path_pattern(), "/api/*");
+        assert_eq!(behaviors[0].cache_policy_id(), Some(CACHING_DISABLED));
+        assert_eq!(behaviors[1].path_pattern(), "*.jpg");
+        assert_eq!(behaviors[1].cache_policy_id(), None);
+        #[allow(deprecated)]
+        {
+            assert_eq!(behaviors[1].max_ttl(), Some(3_600));
+            let forwarded = behaviors[1].forwarded_values().unwrap();
+            assert!(forwarded.query_string());
+            assert_eq!(forwarded.headers().unwrap().items(), ["Host"]);
+            let default = distribution.default_cache_behavior.as_ref().unwrap();
+            assert_eq!(default.target_origin_id(), "docs");
+            assert_eq!(default.max_ttl(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_list_of_behaviors_has_no_items() {
+        let (cloudfront, client) = one_distribution().await;
+        let listed = listed(&client).await;
+        let behaviors = listed[0].cache_behaviors.as_ref().unwrap();
+        assert_eq!((behaviors.quantity, &behaviors.items), (0, &None));
+        assert!(listed[0].enabled);
+        assert!(!listed[0].staging);
+        assert_eq!(listed[0].connection_mode, Some(ConnectionMode::Direct));
+        drop(cloudfront);
+    }
+
+    #[tokio::test]
+    async fn disabled_staging_and_multi_tenant_distributions_say_so() {
+        let cloudfront = CloudFront::start().await;
+        cloudfront.add(site("E1").disabled());
+        cloudfront.add(site("E2").staging());
+        cloudfront.add(site("E3").tenant_only());
+        let listed = listed(&cloudfront.client()).await;
+        assert!(!listed[0].enabled);
+        assert!(listed[1].staging);
+        assert_eq!(listed[2].connection_mode, Some(ConnectionMode::TenantOnly));
+    }
+
+    #[tokio::test]
+    async fn the_etag_changes_with_the_distribution() {
+        let (cloudfront, client) = one_distribution().await;
+        let before = listed(&client).await[0].e_tag.clone();
+        cloudfront.add(site("E1").disabled());
+        assert_ne!(before, listed(&client).await[0].e_tag);
+    }
+
+    #[tokio::test]
+    async fn only_the_configuration_tells_the_default_root_object() {
+        let cloudfront = CloudFront::start().await;
+        cloudfront.add(site("E1").default_root_object("index.html"));
+        let client = cloudfront.client();
+        let config = client.get_distribution_config().id("E1").send().await;
+        let config = config.unwrap();
+        assert!(config.e_tag.is_some());
+        let config = config.distribution_config.unwrap();
+        assert_eq!(config.default_root_object.as_deref(), Some("index.html"));
+
+        let error = client.get_distribution_config().id("E2").send().await;
+        let refusal = refusal(&error.unwrap_err());
+        assert_eq!(refusal, (404, "NoSuchDistribution".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn cache_policies_tell_their_ttls_and_query_strings() {
+        let cloudfront = CloudFront::start().await;
+        let names = QueryStrings::Whitelist(vec!["v".to_owned()]);
+        cloudfront.add_cache_policy(CachePolicy::new("P1", 0, 60, 600).query_strings(names));
+        let client = cloudfront.client();
+        for (id, min, default, max, query_strings) in [
+            ("P1", 0, 60, 600, "whitelist"),
+            (CACHING_OPTIMIZED, 1, 86_400, 31_536_000, "none"),
+            (CACHING_DISABLED, 0, 0, 0, "none"),
+        ] {
+            let output = client.get_cache_policy().id(id).send().await.unwrap();
+            let config = output.cache_policy.unwrap().cache_policy_config.unwrap();
+            assert_eq!(config.min_ttl, min);
+            assert_eq!(config.default_ttl, Some(default));
+            assert_eq!(config.max_ttl, Some(max));
+            let key = config.parameters_in_cache_key_and_forwarded_to_origin;
+            let behavior = key.unwrap().query_strings_config.unwrap();
+            assert_eq!(behavior.query_string_behavior.as_str(), query_strings);
+        }
+        let error = client.get_cache_policy().id("P2").send().await;
+        let refusal = refusal(&error.unwrap_err());
+        assert_eq!(refusal, (404, "NoSuchCachePolicy".to_owned()));
+
+        let list = client.list_cache_policies().send().await.unwrap();
+        let list = list.cache_policy_list.unwrap();
+        assert_eq!(list.items().len(), 3);
+        assert_eq!(list.items()[2].r#type.as_str(), "custom");
+    }
+}
+
+mod tenants {
+    use super::*;
+
+    async fn two_tenants() -> (CloudFront, Client) {
+        let cloudfront = CloudFront::start().await;
+        cloudfront.add(site("E1").tenant_only());
+        cloudfront.add(site("E2").tenant_only());
+        cloudfront.add_tenant("E1", "dt_1", true);
+        cloudfront.add_tenant("E1", "dt_2", false);
+        cloudfront.add_tenant("E2", "dt_3", true);
+        let client = cloudfront.client();
+        (cloudfront, client)
+    }
+
+    #[tokio::test]
+    async fn tenants_are_listed_for_their_distribution() {
+        let (_cloudfront, client) = two_tenants().await;
+        let of = |id: &str| {
+            let filter = DistributionTenantAssociationFilter::builder().distribution_id(id);
+            let call = client.list_distribution_tenants();
+            call.association_filter(filter.build())
+        };
+        let output = of("E1").send().await.unwrap();
+        let tenants = output.distribution_tenant_list();
+        let tenants: Vec<_> = tenants.iter().map(|it| (it.id(), it.enabled)).collect();
+        assert_eq!(tenants, [("dt_1", Some(true)), ("dt_2", Some(false))]);
+
+        let first = of("E1").max_items(1).send().await.unwrap();
+        let marker = first.next_marker.unwrap();
+        let second = of("E1").marker(marker).send().await.unwrap();
+        assert_eq!(second.distribution_tenant_list()[0].id(), "dt_2");
+        assert_eq!(second.next_marker, None);
+
+        let error = of("E9").send().await.unwrap_err();
+        assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()));
+        let all = client.list_distribution_tenants().send().await.unwrap();
+        assert_eq!(all.distribution_tenant_list().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_is_invalidated_by_itself() {
+        let (cloudfront, client) = two_tenants().await;
+        let call = client.create_invalidation_for_distribution_tenant();
+        let call = call.invalidation_batch(batch("r1", 1, &["/a"]));
+        let accepted = call.clone().id("dt_1").send().await.unwrap();
+        let id = accepted.invalidation.unwrap().id;
+        assert_eq!(cloudfront.paths("dt_1"), ["/a"]);
+        assert!(cloudfront.paths("E1").is_empty());
+
+        let look = client.get_invalidation_for_distribution_tenant();
+        let look = look.distribution_tenant_id("dt_1").id(id).send().await;
+        assert_eq!(look.unwrap().invalidation.unwrap().status, "Completed");
+
+        let error = call.id("dt_9").send().await.unwrap_err();
+        assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_multi_tenant_distribution_is_not_invalidated_itself() {
+        let (_cloudfront, client) = two_tenants().await;
+        let answer = invalidate(&client, "E1", "r1", &["/a"]).await;
+        assert_eq!(answer, refused(400, "InvalidArgument"));
+        let tenant = client.get_distribution_tenant().identifier("dt_2");
+        let tenant = tenant.send().await.unwrap().distribution_tenant.unwrap();
+        assert_eq!(tenant.distribution_id(), Some("E1"));
+    }
+}
+
+mod access {
+    use super::support::cloudfront::rules::check_authorization;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unsigned_request_is_refused() {
+        let (cloudfront, client) = one_distribution().await;
+        let unsigned = aws_sdk_cloudfront::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(client.config().http_client().unwrap())
+            .endpoint_url(cloudfront.endpoint_url())
+            .region(Region::new("us-east-1"))
+            .allow_no_auth()
+            .build();
+        let error = Client::from_conf(unsigned).list_distributions().send();
+        assert_eq!(
+            refusal(&error.await.unwrap_err()),
+            (403, "MissingAuthenticationToken".to_owned())
+        );
+        assert_eq!(cloudfront.calls()[0].status, Some(403));
+    }
+
+    #[test]
+    fn a_signature_for_another_service_is_refused() {
+        let signature = |service| {
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKID/20261121/us-east-1/{service}/aws4_request, \
+                 SignedHeaders=host;x-amz-date, Signature=0123"
+            )
+        };
+        assert!(check_authorization(Some(&signature("cloudfront"))).is_ok());
+        let refusal = check_authorization(Some(&signature("s3"))).unwrap_err();
+        assert_eq!(refusal.code, "SignatureDoesNotMatch");
+    }
+}
+
+mod malformed {
+    use super::support::cloudfront::rules::Batch;
+
+    fn code(body: &str) -> String {
+        Batch::read(body.as_bytes()).unwrap_err().code
+    }
+
+    #[test]
+    fn a_body_that_is_no_invalidation_batch_is_refused() {
+        assert_eq!(code(""), "MissingBody");
+        for body in [
+            "{}",
+            "<InvalidationBatch>",
+            "<Other/>",
+            "<InvalidationBatch/>",
+            "<InvalidationBatch><Paths/><CallerReference>r</CallerReference></InvalidationBatch>",
+        ] {
+            assert_eq!(code(body), "MalformedInput", "{body}");
+        }
+    }
+
+    #[test]
+    fn entities_and_white_space_are_part_of_a_path() {
+        let body = "<InvalidationBatch xmlns=\"x\"><Paths><Quantity>2</Quantity>\n <Items>\
+                    <Path>/a&amp;b&#x27;c&lt;</Path><Path> /a </Path></Items></Paths>\
+                    <CallerReference>r&apos;1</CallerReference></InvalidationBatch>";
+        let batch = Batch::read(body.as_bytes()).unwrap();
+        assert_eq!(batch.paths, ["/a&b'c<", " /a "]);
+        assert_eq!(batch.caller_reference, "r'1");
+    }
+}
+
+mod faults {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_refusal_has_its_status_and_code() {
+        let (cloudfront, client) = one_distribution().await;
+        let odd = Fault::Refuse {
+            status: 418,
+            code: "Teapot",
+            message: "short and stout",
+        };
+        for (fault, status, code) in [
+            (Fault::Throttling, 400, "Throttling"),
+            (
+                Fault::TooManyInvalidationsInProgress,
+                400,
+                "TooManyInvalidationsInProgress",
+            ),
+            (Fault::AccessDenied, 403, "AccessDenied"),
+            (Fault::NoSuchDistribution, 404, "NoSuchDistribution"),
+            (Fault::InternalError, 500, "InternalError"),
+            (Fault::ServiceUnavailable, 503, "ServiceUnavailable"),
+            (odd, 418, "Teapot"),
+        ] {
+            cloudfront.fail_next(fault, 1);
+            let answer = invalidate(&client, "E1", "r1", &["/a"]).await;
+            assert_eq!(answer, refused(status, code));
+        }
+        assert!(cloudfront.invalidations("E1").is_empty());
+        assert!(invalidate(&client, "E1", "r1", &["/a"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_fault_may_be_for_one_distribution_and_one_operation() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.add(site("E2"));
+        let create = Operation::CreateInvalidation;
+        cloudfront.fail(Fault::AccessDenied.always().on(create).of("E2"));
+        for reference in ["1", "2"] {
+            assert!(invalidate(&client, "E1", reference, &["/a"]).await.is_ok());
+            let answer = invalidate(&client, "E2", reference, &["/a"]).await;
+            assert_eq!(answer, refused(403, "AccessDenied"));
+        }
+        let config = client.get_distribution_config().id("E2");
+        assert!(config.send().await.is_ok());
+        cloudfront.heal();
+        assert!(invalidate(&client, "E2", "3", &["/a"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_fault_may_wait_for_a_later_call() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.fail(Fault::InternalError.times(1).after(1));
+        assert!(invalidate(&client, "E1", "1", &["/a"]).await.is_ok());
+        let answer = invalidate(&client, "E1", "2", &["/a"]).await;
+        assert_eq!(answer, refused(500, "InternalError"));
+        assert!(invalidate(&client, "E1", "2", &["/a"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_call_may_take_effect_and_still_fail() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.fail(Fault::InternalError.times(1).after_it_took_effect());
+        let answer = invalidate(&client, "E1", "r1", &["/a"]).await;
+        assert_eq!(answer, refused(500, "InternalError"));
+        assert_eq!(cloudfront.paths("E1"), ["/a"]);
+        // The same reference makes trying again harmless.
+        assert!(invalidate(&client, "E1", "r1", &["/a"]).await.is_ok());
+        assert_eq!(cloudfront.paths("E1"), ["/a"]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_ends_with_the_clients_patience() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.fail_next(Fault::Hang, 1);
+        let patience = TimeoutConfig::builder().operation_timeout(Duration::from_millis(200));
+        let config = client.config().to_builder();
+        let hasty = Client::from_conf(config.timeout_config(patience.build()).build());
+        let error = hasty.list_distributions().send().await.unwrap_err();
+        assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
+        assert_eq!(cloudfront.calls()[0].status, None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_may_break_off() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.fail(Fault::BreakOff.times(1).after_it_took_effect());
+        let call = client.create_invalidation().distribution_id("E1");
+        let call = call.invalidation_batch(batch("r1", 1, &["/a"]));
+        let error = call.send().await.unwrap_err();
+        assert!(error.code().is_none(), "{error:?}");
+        assert_eq!(cloudfront.paths("E1"), ["/a"]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_late() {
+        let (cloudfront, client) = one_distribution().await;
+        let late = Duration::from_millis(150);
+        cloudfront.fail_next(Fault::Late(late), 1);
+        let before = std::time::Instant::now();
+        assert!(invalidate(&client, "E1", "r1", &["/a"]).await.is_ok());
+        assert!(before.elapsed() >= late);
+    }
+
+    /// What the product leans on: the SDK tries `Throttling` and 5xx again, but not
+    /// `TooManyInvalidationsInProgress`.
+    #[tokio::test]
+    async fn the_sdk_tries_some_refusals_again() {
+        for (fault, attempts) in [
+            (Fault::Throttling, 3),
+            (Fault::InternalError, 3),
+            (Fault::ServiceUnavailable, 3),
+            (Fault::TooManyInvalidationsInProgress, 1),
+            (Fault::AccessDenied, 1),
+        ] {
+            let (cloudfront, client) = one_distribution().await;
+            cloudfront.fail(fault.clone());
+            let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+            let config = client.config().to_builder().retry_config(retries);
+            let stubborn = Client::from_conf(config.build());
+            let answer = invalidate(&stubborn, "E1", "r1", &["/a"]).await;
+            assert!(answer.is_err());
+            assert_eq!(cloudfront.calls().len(), attempts, "{fault:?}");
+        }
+    }
+}
+
+mod rates {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_above_the_rate_are_throttled_until_time_passes() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.stop_clock();
+        cloudfront.set_rate(0.5, 2.0);
+        let throttled = refused(400, "Throttling");
+        assert!(invalidate(&client, "E1", "1", &["/1"]).await.is_ok());
+        assert!(invalidate(&client, "E1", "2", &["/2"]).await.is_ok());
+        assert_eq!(invalidate(&client, "E1", "3", &["/3"]).await, throttled);
+        cloudfront.advance(Duration::from_secs(1));
+        assert_eq!(invalidate(&client, "E1", "3", &["/3"]).await, throttled);
+        cloudfront.advance(Duration::from_secs(1));
+        assert!(invalidate(&client, "E1", "3", &["/3"]).await.is_ok());
+        assert!(client.list_distributions().send().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_batch_above_the_path_rate_gets_through_in_halves() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.stop_clock();
+        cloudfront.set_path_rate(2.0, 2.0);
+        cloudfront.set_wildcard_rate(1.0, 1.0);
+        let throttled = refused(400, "Throttling");
+        let paths = ["/1", "/2", "/3"];
+        assert_eq!(invalidate(&client, "E1", "1", &paths).await, throttled);
+        assert!(invalidate(&client, "E1", "2", &paths[..2]).await.is_ok());
+        assert!(invalidate(&client, "E1", "3", &["/*"]).await.is_ok());
+        assert_eq!(invalidate(&client, "E1", "4", &["/x*"]).await, throttled);
+        cloudfront.advance(Duration::from_secs(1));
+        assert!(invalidate(&client, "E1", "5", &paths[2..]).await.is_ok());
+        assert!(invalidate(&client, "E1", "4", &["/x*"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn calls_at_the_same_time_are_counted() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.add(site("E2"));
+        cloudfront.set_latency(Duration::from_millis(100));
+        let (one, two, three) = tokio::join!(
+            invalidate(&client, "E1", "1", &["/a"]),
+            invalidate(&client, "E1", "2", &["/a"]),
+            invalidate(&client, "E2", "3", &["/a"]),
+        );
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(cloudfront.most_in_flight(), 3);
+        assert_eq!(cloudfront.most_in_flight_of("E1"), 2);
+        assert_eq!(cloudfront.most_in_flight_of("E2"), 1);
+    }
+}

@@ -1,0 +1,252 @@
+//! A stand-in for CloudFront that is as strict as CloudFront, over real HTTP.
+//!
+//! The tests point the real SDK client at [`CloudFront::endpoint_url`], so the XML, the quantities,
+//! the paging and the error codes are tested too. A request comes in through [`server`], [`route`]
+//! says what it asks for, [`faults`] and [`rate`] may stop it, [`service`] knows the account
+//! ([`model`]) and answers, and [`rules`] says what is refused and why. All but [`server`] do no IO
+//! and take the time as an argument: a simulation may call [`service::Service::handle`] below the SDK.
+//!
+//! ```no_run
+//! let cloudfront = CloudFront::start().await;
+//! cloudfront.add(Distribution::new("E1", Origin::s3("site", "example-site")));
+//! cloudfront.fail(Fault::Throttling.times(2).of("E1"));
+//! // ... a client at cloudfront.endpoint_url() ...
+//! assert_eq!(cloudfront.invalidations("E1")[0].paths, ["/index.html"]);
+//! ```
+
+pub mod faults;
+pub mod model;
+pub mod page;
+pub mod rate;
+pub mod route;
+pub mod rules;
+pub mod server;
+pub mod service;
+pub mod xml;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use aws_sdk_cloudfront::config::retry::RetryConfig;
+use aws_sdk_cloudfront::config::{BehaviorVersion, Credentials, Region};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+
+pub use faults::{Fault, Injection};
+pub use model::{
+    Behavior, CACHING_DISABLED, CACHING_OPTIMIZED, CachePolicy, Distribution, Origin, QueryStrings,
+};
+pub use route::Operation;
+pub use service::{Call, Invalidation, Status};
+
+use rate::TokenBucket;
+use server::InFlight;
+use service::Service;
+
+/// A running stand-in. It stops when dropped.
+pub struct CloudFront {
+    shared: Arc<Shared>,
+    endpoint_url: String,
+    task: JoinHandle<()>,
+}
+
+/// What the handle and the server's tasks both see.
+struct Shared {
+    service: Mutex<Service>,
+    clock: Mutex<Clock>,
+    in_flight: Mutex<InFlight>,
+}
+
+/// The time since the start: it runs, or it stands still until a test advances it.
+enum Clock {
+    Running { since: Instant, ahead: Duration },
+    Stopped(Duration),
+}
+
+impl Shared {
+    fn service(&self) -> MutexGuard<'_, Service> {
+        self.service.lock().unwrap()
+    }
+
+    fn now(&self) -> Duration {
+        match &*self.clock.lock().unwrap() {
+            Clock::Running { since, ahead } => since.elapsed() + *ahead,
+            Clock::Stopped(at) => *at,
+        }
+    }
+}
+
+impl CloudFront {
+    /// Starts on a free loopback port, on the current tokio runtime. The account has no
+    /// distributions yet, and CloudFront's managed cache policies.
+    pub async fn start() -> Self {
+        let shared = Arc::new(Shared {
+            service: Mutex::new(Service::new(OffsetDateTime::now_utc())),
+            clock: Mutex::new(Clock::Running {
+                since: Instant::now(),
+                ahead: Duration::ZERO,
+            }),
+            in_flight: Mutex::default(),
+        });
+        let (address, task) = server::start(Arc::clone(&shared)).await;
+        Self {
+            shared,
+            endpoint_url: format!("http://{address}"),
+            task,
+        }
+    }
+
+    /// For the client's `endpoint_url`, or `AWS_ENDPOINT_URL_CLOUDFRONT`.
+    pub fn endpoint_url(&self) -> String {
+        self.endpoint_url.clone()
+    }
+
+    /// A real client of it, on the product's own HTTP client. It tries each call once, so that a test sees every answer.
+    pub fn client(&self) -> aws_sdk_cloudfront::Client {
+        let config = aws_sdk_cloudfront::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("ap-northeast-2"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(invalidator::aws::http_client())
+            .endpoint_url(self.endpoint_url())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        aws_sdk_cloudfront::Client::from_conf(config)
+    }
+
+    /// Adds a distribution, or replaces the one of this id (its invalidations stay).
+    pub fn add(&self, distribution: Distribution) {
+        self.shared.service().put_distribution(distribution);
+    }
+
+    /// Deletes a distribution. What it once accepted can still be asked for in [`Self::invalidations`].
+    pub fn remove(&self, distribution: &str) {
+        self.shared.service().remove_distribution(distribution);
+    }
+
+    /// Adds a cache policy, or replaces the one of this id.
+    pub fn add_cache_policy(&self, policy: CachePolicy) {
+        self.shared.service().put_cache_policy(policy);
+    }
+
+    /// Adds a tenant to a multi-tenant distribution.
+    pub fn add_tenant(&self, distribution: &str, tenant: &str, enabled: bool) {
+        self.shared
+            .service()
+            .put_tenant(distribution, tenant, enabled);
+    }
+
+    /// From now on calls fail as the injection says. Several injections are tried in order, the
+    /// first that matches decides.
+    pub fn fail(&self, injection: impl Into<Injection>) {
+        self.shared.service().faults.add(injection.into());
+    }
+
+    /// The next calls fail, whichever they are.
+    pub fn fail_next(&self, fault: Fault, times: u32) {
+        self.fail(fault.times(times));
+    }
+
+    /// Forgets all injections.
+    pub fn heal(&self) {
+        self.shared.service().faults.clear();
+    }
+
+    /// Every answer takes at least this long.
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.service().latency = latency;
+    }
+
+    /// Invalidation calls of the whole account: so many a second, after a burst. More are `Throttling`.
+    pub fn set_rate(&self, calls_per_second: f64, burst: f64) {
+        self.shared.service().rates.calls = Some(TokenBucket::new(calls_per_second, burst));
+    }
+
+    /// Invalidated paths of the whole account. A batch that finds too few tokens is `Throttling`.
+    pub fn set_path_rate(&self, paths_per_second: f64, burst: f64) {
+        self.shared.service().rates.paths = Some(TokenBucket::new(paths_per_second, burst));
+    }
+
+    /// Invalidated wildcards of the whole account, as [`Self::set_path_rate`].
+    pub fn set_wildcard_rate(&self, wildcards_per_second: f64, burst: f64) {
+        self.shared.service().rates.wildcards = Some(TokenBucket::new(wildcards_per_second, burst));
+    }
+
+    /// How long an invalidation stays in progress. At the start: it is in progress in the answer
+    /// to its creation, and completed at the next look.
+    pub fn set_completion_time(&self, after: Duration) {
+        self.shared.service().completes_after = after;
+    }
+
+    /// Limits what is in progress in one distribution to the documented 3,000 paths and 15 wildcards.
+    pub fn limit_in_progress(&self) {
+        self.limit_in_progress_to(
+            rules::MAX_PATHS_IN_PROGRESS,
+            rules::MAX_WILDCARDS_IN_PROGRESS,
+        );
+    }
+
+    /// Limits what is in progress in one distribution.
+    pub fn limit_in_progress_to(&self, paths: usize, wildcards: usize) {
+        self.shared.service().in_progress_limit = Some(rules::InProgressLimit { paths, wildcards });
+    }
+
+    /// Stops the clock that rates and completion run on, until [`Self::advance`].
+    pub fn stop_clock(&self) {
+        let now = self.shared.now();
+        *self.shared.clock.lock().unwrap() = Clock::Stopped(now);
+    }
+
+    /// Puts the clock forward.
+    pub fn advance(&self, by: Duration) {
+        match &mut *self.shared.clock.lock().unwrap() {
+            Clock::Running { ahead: time, .. } | Clock::Stopped(time) => *time += by,
+        }
+    }
+
+    /// What a distribution or a tenant accepted, oldest first. A repeated caller reference is one.
+    pub fn invalidations(&self, target: &str) -> Vec<Invalidation> {
+        self.shared
+            .service()
+            .invalidations(target, self.shared.now())
+    }
+
+    /// All paths a distribution or a tenant accepted, in order, as often as they came.
+    pub fn paths(&self, target: &str) -> Vec<String> {
+        let invalidations = self.invalidations(target);
+        invalidations.into_iter().flat_map(|it| it.paths).collect()
+    }
+
+    /// Every call so far, refused and unanswered ones too.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.service().calls.clone()
+    }
+
+    /// Every call of one operation so far.
+    pub fn calls_of(&self, operation: Operation) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.operation == operation);
+        calls
+    }
+
+    /// Forgets the calls so far, not what they did.
+    pub fn clear_calls(&self) {
+        self.shared.service().calls.clear();
+    }
+
+    /// The most calls that were being answered at the same time.
+    pub fn most_in_flight(&self) -> usize {
+        self.shared.in_flight.lock().unwrap().most()
+    }
+
+    /// The most calls for one distribution or tenant that were being answered at the same time.
+    pub fn most_in_flight_of(&self, target: &str) -> usize {
+        self.shared.in_flight.lock().unwrap().most_of(target)
+    }
+}
+
+impl Drop for CloudFront {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

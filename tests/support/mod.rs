@@ -1,0 +1,5 @@
+//! What the tests stand on. Each test file uses a part of it.
+#![allow(dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod cloudfront;
