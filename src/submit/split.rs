@@ -1,9 +1,9 @@
 //! Gets a set through that CloudFront does not take whole.
 //!
 //! An error refuses the whole batch and names no path. A set that is too large is halved. In a set
-//! with a bad path, the bad one is searched by halving: each call carries the half in question and
-//! all that is thought good and not through yet, so one bad path among 3,000 costs twelve calls and
-//! one for the rest.
+//! with a bad path, the bad one is searched by halving: a half that is taken is through, and of one
+//! that is refused the other half waits. So one bad path among 3,000 costs twelve calls and one for
+//! what waited.
 
 use std::future::Future;
 
@@ -91,35 +91,30 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
         answer
     }
 
-    /// Finds one bad path of a refused set. The rest of the set may hold another.
+    /// Finds one bad path of a refused set: there is always one among the suspects. The rest of the
+    /// set, of which nothing is known, may hold another.
     async fn without_bad_path(
         &mut self,
         mut suspects: Vec<InvalidationPath>,
         mut refusal: Refusal,
     ) -> Search {
-        let mut thought_good: Vec<InvalidationPath> = Vec::new();
+        let mut unknown: Vec<InvalidationPath> = Vec::new();
         while suspects.len() > 1 {
             let half = suspects.split_off(suspects.len() / 2);
-            let tried = [thought_good.as_slice(), suspects.as_slice()].concat();
-            match self.send(&tried).await {
-                Answer::Accepted(_) => {
-                    thought_good.clear();
-                    suspects = half;
-                }
+            match self.send(&suspects).await {
+                Answer::Accepted(_) => suspects = half,
                 Answer::BadPath(newest) => {
                     refusal = newest;
-                    thought_good.extend(half);
+                    unknown.extend(half);
                 }
                 answer => {
-                    return Search::Stopped {
-                        answer,
-                        paths: [tried, half].concat(),
-                    };
+                    let paths = [suspects, half, unknown].concat();
+                    return Search::Stopped { answer, paths };
                 }
             }
         }
         self.refuse(suspects, refusal);
-        Search::Found { rest: thought_good }
+        Search::Found { rest: unknown }
     }
 
     /// What is left after an answer that ends the work on these paths.
