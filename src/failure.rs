@@ -93,7 +93,9 @@ impl ErrorFile {
         for (line, text) in lines {
             if text.starts_with("(Set ") && text.ends_with(" Start)") {
                 sets.push(Vec::new());
-            } else if !text.is_empty() && !(text.starts_with("(Set ") && text.ends_with(" End)")) {
+            } else if text.is_empty() || (text.starts_with("(Set ") && text.ends_with(" End)")) {
+                continue;
+            } else {
                 let path = InvalidationPath::try_from(text.to_owned())
                     .map_err(|source| InvalidErrorFile::Path { line, source })?;
                 if sets.is_empty() {

@@ -42,6 +42,7 @@ class Emulator:
         self.log = folder / "emulator.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.endpoint = ""
+        self.clients: dict[str, BaseClient] = {}
 
     def __enter__(self) -> "Emulator":
         try:
@@ -133,8 +134,10 @@ class Emulator:
 
     def client(self, service: str) -> BaseClient:
         """A boto3 client that can reach nothing but this emulator."""
-        session = boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
-        return session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
+        if service not in self.clients:  # making one takes longer than most calls
+            session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+            self.clients[service] = session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
+        return self.clients[service]
 
 
 def free_port() -> int:

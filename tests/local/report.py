@@ -49,7 +49,8 @@ def outcomes(pipeline: Pipeline, change: sample_site.Change, decisions: list[obs
     """What the function decided on one change, each decision once."""
     found = [d for d in decisions if (d.bucket, d.key, d.kind) == (change.bucket, change.key, change.kind)]
     for decision in dict.fromkeys(found):
-        yield f"            {where(pipeline, decision)}{what(decision)}: {decision.reason}"
+        yield f"            {where(pipeline, decision)}{what(decision)}"
+        yield f"              {decision.reason}"
     if not found:
         yield "            ! the function says nothing about it"
 
@@ -61,7 +62,7 @@ def where(pipeline: Pipeline, decision: observe.Decision) -> str:
 
 def what(decision: observe.Decision) -> str:
     """A decision, in a word, with its paths."""
-    return " ".join([VERBS.get(decision.decision, decision.decision), *decision.paths])
+    return f"{VERBS.get(decision.decision, decision.decision)} {', '.join(decision.paths)}".rstrip()
 
 
 def invalidations(pipeline: Pipeline, distribution: str) -> Iterator[str]:

@@ -1,2 +1,46 @@
-//! The operator's command line.
-fn main() {}
+//! The operator's command line: `invalidatorctl plan` shows what the function would do and why,
+//! `invalidatorctl replay` submits what CloudFront once refused.
+
+mod account;
+mod plan;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps CloudFront fresh when S3 objects change: the operator's side.
+#[derive(Parser)]
+#[command(name = "invalidatorctl", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    account: account::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Plan(plan::Options),
+    Replay(replay::Options),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    let Cli { account, command } = Cli::parse();
+    let result = match command {
+        Command::Plan(options) => plan::run(&account, options).await,
+        Command::Replay(options) => replay::run(&account, options).await,
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

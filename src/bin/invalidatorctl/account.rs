@@ -1,0 +1,36 @@
+//! The AWS account to work with.
+
+use aws_config::{BehaviorVersion, Region};
+use clap::Args;
+use invalidator::aws::{Clients, http_client, timeouts};
+
+/// Which account, and how to reach it. Without these, what the AWS CLI would use.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// A profile of the AWS configuration files.
+    #[arg(long, global = true)]
+    profile: Option<String>,
+    /// The region of the buckets.
+    #[arg(long, global = true)]
+    region: Option<String>,
+    /// Another endpoint than AWS's own, such as an emulator's.
+    #[arg(long, global = true, value_name = "URL")]
+    endpoint_url: Option<String>,
+}
+
+/// Clients for the account.
+pub async fn clients(options: &Options) -> Clients {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .timeout_config(timeouts());
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &options.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    Clients::new(loader.load().await)
+}

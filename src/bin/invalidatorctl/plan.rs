@@ -1,0 +1,168 @@
+//! `invalidatorctl plan`: what the function would do with an event, and why.
+
+mod explanation;
+mod source;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use invalidator::distributions::DistributionId;
+use invalidator::distributions::origin::OriginBuckets;
+use invalidator::event::{self, BucketName, Change, Reading};
+use invalidator::plan::{Rules, SetLimits, SourcedChange, plan};
+
+use crate::account;
+use explanation::Explanation;
+use source::{Source, TagFile};
+
+/// Show each change of some events, the decision on it and its reason, then the sets of paths that
+/// would be submitted. Nothing is submitted.
+///
+/// Without files for the distributions and the tags, they are read from the account.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Files that hold events, `-` for standard input.
+    #[arg(required = true, value_name = "EVENT")]
+    events: Vec<PathBuf>,
+    /// What `aws cloudfront list-distributions` prints. `DefaultRootObject`, which it does not
+    /// print, may be added to an item.
+    #[arg(long, value_name = "FILE")]
+    distributions: Option<PathBuf>,
+    /// What `aws cloudfront list-cache-policies` prints. The managed policies CachingOptimized and
+    /// CachingDisabled are known without.
+    #[arg(long, value_name = "FILE", requires = "distributions")]
+    cache_policies: Option<PathBuf>,
+    /// What `aws s3api get-bucket-tagging` prints; `BUCKET=FILE` for one of several buckets.
+    #[arg(long, value_name = "[BUCKET=]FILE")]
+    bucket_tags: Vec<TagFile>,
+    /// Buckets behind access points, as in the function's ORIGIN_BUCKETS.
+    #[arg(long, value_name = "ALIAS=BUCKET", value_delimiter = ',', value_parser = alias)]
+    origin_buckets: Vec<(String, String)>,
+    /// Only these distributions, as in the function's DISTRIBUTION_IDS.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    distribution_ids: Vec<String>,
+    /// Paths in a set, as in the function's MAX_PATHS_PER_INVALIDATION.
+    #[arg(long, default_value_t = 3_000, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3_000))]
+    max_paths: u16,
+    /// For a person or for a machine.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn alias(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((alias, bucket)) if !alias.is_empty() && !bucket.is_empty() => {
+            Ok((alias.to_owned(), bucket.to_owned()))
+        }
+        _ => Err("expected ALIAS=BUCKET".to_owned()),
+    }
+}
+
+/// The exit status says whether all records could be read.
+pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
+    let reading = read(&options.events)?;
+    let ids: BTreeSet<DistributionId> = options
+        .distribution_ids
+        .iter()
+        .map(|id| DistributionId::new(id.as_str()))
+        .collect();
+    let source = Source::new(
+        account,
+        options.distributions.as_deref(),
+        options.cache_policies.as_deref(),
+        options.bucket_tags,
+        ids,
+    );
+    let source = source.await?;
+    let aliases = OriginBuckets::new(options.origin_buckets);
+    let limits = SetLimits::with_paths(usize::from(options.max_paths));
+    let explanation = explain(&source, reading, &aliases, limits).await?;
+    match options.output {
+        Output::Text => print!("{explanation}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
+    }
+    Ok(if explanation.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn read(files: &[PathBuf]) -> Result<Reading> {
+    let mut all = Reading::default();
+    for file in files {
+        let text = if file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin())
+                .context("failed to read the event from standard input")?
+        } else {
+            std::fs::read_to_string(file)
+                .with_context(|| format!("failed to read the event {}", file.display()))?
+        };
+        let Reading {
+            changes,
+            skipped,
+            mut problems,
+        } = event::read(&text);
+        for problem in &mut problems {
+            problem.place = format!("{}: {}", file.display(), problem.place);
+        }
+        all.changes.extend(changes);
+        all.problems.extend(problems);
+        for (name, count) in skipped {
+            *all.skipped.entry(name).or_default() += count;
+        }
+    }
+    Ok(all)
+}
+
+async fn explain(
+    source: &Source,
+    reading: Reading,
+    aliases: &OriginBuckets,
+    limits: SetLimits,
+) -> Result<Explanation> {
+    let buckets: BTreeSet<BucketName> = reading
+        .changes
+        .iter()
+        .map(|change| change.bucket.clone())
+        .collect();
+    let settings = source.settings(&buckets).await;
+    let mut explanation = Explanation::of_reading(&reading);
+    let is_kept = |change: &Change| {
+        let settings = settings.get(&change.bucket);
+        let rule = settings.and_then(|settings| settings.exceptions.exempting(change));
+        rule.inspect(|rule| explanation.add_excepted(change, rule))
+            .is_none()
+    };
+    let changes = reading.changes.into_iter().filter(is_kept);
+    let changes: Vec<_> = changes
+        .map(|change| SourcedChange { change, source: 0 })
+        .collect();
+
+    let distributions = source.distributions(&buckets, aliases).await?;
+    let rules = Rules {
+        distributions: &distributions,
+        origin_buckets: aliases,
+        index_documents: &settings
+            .iter()
+            .filter_map(|(bucket, settings)| {
+                Some((bucket.clone(), settings.index_document.clone()?))
+            })
+            .collect(),
+        limits,
+    };
+    let plan = plan(changes, &rules, |key, verdict| {
+        explanation.add_verdict(key, &verdict)
+    });
+    explanation.add_sets(plan);
+    Ok(explanation)
+}

@@ -1,0 +1,223 @@
+//! A plan with its reasons, for a person (`Display`) or a machine (`Serialize`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use invalidator::distributions::{DistributionId, Target};
+use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
+use invalidator::exceptions::ExceptionRule;
+use invalidator::path::InvalidationPath;
+use invalidator::plan::{Counts, Decision, KeyChange, Plan, Verdict};
+use serde::Serialize;
+
+/// What would become of the changes of some events.
+#[derive(Debug, Default, Serialize)]
+pub struct Explanation {
+    /// What could not be read.
+    pub problems: Vec<String>,
+    /// Events that change no content, by name.
+    skipped_events: BTreeMap<String, usize>,
+    changes: Vec<ExplainedChange>,
+    sets: Vec<ExplainedSet>,
+    counts: Counts,
+    excepted: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedChange {
+    bucket: BucketName,
+    key: ObjectKey,
+    kind: ChangeKind,
+    decisions: Vec<ExplainedDecision>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+enum ExplainedDecision {
+    Excepted {
+        rule: ExceptionRule,
+        reason: String,
+    },
+    Invalidate {
+        distribution: DistributionId,
+        paths: Vec<InvalidationPath>,
+        reason: String,
+    },
+    Skip {
+        distribution: DistributionId,
+        reason: String,
+    },
+    Unmatched {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedSet {
+    target: Target,
+    paths: Vec<InvalidationPath>,
+}
+
+impl Explanation {
+    pub fn of_reading(reading: &Reading) -> Self {
+        Self {
+            problems: reading.problems.iter().map(ToString::to_string).collect(),
+            skipped_events: reading.skipped.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub fn add_excepted(&mut self, change: &Change, rule: &ExceptionRule) {
+        self.excepted += 1;
+        self.changes.push(ExplainedChange {
+            bucket: change.bucket.clone(),
+            key: change.key.clone(),
+            kind: change.kind,
+            decisions: vec![ExplainedDecision::Excepted {
+                rule: rule.clone(),
+                reason: rule.to_string(),
+            }],
+        });
+    }
+
+    pub fn add_verdict(&mut self, key: &KeyChange, verdict: &Verdict<'_>) {
+        let decision = match verdict {
+            Verdict::Decided(distribution, decision) => {
+                let reason = decision.to_string();
+                let distribution = distribution.id.clone();
+                match decision {
+                    Decision::Invalidate { paths, .. } => ExplainedDecision::Invalidate {
+                        distribution,
+                        paths: paths.clone(),
+                        reason,
+                    },
+                    Decision::Skip(_) => ExplainedDecision::Skip {
+                        distribution,
+                        reason,
+                    },
+                }
+            }
+            // The misses themselves were told before.
+            Verdict::Unmatched(Some(_)) => return,
+            Verdict::Unmatched(None) => ExplainedDecision::Unmatched {
+                reason: "the bucket is no origin of any distribution".to_owned(),
+            },
+        };
+        match self.changes.last_mut() {
+            Some(last)
+                if last.bucket == key.bucket && last.key == key.key && !last.is_excepted() =>
+            {
+                last.decisions.push(decision);
+            }
+            _ => self.changes.push(ExplainedChange {
+                bucket: key.bucket.clone(),
+                key: key.key.clone(),
+                kind: key.kind,
+                decisions: vec![decision],
+            }),
+        }
+    }
+
+    pub fn add_sets(&mut self, plan: Plan) {
+        self.counts = plan.counts;
+        for target in plan.targets {
+            let sets = target.sets.into_iter();
+            self.sets.extend(sets.map(|set| ExplainedSet {
+                target: target.target.clone(),
+                paths: set.paths,
+            }));
+        }
+    }
+}
+
+impl ExplainedChange {
+    fn is_excepted(&self) -> bool {
+        matches!(
+            self.decisions.first(),
+            Some(ExplainedDecision::Excepted { .. })
+        )
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "unreadable: {problem}")?;
+        }
+        for (name, count) in &self.skipped_events {
+            writeln!(f, "ignored: {name} ({count}), which changes no content")?;
+        }
+        for change in &self.changes {
+            write!(f, "{change}")?;
+        }
+        for set in &self.sets {
+            write!(f, "{set}")?;
+        }
+        let Counts {
+            keys,
+            unmatched,
+            not_cached,
+            paths,
+        } = self.counts;
+        let excepted = self.excepted;
+        writeln!(
+            f,
+            "\n{} changes under exception paths, {keys} keys to decide on:",
+            excepted
+        )?;
+        writeln!(
+            f,
+            "  {} invalidated, {unmatched} not ({not_cached} of them not cached)",
+            keys - unmatched
+        )?;
+        writeln!(f, "  {paths} paths in {} sets", self.sets.len())
+    }
+}
+
+impl fmt::Display for ExplainedChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} s3://{}/{}", self.kind, self.bucket, self.key)?;
+        self.decisions
+            .iter()
+            .try_for_each(|decision| writeln!(f, "    {decision}"))
+    }
+}
+
+impl fmt::Display for ExplainedDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Excepted { reason, .. } => write!(f, "excepted: {reason}"),
+            Self::Invalidate {
+                distribution,
+                paths,
+                reason,
+            } => {
+                let paths: Vec<&str> = paths.iter().map(InvalidationPath::as_str).collect();
+                write!(
+                    f,
+                    "{distribution} invalidate {} ({reason})",
+                    paths.join(" ")
+                )
+            }
+            Self::Skip {
+                distribution,
+                reason,
+            } => write!(f, "{distribution} skip ({reason})"),
+            Self::Unmatched { reason } => write!(f, "unmatched: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for ExplainedSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\ninvalidation of {} with {} paths",
+            self.target,
+            self.paths.len()
+        )?;
+        self.paths
+            .iter()
+            .try_for_each(|path| writeln!(f, "    {path}"))
+    }
+}

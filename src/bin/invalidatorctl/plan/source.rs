@@ -1,0 +1,192 @@
+//! Where distributions and bucket tags come from: files, or the account.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use invalidator::aws::Clients;
+use invalidator::distributions::catalog::{Catalog, serves_any};
+use invalidator::distributions::listing::{
+    CachePolicyListing, DistributionListing, managed_policies,
+};
+use invalidator::distributions::origin::OriginBuckets;
+use invalidator::distributions::{CachePolicies, Details, Distribution, DistributionId};
+use invalidator::event::BucketName;
+use invalidator::exceptions::tags::BucketTags;
+use invalidator::exceptions::{BucketSettings, BucketTag};
+use serde::Deserialize;
+
+use crate::account;
+
+/// A file of tags, for one bucket or for all.
+#[derive(Clone, Debug)]
+pub struct TagFile {
+    bucket: Option<BucketName>,
+    file: PathBuf,
+}
+
+impl FromStr for TagFile {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('=') {
+            Some((bucket, file)) => Self {
+                bucket: Some(BucketName::new(bucket)),
+                file: PathBuf::from(file),
+            },
+            None => Self {
+                bucket: None,
+                file: PathBuf::from(text),
+            },
+        })
+    }
+}
+
+/// Where distributions and tags come from.
+pub struct Source {
+    account: Option<(Clients, Catalog, BucketTags)>,
+    distributions: Option<(DistributionListing, CachePolicies)>,
+    tags: Vec<(Option<BucketName>, Arc<BucketSettings>)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagListing {
+    tag_set: Vec<TagItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagItem {
+    key: String,
+    value: String,
+}
+
+impl Source {
+    pub async fn new(
+        account: &account::Options,
+        distributions: Option<&Path>,
+        cache_policies: Option<&Path>,
+        tag_files: Vec<TagFile>,
+        only: BTreeSet<DistributionId>,
+    ) -> Result<Self> {
+        // With distributions from a file nothing is asked of an account.
+        let account = match distributions {
+            Some(_) => None,
+            None => {
+                let ever = Duration::from_secs(3_600);
+                Some((
+                    account::clients(account).await,
+                    Catalog::new(only.clone(), ever),
+                    BucketTags::new(ever),
+                ))
+            }
+        };
+        let distributions = match distributions {
+            Some(file) => Some((listing(file, &only)?, policies(cache_policies)?)),
+            None => None,
+        };
+        let tags = tag_files
+            .into_iter()
+            .map(|TagFile { bucket, file }| Ok((bucket, settings(&file)?)));
+        Ok(Self {
+            account,
+            distributions,
+            tags: tags.collect::<Result<_>>()?,
+        })
+    }
+
+    /// What the tags of the buckets ask for.
+    pub async fn settings(
+        &self,
+        buckets: &BTreeSet<BucketName>,
+    ) -> HashMap<BucketName, Arc<BucketSettings>> {
+        let mut all = HashMap::new();
+        for bucket in buckets {
+            let from_file = self
+                .tags
+                .iter()
+                .find(|(of, _)| of.as_ref().is_none_or(|of| of == bucket));
+            let settings = match (from_file, &self.account) {
+                (Some((_, settings)), _) => Some(settings.clone()),
+                (None, Some((clients, _, tags))) => tags.settings(clients.s3(), bucket).await,
+                (None, None) => None,
+            };
+            all.extend(settings.map(|settings| (bucket.clone(), settings)));
+        }
+        all
+    }
+
+    /// The distributions with any of the buckets as an origin.
+    pub async fn distributions(
+        &self,
+        buckets: &BTreeSet<BucketName>,
+        aliases: &OriginBuckets,
+    ) -> Result<Vec<Distribution>> {
+        let mut all = Vec::new();
+        if let Some((clients, catalog, _)) = &self.account {
+            all = catalog
+                .serving(clients.cloudfront(), buckets, aliases)
+                .await?;
+        }
+        if let Some((listing, policies)) = &self.distributions {
+            let summaries = listing.distribution_list.items.iter();
+            for summary in summaries.filter(|summary| serves_any(summary, buckets, aliases)) {
+                let default_root_object = summary.default_root_object.clone();
+                let details = Details {
+                    default_root_object,
+                    ..Details::default()
+                };
+                all.push(Distribution::new(summary, details, policies));
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(file: &Path, command: &str) -> Result<T> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not what `{command}` prints", file.display()))
+}
+
+fn listing(file: &Path, only: &BTreeSet<DistributionId>) -> Result<DistributionListing> {
+    let mut listing: DistributionListing = parse(file, "aws cloudfront list-distributions")?;
+    if !only.is_empty() {
+        listing
+            .distribution_list
+            .items
+            .retain(|item| only.contains(&DistributionId::new(item.id.as_str())));
+    }
+    Ok(listing)
+}
+
+fn policies(file: Option<&Path>) -> Result<CachePolicies> {
+    let mut policies = managed_policies();
+    if let Some(file) = file {
+        let listing: CachePolicyListing = parse(file, "aws cloudfront list-cache-policies")?;
+        let items = listing
+            .cache_policy_list
+            .items
+            .into_iter()
+            .map(|item| item.cache_policy);
+        policies.extend(items.map(|policy| (policy.id, policy.cache_policy_config)));
+    }
+    Ok(policies)
+}
+
+fn settings(file: &Path) -> Result<Arc<BucketSettings>> {
+    let listing: TagListing = parse(file, "aws s3api get-bucket-tagging")?;
+    let tags = listing.tag_set.into_iter().map(|tag| BucketTag {
+        key: tag.key,
+        value: tag.value,
+    });
+    Ok(Arc::new(BucketSettings::from_tags(
+        &tags.collect::<Vec<_>>(),
+    )))
+}
