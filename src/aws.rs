@@ -20,22 +20,57 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+/// Endpoints of single services, where they are not AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, as in
+/// every AWS SDK. One for all services is part of the [`SdkConfig`].
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // Each is the URL for the service it is named after.
+pub struct Endpoints {
+    pub cloudfront: Option<String>,
+    pub s3: Option<String>,
+    pub sns: Option<String>,
+    pub sqs: Option<String>,
+}
+
+impl Endpoints {
+    /// Reads them from the environment of the process.
+    pub fn from_env() -> Self {
+        Self {
+            cloudfront: variable("AWS_ENDPOINT_URL_CLOUDFRONT"),
+            s3: variable("AWS_ENDPOINT_URL_S3"),
+            sns: variable("AWS_ENDPOINT_URL_SNS"),
+            sqs: variable("AWS_ENDPOINT_URL_SQS"),
+        }
+    }
+}
+
 /// The clients of the four services, each made when it is first needed.
 #[derive(Debug)]
 pub struct Clients {
     sdk: SdkConfig,
+    endpoints: Endpoints,
     cloudfront: OnceLock<aws_sdk_cloudfront::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sqs: OnceLock<aws_sdk_sqs::Client>,
 }
 
+/// A client's configuration builder, from the shared one and the service's own endpoint.
+macro_rules! builder {
+    ($self:ident, $sdk:ident, $endpoint:ident) => {{
+        let mut builder = $sdk::config::Builder::from(&$self.sdk);
+        if let Some(url) = &$self.endpoints.$endpoint {
+            builder.set_endpoint_url(Some(url.clone()));
+        }
+        builder
+    }};
+}
+
 impl Clients {
-    /// Clients that share this configuration. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`
-    /// are honoured.
-    pub fn new(sdk: SdkConfig) -> Self {
+    /// Clients that share this configuration.
+    pub fn new(sdk: SdkConfig, endpoints: Endpoints) -> Self {
         Self {
             sdk,
+            endpoints,
             cloudfront: OnceLock::new(),
             s3: OnceLock::new(),
             sns: OnceLock::new(),
@@ -46,64 +81,63 @@ impl Clients {
     /// Clients from the environment Lambda gives a function: region and credentials.
     pub fn from_lambda_environment() -> Self {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-        let mut sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(http_client())
-            .credentials_provider(environment_credentials())
-            .region(region.map(Region::new))
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .retry_config(RetryConfig::standard())
-            .timeout_config(timeouts());
-        sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
-        Self::new(sdk.build())
+        let sdk = sdk_config(
+            environment_credentials(),
+            region,
+            variable("AWS_ENDPOINT_URL"),
+        );
+        Self::new(sdk, Endpoints::from_env())
     }
 
     /// The client of CloudFront.
     pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
         self.cloudfront.get_or_init(|| {
-            let mut config = aws_sdk_cloudfront::config::Builder::from(&self.sdk);
-            if let Some(url) = variable("AWS_ENDPOINT_URL_CLOUDFRONT") {
-                config.set_endpoint_url(Some(url));
-            }
-            aws_sdk_cloudfront::Client::from_conf(config.build())
+            let builder = builder!(self, aws_sdk_cloudfront, cloudfront);
+            aws_sdk_cloudfront::Client::from_conf(builder.build())
         })
     }
 
     /// The client of S3.
     pub fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3.get_or_init(|| {
-            let mut config = aws_sdk_s3::config::Builder::from(&self.sdk);
-            let url = variable("AWS_ENDPOINT_URL_S3");
             // An endpoint of one's own rarely has a host name for each bucket.
-            config.set_force_path_style(Some(url.is_some() || self.sdk.endpoint_url().is_some()));
-            if url.is_some() {
-                config.set_endpoint_url(url);
-            }
-            aws_sdk_s3::Client::from_conf(config.build())
+            let own_endpoint = self.endpoints.s3.is_some() || self.sdk.endpoint_url().is_some();
+            let builder = builder!(self, aws_sdk_s3, s3).force_path_style(own_endpoint);
+            aws_sdk_s3::Client::from_conf(builder.build())
         })
     }
 
     /// The client of SNS.
     pub fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| {
-            let mut config = aws_sdk_sns::config::Builder::from(&self.sdk);
-            if let Some(url) = variable("AWS_ENDPOINT_URL_SNS") {
-                config.set_endpoint_url(Some(url));
-            }
-            aws_sdk_sns::Client::from_conf(config.build())
+            aws_sdk_sns::Client::from_conf(builder!(self, aws_sdk_sns, sns).build())
         })
     }
 
     /// The client of SQS.
     pub fn sqs(&self) -> &aws_sdk_sqs::Client {
         self.sqs.get_or_init(|| {
-            let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk);
-            if let Some(url) = variable("AWS_ENDPOINT_URL_SQS") {
-                config.set_endpoint_url(Some(url));
-            }
-            aws_sdk_sqs::Client::from_conf(config.build())
+            aws_sdk_sqs::Client::from_conf(builder!(self, aws_sdk_sqs, sqs).build())
         })
     }
+}
+
+/// What all clients of the function share: connections, retries, timeouts.
+pub fn sdk_config(
+    credentials: SharedCredentialsProvider,
+    region: Option<String>,
+    endpoint_url: Option<String>,
+) -> SdkConfig {
+    let mut sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client())
+        .credentials_provider(credentials)
+        .region(region.map(Region::new))
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts());
+    sdk.set_endpoint_url(endpoint_url);
+    sdk.build()
 }
 
 /// An HTTP client over rustls with the roots of Mozilla built in: no certificate file is parsed.

@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_path_that_is_too_long_is_cut_to_the_longest_wildcard_that_fits() {
         let fits = format!("/{}", "a".repeat(MAX_PATH_CHARACTERS - 1));
-        assert_eq!(paths(&fits, false), [fits.clone()]);
+        assert_eq!(paths(&fits, false)[0], fits);
         let with_queries = format!("{}*", &fits[..MAX_PATH_CHARACTERS - 1]);
         assert_eq!(paths(&fits, true), [with_queries]);
 

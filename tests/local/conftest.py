@@ -8,6 +8,7 @@ import pytest
 
 import pipeline
 import sample_site
+from cloudfront_front import CloudFrontFront
 from emulator import forget_user_settings
 
 # The shortest there is: the tests need not wait longer.
@@ -15,11 +16,19 @@ DEBOUNCE_SECONDS = 3
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[pipeline.Pipeline]:
+def front() -> Iterator[CloudFrontFront]:
+    """What the function takes for CloudFront."""
+    with CloudFrontFront() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def running(front: CloudFrontFront) -> Iterator[pipeline.Pipeline]:
     """Everything deployed and connected, all changes of the sample site made, none in flight."""
     forget_user_settings()
     binary = Path(os.environ.get("INVALIDATOR_BINARY", pipeline.ROOT / "target/debug/invalidator"))
-    with pipeline.running(binary, DEBOUNCE_SECONDS) as started:
+    with pipeline.running(binary, DEBOUNCE_SECONDS, {"AWS_ENDPOINT_URL_CLOUDFRONT": front.url}) as started:
+        front.upstream = started.emulator.endpoint
         started.connect()
         sample_site.publish(started.emulator)
         assert started.wait_for_sample(), f"not done in time; the function logged {started.complaints()}"

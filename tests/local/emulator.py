@@ -36,10 +36,12 @@ class EmulatorError(Exception):
 class Emulator:
     """A ministack process and the folder it works in. Use it in a `with` statement."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, function_environment: dict[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self.log = folder / "emulator.log"
+        # What the function gets to see beside what its template gives it.
+        self.function_environment = function_environment or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.endpoint = ""
         self.clients: dict[str, BaseClient] = {}
@@ -95,6 +97,7 @@ class Emulator:
             "AWS_DEFAULT_REGION": REGION,
             # The emulator hands this on to the function, which finds its AWS by it.
             "AWS_ENDPOINT_URL": self.endpoint,
+            **self.function_environment,
         }
 
     def settled(self) -> bool:

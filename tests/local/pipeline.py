@@ -111,9 +111,11 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def running(binary: Path, debounce_seconds: int) -> Iterator[Pipeline]:
+def running(
+    binary: Path, debounce_seconds: int, function_environment: dict[str, str] | None = None
+) -> Iterator[Pipeline]:
     """Start everything, and end it whatever happens."""
-    with Emulator(WORK_FOLDER) as emulator:
+    with Emulator(WORK_FOLDER, function_environment) as emulator:
         parameters = {"DebounceSeconds": str(debounce_seconds)}
         deployed = stack.deploy(emulator, TEMPLATE, binary, parameters)
         iam_gaps.bridge(emulator, deployed.resources["FunctionRole"])

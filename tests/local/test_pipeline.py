@@ -7,6 +7,7 @@ import signal
 import pytest
 
 import sample_site
+from cloudfront_front import CloudFrontFront
 from pipeline import Pipeline
 from sample_site import CHANGES, SITE, Change
 
@@ -84,15 +85,15 @@ def test_an_event_the_function_cannot_read_is_kept_whole(running: Pipeline) -> N
     assert kept["requestPayload"] == event
 
 
-def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -> None:
+def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline, front: CloudFrontFront) -> None:
     docs = running.site.distributions["docs"]
     mailbox = subscribe_mailbox(running)
-    deny_invalidations_of(running, docs)
+    front.refused.add(docs)
     try:
         put(running, "docs/refused.html")
         mail = json.loads(take_message(running, mailbox))
     finally:
-        allow_invalidations(running)
+        front.refused.clear()
 
     key = error_files(running)[-1]
     assert key.startswith("invalidation_error/")
@@ -115,22 +116,24 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -
     assert "/refused.html" not in running.invalidated_paths("docs")
 
 
-def test_a_flush_that_dies_is_done_again(running: Pipeline) -> None:
-    if not os.path.isdir("/proc"):
-        pytest.skip("finds the function's processes in /proc")
-    patience = tick_visibility(running)
-    set_tick_visibility(running, "2")
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the function's processes in /proc")
+def test_what_a_dying_flush_had_in_hand_is_flushed_again(running: Pipeline, front: CloudFrontFront) -> None:
+    queues = ("BufferQueueUrl", "TickQueueUrl")
+    patience = {queue: visibility_timeout(running, queue) for queue in queues}
+    for queue in queues:
+        set_visibility_timeout(running, queue, "2")
+    front.held.add(running.site.distributions["www"])
     try:
         put(running, "survivor.html")
-        assert running.wait(lambda: running.depth("BufferQueueUrl") > 0)
-        freeze_function(running)
-        assert running.wait(lambda: flush_has_begun(running))
+        assert running.wait(front.holding.is_set), "no flush has called CloudFront"
         kill_function(running)
+        front.held.clear()
         assert running.wait(lambda: "/survivor.html" in running.invalidated_paths("www"))
         assert running.wait(running.idle)
     finally:
-        kill_function(running)
-        set_tick_visibility(running, patience)
+        front.held.clear()
+        for queue in queues:
+            set_visibility_timeout(running, queue, patience[queue])
 
 
 def decisions_on(running: Pipeline, change: Change) -> list:
@@ -186,27 +189,6 @@ def subscribe_mailbox(running: Pipeline) -> str:
     return url
 
 
-def deny_invalidations_of(running: Pipeline, distribution_id: str) -> None:
-    """Let CloudFront refuse every invalidation of a distribution, as a service control policy might."""
-    statement = {
-        "Effect": "Deny",
-        "Action": "cloudfront:CreateInvalidation",
-        "Resource": f"arn:aws:cloudfront::*:distribution/{distribution_id}",
-    }
-    running.emulator.client("iam").put_role_policy(
-        RoleName=running.stack.resources["FunctionRole"],
-        PolicyName="deny",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-
-
-def allow_invalidations(running: Pipeline) -> None:
-    """Take the denial back."""
-    running.emulator.client("iam").delete_role_policy(
-        RoleName=running.stack.resources["FunctionRole"], PolicyName="deny"
-    )
-
-
 def error_files(running: Pipeline) -> list[str]:
     """The keys in the error bucket, oldest first: they begin with the time."""
     bucket = running.stack.outputs["ErrorBucketName"]
@@ -220,37 +202,22 @@ def error_file(running: Pipeline, key: str) -> str:
     return running.emulator.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
 
 
-def tick_visibility(running: Pipeline) -> str:
-    """After how many seconds a tick comes back whose flush has died."""
+def visibility_timeout(running: Pipeline, queue: str) -> str:
+    """After how many seconds a message comes back whose taker has died."""
     answer = running.emulator.client("sqs").get_queue_attributes(
-        QueueUrl=running.stack.outputs["TickQueueUrl"], AttributeNames=["VisibilityTimeout"]
+        QueueUrl=running.stack.outputs[queue], AttributeNames=["VisibilityTimeout"]
     )
     return answer["Attributes"]["VisibilityTimeout"]
 
 
-def set_tick_visibility(running: Pipeline, seconds: str) -> None:
-    """Let such a tick come back sooner, or later."""
+def set_visibility_timeout(running: Pipeline, queue: str, seconds: str) -> None:
+    """Let such a message come back sooner, or later."""
     running.emulator.client("sqs").set_queue_attributes(
-        QueueUrl=running.stack.outputs["TickQueueUrl"], Attributes={"VisibilityTimeout": seconds}
+        QueueUrl=running.stack.outputs[queue], Attributes={"VisibilityTimeout": seconds}
     )
-
-
-def flush_has_begun(running: Pipeline) -> bool:
-    """Whether the tick is in the hands of a flush."""
-    in_flight = "ApproximateNumberOfMessagesNotVisible"
-    answer = running.emulator.client("sqs").get_queue_attributes(
-        QueueUrl=running.stack.outputs["TickQueueUrl"], AttributeNames=[in_flight]
-    )
-    return int(answer["Attributes"][in_flight]) > 0
-
-
-def freeze_function(running: Pipeline) -> None:
-    """Stop the function's processes where they are."""
-    for process in running.emulator.function_processes():
-        os.kill(process, signal.SIGSTOP)
 
 
 def kill_function(running: Pipeline) -> None:
-    """End the function's processes, frozen or not."""
+    """End the function's processes, whatever they are doing."""
     for process in running.emulator.function_processes():
         os.kill(process, signal.SIGKILL)

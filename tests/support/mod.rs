@@ -2,4 +2,6 @@
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod account;
 pub mod cloudfront;
+pub mod emulator;

@@ -2,7 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region};
 use clap::Args;
-use invalidator::aws::{Clients, http_client, timeouts};
+use invalidator::aws::{Clients, Endpoints, http_client, timeouts};
 
 /// Which account, and how to reach it. Without these, what the AWS CLI would use.
 #[derive(Args, Debug)]
@@ -32,5 +32,5 @@ pub async fn clients(options: &Options) -> Clients {
     if let Some(url) = &options.endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    Clients::new(loader.load().await)
+    Clients::new(loader.load().await, Endpoints::from_env())
 }

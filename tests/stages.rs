@@ -1,0 +1,571 @@
+//! The three stages, with real SDK clients over HTTP: queues, buckets and topic on the emulator,
+//! CloudFront by the strict stand-in.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::account::{Account, flush, s3_event};
+use support::cloudfront::{
+    Behavior, CACHING_DISABLED, CachePolicy, Distribution, Fault, Operation, Origin, QueryStrings,
+};
+
+const PUT: &str = "ObjectCreated:Put";
+const DELETE: &str = "ObjectRemoved:Delete";
+
+fn site(id: &str) -> Distribution {
+    Distribution::new(id, Origin::s3("site", "site"))
+}
+
+fn failed(response: invalidator::handler::BatchResponse) -> usize {
+    response.batch_item_failures.len()
+}
+
+#[tokio::test]
+async fn changes_are_buffered_together_and_one_tick_is_asked_for() {
+    let account = Account::new(&[("DEBOUNCE_SECONDS", "900")]).await;
+    account
+        .change(&[(PUT, "a"), (PUT, "b"), (DELETE, "c")])
+        .await;
+    account.change(&[(PUT, "d")]).await;
+    // Another environment does not know of the tick, but the queue does.
+    let other = account.another_environment();
+    let event = s3_event(&[(PUT, "e")]).to_string();
+    let deadline = invalidator::handler::Deadline::from_milliseconds(u64::MAX / 1_000_000);
+    invalidator::handler::handle(&other, &event, deadline)
+        .await
+        .unwrap();
+    assert_eq!(account.buffered().await, 3, "one message an event");
+    assert_eq!(account.ticks().await, 1);
+}
+
+#[tokio::test]
+async fn uploads_under_an_exception_path_are_dropped_and_deletions_are_not() {
+    let account = Account::new(&[]).await;
+    account
+        .tag(&[
+            ("exceptionPaths", "resources/upload:tmp"),
+            ("exceptionPaths2", "drafts"),
+        ])
+        .await;
+    account.cloudfront.add(site("E1"));
+    account
+        .change(&[
+            (PUT, "resources/upload/1.jpg"),
+            (PUT, "tmp/a"),
+            (PUT, "drafts/b"),
+        ])
+        .await;
+    assert_eq!(
+        (account.buffered().await, account.ticks().await),
+        (0, 0),
+        "nothing to do, so no tick"
+    );
+    account
+        .change(&[
+            (PUT, "resources/uploads/1.jpg"),
+            (DELETE, "tmp/a"),
+            (PUT, "tmp/b"),
+        ])
+        .await;
+    account.flush().await;
+    assert_eq!(
+        account.cloudfront.paths("E1"),
+        ["/resources/uploads/1.jpg", "/tmp/a"]
+    );
+}
+
+#[tokio::test]
+async fn changes_of_a_bucket_whose_tags_cannot_be_read_are_kept() {
+    let account = Account::new(&[]).await;
+    account
+        .app
+        .clients
+        .s3()
+        .delete_bucket()
+        .bucket("site")
+        .send()
+        .await
+        .unwrap();
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(account.buffered().await, 1);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_fails_the_event_after_the_others_were_buffered() {
+    let account = Account::new(&[]).await;
+    let mut event = s3_event(&[(PUT, "a"), (PUT, "b")]);
+    event["Records"][1]["s3"]["bucket"] = json!({});
+    let error = account.invoke(&event).await.unwrap_err().to_string();
+    assert!(
+        error.contains("Records[1]") && error.contains("bucket.name"),
+        "{error}"
+    );
+    assert_eq!(account.buffered().await, 1);
+    let error = account
+        .invoke(&json!({ "hello": "world" }))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("not an event this function knows") && error.contains("hello"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn of_a_batch_from_a_queue_only_the_unreadable_message_goes_back() {
+    let account = Account::new(&[]).await;
+    let message = |id: &str, body: String| json!({ "messageId": id, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:us-east-1:1:s3-events", "body": body });
+    let event = json!({ "Records": [message("good", s3_event(&[(PUT, "a")]).to_string()), message("bad", "hello".to_owned())] });
+    let response = account.invoke(&event).await.unwrap();
+    let ids: Vec<_> = response
+        .batch_item_failures
+        .iter()
+        .map(|failure| failure.item_identifier.as_str())
+        .collect();
+    assert_eq!(ids, ["bad"]);
+    assert_eq!(account.buffered().await, 1);
+}
+
+#[tokio::test]
+async fn a_test_event_is_a_success() {
+    let account = Account::new(&[]).await;
+    account
+        .invoke(&json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "site" }))
+        .await
+        .unwrap();
+    assert_eq!((account.buffered().await, account.ticks().await), (0, 0));
+}
+
+#[tokio::test]
+async fn every_distribution_that_serves_a_key_is_told_once() {
+    let account = Account::new(&[]).await;
+    let uncached = Behavior::new("/api/*", "site").policy(CACHING_DISABLED);
+    let elsewhere = Origin::s3("other", "other");
+    account
+        .cloudfront
+        .add_cache_policy(CachePolicy::new("queries", 0, 60, 60).query_strings(QueryStrings::All));
+    account.cloudfront.add(
+        site("E1")
+            .behavior(uncached)
+            .default_root_object("index.html"),
+    );
+    account
+        .cloudfront
+        .add(Distribution::new("E2", Origin::s3("docs", "site").path("/docs")).staging());
+    account
+        .cloudfront
+        .add(site("E3").behavior(Behavior::new("*.jpg", "site").policy("queries")));
+    account.cloudfront.add(site("E4").disabled());
+    account.cloudfront.add(
+        site("E5")
+            .origin(elsewhere)
+            .default_behavior(Behavior::default_for("other")),
+    );
+    let group =
+        Distribution::new("E6", Origin::s3("first", "other")).origin(Origin::s3("second", "site"));
+    account.cloudfront.add(
+        group
+            .origin_group("both", ["first", "second"])
+            .default_behavior(Behavior::default_for("both").legacy(0, 0, 3_600)),
+    );
+
+    account
+        .change(&[
+            (PUT, "index.html"),
+            (PUT, "docs/a+b.html"),
+            (PUT, "x.jpg"),
+            (PUT, "api/new"),
+            (DELETE, "api/old"),
+            (PUT, "x.jpg"),
+        ])
+        .await;
+    assert_eq!(failed(account.flush().await), 0);
+
+    let told = |id: &str| account.cloudfront.paths(id);
+    assert_eq!(
+        told("E1"),
+        ["/", "/api/old", "/docs/a%20b.html", "/index.html", "/x.jpg"]
+    );
+    assert_eq!(told("E2"), ["/a%20b.html"]);
+    assert_eq!(
+        told("E3"),
+        [
+            "/api/new",
+            "/api/old",
+            "/docs/a%20b.html",
+            "/index.html",
+            "/x.jpg*"
+        ]
+    );
+    assert_eq!(told("E4"), [""; 0]);
+    assert_eq!(told("E5"), [""; 0]);
+    assert_eq!(
+        told("E6"),
+        [
+            "/api/new",
+            "/api/old",
+            "/docs/a%20b.html",
+            "/index.html",
+            "/x.jpg"
+        ]
+    );
+    assert_eq!(account.cloudfront.invalidations("E1").len(), 1);
+    assert_eq!(account.buffered().await, 0, "acknowledged");
+}
+
+#[tokio::test]
+async fn a_change_that_no_distribution_serves_is_acknowledged() {
+    let account = Account::new(&[]).await;
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 0);
+    assert_eq!(account.buffered().await, 0);
+}
+
+#[tokio::test]
+async fn distributions_on_later_pages_are_told_too() {
+    let account = Account::new(&[]).await;
+    for n in 0..126 {
+        account.cloudfront.add(site(&format!("E{n:03}")));
+    }
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(
+        account
+            .cloudfront
+            .calls_of(Operation::ListDistributions)
+            .len(),
+        2
+    );
+    for n in 0..126 {
+        assert_eq!(
+            account.cloudfront.paths(&format!("E{n:03}")),
+            ["/a"],
+            "E{n:03}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_is_cut_into_sets_cloudfront_takes() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    let keys: Vec<String> = (0..7_000).map(|n| format!("folder/{n:05}.html")).collect();
+    for keys in keys.chunks(1_000) {
+        let changes: Vec<_> = keys.iter().map(|key| (PUT, key.as_str())).collect();
+        account.change(&changes).await;
+    }
+    assert_eq!(failed(account.flush().await), 0);
+    let sizes: Vec<_> = account
+        .cloudfront
+        .invalidations("E1")
+        .iter()
+        .map(|it| it.paths.len())
+        .collect();
+    assert_eq!(sizes, [3_000, 3_000, 1_000]);
+    assert_eq!(account.buffered().await, 0);
+}
+
+#[tokio::test]
+async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
+    let account = Account::new(&[]).await;
+    for id in ["E1", "E2", "E3"] {
+        account.cloudfront.add(site(id));
+    }
+    for id in ["E1", "E3"] {
+        account.cloudfront.fail(
+            Fault::AccessDenied
+                .always()
+                .on(Operation::CreateInvalidation)
+                .of(id),
+        );
+    }
+    account.change(&[(PUT, "a"), (DELETE, "%ED%95%9C")]).await;
+    assert_eq!(failed(account.flush().await), 0);
+
+    assert_eq!(account.cloudfront.paths("E2"), ["/%ED%95%9C", "/a"]);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 2);
+    for ((key, metadata, text), id) in files.iter().zip(["E1", "E3"]) {
+        let name = key.strip_prefix("invalidation_error/").unwrap();
+        let (time_and_chance, rest) = name.split_at(30);
+        assert!(
+            time_and_chance[..20].bytes().all(|b| b.is_ascii_digit()),
+            "{key}"
+        );
+        assert!(
+            time_and_chance[20..]
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+            "{key}"
+        );
+        assert_eq!(rest, format!("_{id}.txt"));
+        assert_eq!(
+            *text,
+            format!("CloudFront Id [{id}]\n(Set 1 Start)\n\n/%ED%95%9C\n/a\n\n(Set 1 End)\n\n")
+        );
+        assert_eq!(metadata["error-code"], "AccessDenied");
+        assert!(!metadata["error-message"].is_empty());
+    }
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1, "one for all");
+    let (subject, text) = &mails[0];
+    assert_eq!(subject, "[Error] CloudFront Invalidation");
+    let (first, second) = (&files[0].0, &files[1].0);
+    assert!(
+        text.starts_with(&format!(
+            "bucket : errors\n\n{first}\n{second}\n\nE1: AccessDenied: "
+        )),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!(
+            "invalidatorctl replay --bucket errors {first} {second}\n"
+        )),
+        "{text}"
+    );
+    assert_eq!(account.buffered().await, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_that_could_neither_be_submitted_nor_filed() {
+    let account = Account::new(&[]).await;
+    account
+        .app
+        .clients
+        .s3()
+        .delete_bucket()
+        .bucket("errors")
+        .send()
+        .await
+        .unwrap();
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.fail(
+        Fault::AccessDenied
+            .always()
+            .on(Operation::CreateInvalidation),
+    );
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
+    assert_eq!(account.buffered().await, 1);
+}
+
+#[tokio::test]
+async fn without_the_list_of_distributions_nothing_is_acknowledged() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.fail(
+        Fault::AccessDenied
+            .times(1)
+            .on(Operation::ListDistributions),
+    );
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
+    assert_eq!(account.buffered().await, 1);
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_set_that_is_held_back_waits_in_the_retry_queue_with_its_reference() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    account.cloudfront.fail(
+        Fault::TooManyInvalidationsInProgress
+            .times(2)
+            .of("E1")
+            .on(Operation::CreateInvalidation),
+    );
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 0);
+    assert_eq!(
+        (account.buffered().await, account.waiting_sets().await),
+        (0, 1)
+    );
+    assert_eq!(
+        account.cloudfront.paths("E2"),
+        ["/a"],
+        "a busy distribution waits alone"
+    );
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+
+    assert_eq!(
+        failed(account.resubmit(1).await),
+        1,
+        "still too many in progress"
+    );
+    let url = account.app.config.retry_queue.as_str().to_owned();
+    let now_visible = account
+        .app
+        .clients
+        .sqs()
+        .receive_message()
+        .queue_url(&url)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(now_visible.messages().len(), 0, "hidden for a while");
+}
+
+#[tokio::test]
+async fn a_set_of_the_retry_queue_is_submitted_again_and_settled() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.fail(
+        Fault::TooManyInvalidationsInProgress
+            .times(1)
+            .of("E1")
+            .on(Operation::CreateInvalidation),
+    );
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(failed(account.resubmit(1).await), 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn a_set_that_is_held_back_for_ever_is_filed_in_the_end() {
+    let account = Account::new(&[("MAX_SUBMIT_ATTEMPTS", "3")]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.fail(
+        Fault::TooManyInvalidationsInProgress
+            .always()
+            .on(Operation::CreateInvalidation),
+    );
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(failed(account.resubmit(2).await), 0);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].1["error-code"], "TooManyInvalidationsInProgress");
+    assert!(
+        files[0].1["error-message"].contains("gave up after 3 attempts"),
+        "{:?}",
+        files[0].1
+    );
+    assert_eq!(account.waiting_sets().await, 0);
+    assert_eq!(account.mails().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_flush_that_is_repeated_makes_no_second_invalidation() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    // The invalidation is made, but the answer is lost, also to the SDK's own attempts.
+    account.cloudfront.fail(
+        Fault::InternalError
+            .times(3)
+            .on(Operation::CreateInvalidation)
+            .after_it_took_effect(),
+    );
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(account.waiting_sets().await, 1);
+    assert_eq!(failed(account.resubmit(1).await), 0);
+    assert_eq!(account.cloudfront.invalidations("E1").len(), 1);
+}
+
+#[tokio::test]
+async fn two_flushes_at_once_do_no_harm() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    for n in 0..30 {
+        account.change(&[(PUT, format!("{n}").as_str())]).await;
+    }
+    let other = account.another_environment();
+    tokio::join!(account.flush(), flush(&other));
+    let mut paths = account.cloudfront.paths("E1");
+    paths.sort();
+    let mut expected: Vec<_> = (0..30).map(|n| format!("/{n}")).collect();
+    expected.sort();
+    assert_eq!(paths, expected);
+    assert_eq!(account.buffered().await, 0);
+}
+
+#[tokio::test]
+async fn a_buffered_message_that_cannot_be_read_stays_and_the_others_are_worked_off() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.buffer("hello").await;
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert_eq!(account.buffered().await, 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_submits_nothing() {
+    let account = Account::new(&[("DRY_RUN", "true")]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 0);
+    assert_eq!(
+        account
+            .cloudfront
+            .calls_of(Operation::CreateInvalidation)
+            .len(),
+        0
+    );
+    assert_eq!(account.buffered().await, 0);
+}
+
+#[tokio::test]
+async fn only_the_distributions_that_are_asked_for_are_touched() {
+    let account = Account::new(&[("DISTRIBUTION_IDS", "E2")]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/a"]);
+}
+
+#[tokio::test]
+async fn tenants_are_told_instead_of_their_distribution() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1").tenant_only());
+    account.cloudfront.add_tenant("E1", "dt_1", true);
+    account.cloudfront.add_tenant("E1", "dt_2", false);
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    assert_eq!(account.cloudfront.paths("dt_1"), ["/a"]);
+    assert_eq!(account.cloudfront.paths("dt_2"), [""; 0]);
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_distribution_that_changes_is_seen_when_the_cache_is_over() {
+    let account = Account::new(&[("CACHE_SECONDS", "1")]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    account.cloudfront.add(site("E1").default_root_object("b"));
+    account.cloudfront.add(site("E2"));
+    // The cache runs on the real clock.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    account.change(&[(PUT, "b")]).await;
+    account.flush().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/", "/b"]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/b"]);
+}
+
+#[tokio::test]
+async fn a_warm_environment_asks_cloudfront_for_nothing_it_knows() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    account.cloudfront.clear_calls();
+    account.change(&[(PUT, "b")]).await;
+    account.flush().await;
+    let operations: Vec<_> = account
+        .cloudfront
+        .calls()
+        .into_iter()
+        .map(|call| call.operation)
+        .collect();
+    assert_eq!(operations, [Operation::CreateInvalidation]);
+}

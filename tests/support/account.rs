@@ -1,0 +1,327 @@
+//! A whole account for a test: queues, buckets and topic on the emulator, CloudFront by the strict
+//! stand-in, and the function's own code over real SDK clients.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::types::{Tag, Tagging};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use invalidator::aws::{Clients, Endpoints, sdk_config};
+use invalidator::config::Config;
+use invalidator::handler::{App, BatchResponse, Deadline, handle};
+use serde_json::{Value, json};
+
+use super::cloudfront::CloudFront;
+use super::emulator::Emulator;
+
+/// The account, with the function deployed in it.
+pub struct Account {
+    pub cloudfront: CloudFront,
+    pub app: App,
+    settings: HashMap<&'static str, String>,
+    mails: String,
+    emulator: Emulator,
+}
+
+const REGION: &str = "us-east-1";
+
+impl Account {
+    /// An account with these settings beside the required ones.
+    pub async fn new(settings: &[(&'static str, &str)]) -> Self {
+        let (emulator, cloudfront) = tokio::join!(Emulator::start(), CloudFront::start());
+        let clients = clients(&emulator, &cloudfront);
+        let mut all: HashMap<&'static str, String> = HashMap::from([
+            ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),
+            ("TICK_QUEUE_URL", queue(&clients, "tick.fifo").await),
+            ("RETRY_QUEUE_URL", queue(&clients, "retry.fifo").await),
+            ("ERROR_BUCKET", "errors".to_owned()),
+            ("TOPIC_ARN", topic(&clients).await),
+        ]);
+        let mails = queue(&clients, "mails").await;
+        subscribe(&clients, &all["TOPIC_ARN"], &mails).await;
+        clients
+            .s3()
+            .create_bucket()
+            .bucket("errors")
+            .send()
+            .await
+            .unwrap();
+        clients
+            .s3()
+            .create_bucket()
+            .bucket("site")
+            .send()
+            .await
+            .unwrap();
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        let app = App::new(config(&all), clients);
+        Self {
+            cloudfront,
+            app,
+            settings: all,
+            mails,
+            emulator,
+        }
+    }
+
+    /// A second execution environment of the same function, with nothing cached.
+    pub fn another_environment(&self) -> App {
+        App::new(
+            config(&self.settings),
+            clients(&self.emulator, &self.cloudfront),
+        )
+    }
+
+    /// Sets the tags of the bucket `site`.
+    pub async fn tag(&self, tags: &[(&str, &str)]) {
+        let tags = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(*key).value(*value).build().unwrap());
+        let tagging = Tagging::builder()
+            .set_tag_set(Some(tags.collect()))
+            .build()
+            .unwrap();
+        self.app
+            .clients
+            .s3()
+            .put_bucket_tagging()
+            .bucket("site")
+            .tagging(tagging)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// Hands the function an event of S3 for objects of the bucket `site`.
+    pub async fn change(&self, changes: &[(&str, &str)]) {
+        self.invoke(&s3_event(changes)).await.unwrap();
+    }
+
+    /// Invokes the function.
+    pub async fn invoke(&self, payload: &Value) -> anyhow::Result<BatchResponse> {
+        handle(&self.app, &payload.to_string(), in_five_minutes()).await
+    }
+
+    /// Invokes the function with a tick that was received once.
+    pub async fn flush(&self) -> BatchResponse {
+        flush(&self.app).await
+    }
+
+    /// Takes a set from the retry queue, as an event source mapping does, and invokes the function
+    /// with it as if received for the `attempt`th time; what does not fail is deleted.
+    pub async fn resubmit(&self, attempt: u32) -> BatchResponse {
+        let url = self.app.config.retry_queue.as_str();
+        let mut messages = receive(&self.app.clients, url).await;
+        assert_eq!(messages.len(), 1, "sets in the retry queue");
+        let message = messages.remove(0);
+        let record = record(
+            "arn:aws:sqs:us-east-1:000000000000:retry.fifo",
+            &message,
+            attempt,
+        );
+        let response = self.invoke(&json!({ "Records": [record] })).await.unwrap();
+        if response.batch_item_failures.is_empty() {
+            let handle = message.receipt_handle().unwrap();
+            self.app
+                .clients
+                .sqs()
+                .delete_message()
+                .queue_url(url)
+                .receipt_handle(handle)
+                .send()
+                .await
+                .unwrap();
+        }
+        response
+    }
+
+    /// Puts a raw message in the buffer.
+    pub async fn buffer(&self, body: &str) {
+        let url = self.app.config.buffer_queue.as_str();
+        self.app
+            .clients
+            .sqs()
+            .send_message()
+            .queue_url(url)
+            .message_body(body)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// Messages in the buffer, visible or not.
+    pub async fn buffered(&self) -> usize {
+        count(&self.app.clients, self.app.config.buffer_queue.as_str()).await
+    }
+
+    /// Messages in the tick queue, delayed ones too.
+    pub async fn ticks(&self) -> usize {
+        count(&self.app.clients, self.app.config.tick_queue.as_str()).await
+    }
+
+    /// Sets in the retry queue, visible or not.
+    pub async fn waiting_sets(&self) -> usize {
+        count(&self.app.clients, self.app.config.retry_queue.as_str()).await
+    }
+
+    /// The error files: key, metadata, text.
+    pub async fn error_files(&self) -> Vec<(String, HashMap<String, String>, String)> {
+        let s3 = self.app.clients.s3();
+        let list = s3.list_objects_v2().bucket("errors").send().await.unwrap();
+        let mut files = Vec::new();
+        for object in list.contents() {
+            let key = object.key().unwrap().to_owned();
+            let file = s3
+                .get_object()
+                .bucket("errors")
+                .key(&key)
+                .send()
+                .await
+                .unwrap();
+            let metadata = file.metadata().cloned().unwrap_or_default();
+            let text = file.body.collect().await.unwrap().to_vec();
+            files.push((key, metadata, String::from_utf8(text).unwrap()));
+        }
+        files
+    }
+
+    /// The mails sent so far: subject and text.
+    pub async fn mails(&self) -> Vec<(String, String)> {
+        let messages = receive(&self.app.clients, &self.mails).await;
+        let mail = |message: Message| {
+            let notification: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            let text = |field: &str| notification[field].as_str().unwrap().to_owned();
+            (text("Subject"), text("Message"))
+        };
+        messages.into_iter().map(mail).collect()
+    }
+}
+
+/// Invokes an environment with a tick that was received once.
+pub async fn flush(app: &App) -> BatchResponse {
+    let tick = json!({
+        "messageId": "tick-1", "receiptHandle": "none", "body": "window-1", "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
+        "attributes": { "ApproximateReceiveCount": "1" },
+    });
+    handle(
+        app,
+        &json!({ "Records": [tick] }).to_string(),
+        in_five_minutes(),
+    )
+    .await
+    .unwrap()
+}
+
+/// An event of S3 for objects of the bucket `site`: event name and encoded key of each.
+pub fn s3_event(changes: &[(&str, &str)]) -> Value {
+    let record = |(name, key): &(&str, &str)| {
+        json!({
+            "eventVersion": "2.3", "eventSource": "aws:s3", "awsRegion": REGION, "eventName": name,
+            "eventTime": "2026-11-21T02:03:04.567Z",
+            "s3": { "bucket": { "name": "site" }, "object": { "key": key, "size": 1 } },
+        })
+    };
+    json!({ "Records": changes.iter().map(record).collect::<Vec<_>>() })
+}
+
+fn in_five_minutes() -> Deadline {
+    let deadline = SystemTime::now() + Duration::from_secs(300);
+    let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Deadline::from_milliseconds(since_epoch.as_millis().try_into().unwrap())
+}
+
+fn record(source: &str, message: &Message, receive_count: u32) -> Value {
+    json!({
+        "messageId": message.message_id(), "receiptHandle": message.receipt_handle(), "body": message.body(),
+        "eventSource": "aws:sqs", "eventSourceARN": source,
+        "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
+    })
+}
+
+fn config(settings: &HashMap<&'static str, String>) -> Config {
+    Config::from_variables(|name| settings.get(name).cloned()).unwrap()
+}
+
+fn clients(emulator: &Emulator, cloudfront: &CloudFront) -> Clients {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    let sdk = sdk_config(
+        credentials,
+        Some(REGION.to_owned()),
+        Some(emulator.endpoint_url()),
+    );
+    let endpoints = Endpoints {
+        cloudfront: Some(cloudfront.endpoint_url()),
+        ..Endpoints::default()
+    };
+    Clients::new(sdk, endpoints)
+}
+
+async fn queue(clients: &Clients, name: &str) -> String {
+    let mut call = clients.sqs().create_queue().queue_name(name);
+    if name.ends_with(".fifo") {
+        call = call.attributes(QueueAttributeName::FifoQueue, "true");
+    }
+    call.send().await.unwrap().queue_url.unwrap()
+}
+
+async fn topic(clients: &Clients) -> String {
+    clients
+        .sns()
+        .create_topic()
+        .name("alerts")
+        .send()
+        .await
+        .unwrap()
+        .topic_arn
+        .unwrap()
+}
+
+async fn subscribe(clients: &Clients, topic: &str, queue_url: &str) {
+    let name = queue_url.rsplit('/').next().unwrap();
+    let endpoint = format!("arn:aws:sqs:{REGION}:000000000000:{name}");
+    clients
+        .sns()
+        .subscribe()
+        .topic_arn(topic)
+        .protocol("sqs")
+        .endpoint(endpoint)
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn receive(clients: &Clients, url: &str) -> Vec<Message> {
+    let call = clients
+        .sqs()
+        .receive_message()
+        .queue_url(url)
+        .max_number_of_messages(10)
+        .wait_time_seconds(1);
+    let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
+    call.send().await.unwrap().messages.unwrap_or_default()
+}
+
+async fn count(clients: &Clients, url: &str) -> usize {
+    let call = clients
+        .sqs()
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(QueueAttributeName::All);
+    let attributes = call.send().await.unwrap().attributes.unwrap();
+    let of = |name: QueueAttributeName| {
+        attributes
+            .get(&name)
+            .map_or(0, |count| count.parse::<usize>().unwrap())
+    };
+    of(QueueAttributeName::ApproximateNumberOfMessages)
+        + of(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+        + of(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
+}
