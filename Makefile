@@ -62,5 +62,5 @@ need-nextest: need-rust
 	@cargo nextest --version >/dev/null 2>&1 || { echo "make: cargo-nextest is missing: install it with 'cargo install --locked cargo-nextest'" >&2; exit 1; }
 
 need-python:
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use tracing::{error, info, warn};
 
+use crate::buffer::queue::RELEASE_AFTER;
 use crate::config::QueueUrl;
 use crate::handler::{App, BatchResponse, Deadline, QueueRecord};
 use crate::submit::describe;
@@ -82,15 +83,23 @@ async fn work(app: &App, deadline: Deadline) -> (End, Report) {
     while !batch.is_empty() {
         let round = Round { app, deadline };
         let (settled, next) = tokio::join!(round.work_off(batch), drain.next_within(deadline));
-        match settled {
-            Ok(settled) => report.add(settled),
-            Err(error) => return (failed(&error), report),
+        match (settled, next) {
+            (Ok(settled), Ok(next)) => {
+                report.add(settled);
+                match next {
+                    Some(next) => batch = next,
+                    None => return (End::MoreWaits, report),
+                }
+            }
+            (Ok(settled), Err(error)) => {
+                report.add(settled);
+                return (failed(&error), report);
+            }
+            (Err(error), next) => {
+                round.release(next.ok().flatten().unwrap_or_default()).await;
+                return (failed(&error), report);
+            }
         }
-        batch = match next {
-            Ok(Some(next)) => next,
-            Ok(None) => return (End::MoreWaits, report),
-            Err(error) => return (failed(&error), report),
-        };
     }
     let end = if report.unsettled > 0 {
         End::Failed
@@ -112,7 +121,7 @@ fn failed(error: &anyhow::Error) -> End {
 /// Thirty seconds, doubling up to a quarter of an hour.
 pub fn backoff(receive_count: u32) -> Duration {
     let doublings = receive_count.saturating_sub(1).min(5);
-    Duration::from_secs((30 << doublings).min(900))
+    (RELEASE_AFTER * (1 << doublings)).min(Duration::from_secs(900))
 }
 
 /// Hides a message for a while, from now on. If that fails it comes back when the queue's own

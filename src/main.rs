@@ -25,17 +25,12 @@ async fn main() -> ExitCode {
     let app = &App::new(config, Clients::from_lambda_environment());
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_milliseconds(event.context.deadline);
+        // The runtime logs the error, and hands it to Lambda.
         handle(app, event.payload.get(), deadline)
             .await
-            .map_err(|error| {
-                error!(
-                    error = format!("{error:#}"),
-                    "the event could not be handled"
-                );
-                Diagnostic {
-                    error_type: "InvalidatorError".to_owned(),
-                    error_message: format!("{error:#}"),
-                }
+            .map_err(|error| Diagnostic {
+                error_type: "InvalidatorError".to_owned(),
+                error_message: format!("{error:#}"),
             })
     });
     match lambda_runtime::run(handler).await {

@@ -5,12 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    SendMessageBatchRequestEntry,
+};
 use futures_util::stream::{self, StreamExt};
 use tracing::warn;
 
 use super::tick::Window;
 use crate::config::QueueUrl;
+use crate::submit::describe;
 
 /// What one batch call of SQS takes.
 pub const BATCH: usize = 10;
@@ -90,11 +94,11 @@ pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>
         .collect();
     stream::iter(batches)
         .map(|handles| async move {
-            let first = delete_batch(sqs, queue, handles).await;
-            if first.is_empty() {
-                first
+            let failed = delete_batch(sqs, queue, handles).await;
+            if failed.is_empty() {
+                failed
             } else {
-                delete_batch(sqs, queue, first).await
+                delete_batch(sqs, queue, failed).await
             }
         })
         .buffer_unordered(CONCURRENCY)
@@ -110,18 +114,20 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
             .receipt_handle(handle)
             .build()
     };
-    let entries: Result<Vec<_>, _> = handles.iter().enumerate().map(entry).collect();
-    let Ok(entries) = entries else {
-        return handles;
-    };
+    // Both fields of each entry are set.
+    let entries = handles
+        .iter()
+        .enumerate()
+        .map(entry)
+        .filter_map(Result::ok)
+        .collect();
     let call = sqs
         .delete_message_batch()
         .queue_url(queue.as_str())
         .set_entries(Some(entries));
     match call.send().await {
         Ok(answer) => {
-            let failed = answer.failed().iter();
-            let failed = failed.inspect(|failed| {
+            let failed = answer.failed().iter().inspect(|failed| {
                 warn!(
                     code = failed.code(),
                     reason = failed.message(),
@@ -133,10 +139,58 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
                 .collect()
         }
         Err(error) => {
-            warn!(error = %crate::submit::describe(&error), "messages could not be deleted");
+            warn!(error = %describe(&error), "messages could not be deleted");
             handles
         }
     }
+}
+
+/// How long a message that could not be worked off is hidden: for as long as the first tick that
+/// comes back, so that the flush at hand does not receive it again and again.
+pub const RELEASE_AFTER: Duration = Duration::from_secs(30);
+
+/// Lets messages come again after [`RELEASE_AFTER`]. Those of which it fails come again when the
+/// queue's visibility timeout is over.
+pub async fn release(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) {
+    let seconds = i32::try_from(RELEASE_AFTER.as_secs()).unwrap_or(i32::MAX);
+    let batches: Vec<Vec<String>> = receipt_handles
+        .chunks(BATCH)
+        .map(<[String]>::to_vec)
+        .collect();
+    stream::iter(batches)
+        .for_each_concurrent(CONCURRENCY, |handles| async move {
+            let entry = |(id, handle): (usize, String)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());
+                entry
+                    .receipt_handle(handle)
+                    .visibility_timeout(seconds)
+                    .build()
+            };
+            // Both required fields of each entry are set.
+            let entries = handles
+                .into_iter()
+                .enumerate()
+                .map(entry)
+                .filter_map(Result::ok)
+                .collect();
+            let call = sqs
+                .change_message_visibility_batch()
+                .queue_url(queue.as_str())
+                .set_entries(Some(entries));
+            match call.send().await {
+                Ok(answer) => answer.failed().iter().for_each(|failed| {
+                    warn!(
+                        code = failed.code(),
+                        reason = failed.message(),
+                        "a message could not be released"
+                    );
+                }),
+                Err(error) => {
+                    warn!(error = %describe(&error), "messages could not be released")
+                }
+            }
+        })
+        .await;
 }
 
 /// Asks for ticks, one a window.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use aws_sdk_sqs::types::Message;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::TIME_TO_STOP;
 use crate::buffer::message::unpack;
@@ -88,13 +88,13 @@ impl<'a> Drain<'a> {
     /// What waits, or nothing, confirmed by [`CONFIRMING_POLLS`].
     ///
     /// # Errors
-    /// If a receive fails; what others brought in meanwhile comes again by itself.
+    /// If nothing could be received because a call failed.
     pub async fn next(&mut self) -> Result<Batch> {
         let mut batch = Batch::default();
         for _ in 0..CONFIRMING_POLLS {
             let first = self.receive(LONG_POLL).await?;
             if !first.is_empty() {
-                self.receive_while_full(first, &mut batch).await?;
+                self.receive_while_full(first, &mut batch).await;
                 self.changes += batch.changes;
                 break;
             }
@@ -116,7 +116,7 @@ impl<'a> Drain<'a> {
 
     /// Goes on receiving for as long as batches come back full, each time with twice as many
     /// receivers, up to `DRAIN_CONCURRENCY`.
-    async fn receive_while_full(&self, first: Vec<Message>, batch: &mut Batch) -> Result<()> {
+    async fn receive_while_full(&self, first: Vec<Message>, batch: &mut Batch) {
         let room = self
             .app
             .config
@@ -136,8 +136,16 @@ impl<'a> Drain<'a> {
                 }
             }
             received = match receivers.next().await {
-                Some(received) => received?,
-                None => return Ok(()),
+                Some(Ok(received)) => received,
+                Some(Err(error)) => {
+                    warn!(
+                        stage = "flush",
+                        error = format!("{error:#}"),
+                        "a receive failed; what others brought is worked off"
+                    );
+                    Vec::new()
+                }
+                None => return,
             };
         }
     }

@@ -104,22 +104,38 @@ impl Round<'_> {
             ..Report::default()
         };
         let (changes, messages) = split(messages);
-        let plan = self.plan(changes).await?;
+        let plan = match self.plan(changes).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.release_handles(messages.into_iter().map(|message| message.receipt_handle))
+                    .await;
+                return Err(error);
+            }
+        };
         report.counts = plan.counts;
 
         let sent = self.submit_all(plan, &messages).await;
         let unsettled = self.settle(sent, &mut report).await;
         report.unsettled = unsettled.len();
-        let settled = (0..)
-            .zip(&messages)
-            .filter(|(source, _)| !unsettled.contains(source));
-        let handles = settled
-            .map(|(_, message)| message.receipt_handle.clone())
-            .collect();
+        self.acknowledge(messages, &unsettled).await;
+        Ok(report)
+    }
+
+    /// Deletes the messages that are settled, and lets the others come again.
+    async fn acknowledge(&self, messages: Vec<Message>, unsettled: &HashSet<u32>) {
+        let (mut settled, mut others) = (Vec::new(), Vec::new());
+        for (source, message) in (0..).zip(messages) {
+            let handles = if unsettled.contains(&source) {
+                &mut others
+            } else {
+                &mut settled
+            };
+            handles.push(message.receipt_handle);
+        }
         let undeleted = queue::delete(
             self.app.clients.sqs(),
             &self.app.config.buffer_queue,
-            handles,
+            settled,
         )
         .await;
         if undeleted > 0 {
@@ -129,7 +145,28 @@ impl Round<'_> {
                 "worked off, but not deleted: they come again"
             );
         }
-        Ok(report)
+        self.release_handles(others).await;
+    }
+
+    /// Lets the messages of a batch that was not worked off come again.
+    pub async fn release(&self, batch: Batch) {
+        self.release_handles(
+            batch
+                .messages
+                .into_iter()
+                .map(|message| message.receipt_handle),
+        )
+        .await;
+    }
+
+    async fn release_handles(&self, receipt_handles: impl IntoIterator<Item = String>) {
+        let handles = receipt_handles.into_iter().collect();
+        queue::release(
+            self.app.clients.sqs(),
+            &self.app.config.buffer_queue,
+            handles,
+        )
+        .await;
     }
 
     async fn plan(&self, changes: Vec<SourcedChange>) -> Result<Plan> {

@@ -9,7 +9,7 @@ import pytest
 import pipeline
 import sample_site
 from cloudfront_front import CloudFrontFront
-from emulator import forget_user_settings
+from emulator import forget_user_settings, interrupt_when_told_to_end
 
 # The shortest there is: the tests need not wait longer.
 DEBOUNCE_SECONDS = 3
@@ -26,6 +26,7 @@ def front() -> Iterator[CloudFrontFront]:
 def running(front: CloudFrontFront) -> Iterator[pipeline.Pipeline]:
     """Everything deployed and connected, all changes of the sample site made, none in flight."""
     forget_user_settings()
+    interrupt_when_told_to_end()
     binary = Path(os.environ.get("INVALIDATOR_BINARY", pipeline.ROOT / "target/debug/invalidator"))
     with pipeline.running(binary, DEBOUNCE_SECONDS, {"AWS_ENDPOINT_URL_CLOUDFRONT": front.url}) as started:
         front.upstream = started.emulator.endpoint

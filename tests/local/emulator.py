@@ -171,3 +171,9 @@ def forget_user_settings() -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+def interrupt_when_told_to_end() -> None:
+    """Treat being terminated like Ctrl-C, so that what was started is ended too."""
+    for order in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(order, signal.default_int_handler)

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-EXECUTABLE = 0o755 << 16
+EXECUTABLE = 0o100755 << 16  # a regular file that everyone may run
 # A zip of the same binary is the same, byte by byte, whenever it is made.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 

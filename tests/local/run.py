@@ -4,7 +4,6 @@ Exit status 0 only if exactly the expected paths were invalidated on each distri
 """
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 import pipeline
 import report
 import sample_site
-from emulator import EmulatorError, forget_user_settings
+from emulator import EmulatorError, forget_user_settings, interrupt_when_told_to_end
 from stack import DeployError
 
 # As the template has it.
@@ -25,8 +24,7 @@ DEBOUNCE_SECONDS_RANGE = range(3, 901)
 def main() -> int:
     """Run the pipeline once, and tell what happened."""
     forget_user_settings()
-    # Ended from outside, we still end what we have started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    interrupt_when_told_to_end()
     binary = Path(sys.argv[1]).resolve()
     if not binary.is_file():
         return complain(f"there is no function at {binary}: build it with `cargo build --bin invalidator`")

@@ -170,7 +170,7 @@ impl Account {
         count(&self.app.clients, self.app.config.retry_queue.as_str()).await
     }
 
-    /// The error files: key, metadata, text.
+    /// The error files in order of distribution: key, metadata, text.
     pub async fn error_files(&self) -> Vec<(String, HashMap<String, String>, String)> {
         let s3 = self.app.clients.s3();
         let list = s3.list_objects_v2().bucket("errors").send().await.unwrap();
@@ -188,6 +188,8 @@ impl Account {
             let text = file.body.collect().await.unwrap().to_vec();
             files.push((key, metadata, String::from_utf8(text).unwrap()));
         }
+        // Files of one flush differ in their names by chance, then by distribution.
+        files.sort_by_key(|(key, ..)| key.rsplit('_').next().map(str::to_owned));
         files
     }
 
