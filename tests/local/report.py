@@ -48,7 +48,9 @@ def times(change: sample_site.Change) -> str:
 def outcomes(pipeline: Pipeline, change: sample_site.Change, decisions: list[observe.Decision]) -> Iterator[str]:
     """What the function decided on one change, each decision once."""
     found = [d for d in decisions if (d.bucket, d.key, d.kind) == (change.bucket, change.key, change.kind)]
-    for decision in dict.fromkeys(found):
+    # That no distribution serves a key needs no telling where each has told its reason.
+    told = [d for d in found if d.distribution] or found
+    for decision in dict.fromkeys(told):
         yield f"            {where(pipeline, decision)}{what(decision)}"
         yield f"              {decision.reason}"
     if not found:
