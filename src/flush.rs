@@ -15,8 +15,9 @@ use aws_sdk_sqs::Client;
 use tracing::{error, info, warn};
 
 use crate::buffer::queue::RELEASE_AFTER;
+use crate::clock::Deadline;
 use crate::config::QueueUrl;
-use crate::handler::{App, BatchResponse, Deadline, QueueRecord};
+use crate::handler::{App, BatchResponse, QueueRecord};
 use crate::submit::describe;
 use drain::Drain;
 use round::{Report, Round};
@@ -35,7 +36,7 @@ enum End {
 }
 
 /// Works off the buffer. Returns the ticks that are to come again: all of them, if work is left.
-pub async fn flush(app: &App, ticks: &[QueueRecord], deadline: Deadline) -> BatchResponse {
+pub async fn flush(app: &App, ticks: &[QueueRecord], deadline: &Deadline) -> BatchResponse {
     let (end, report) = work(app, deadline).await;
     info!(
         stage = "flush",
@@ -73,7 +74,7 @@ pub async fn flush(app: &App, ticks: &[QueueRecord], deadline: Deadline) -> Batc
     BatchResponse::failed(ticks.iter().map(|tick| tick.message_id.clone()))
 }
 
-async fn work(app: &App, deadline: Deadline) -> (End, Report) {
+async fn work(app: &App, deadline: &Deadline) -> (End, Report) {
     let mut drain = Drain::new(app);
     let mut report = Report::default();
     let mut batch = match drain.next().await {

@@ -1,12 +1,11 @@
 //! Which stage does this event belong to?
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Clients;
 use crate::buffer::queue::Ticker;
+use crate::clock::{Clock, Deadline};
 use crate::config::Config;
 use crate::distributions::catalog::Catalog;
 use crate::exceptions::tags::BucketTags;
@@ -25,34 +24,21 @@ pub struct App {
     pub tags: BucketTags,
     /// Which tick was sent last.
     pub ticker: Ticker,
+    /// The time of day.
+    pub clock: Clock,
 }
 
 impl App {
     /// A new environment.
-    pub fn new(config: Config, clients: Clients) -> Self {
+    pub fn new(config: Config, clients: Clients, clock: Clock) -> Self {
         Self {
             catalog: Catalog::new(config.distribution_ids.clone(), config.cache_for),
             tags: BucketTags::new(config.cache_for),
             ticker: Ticker::default(),
             config,
             clients,
+            clock,
         }
-    }
-}
-
-/// When Lambda ends the invocation.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(SystemTime);
-
-impl Deadline {
-    /// Takes the deadline as Lambda states it, in milliseconds since 1970.
-    pub fn from_milliseconds(milliseconds: u64) -> Self {
-        Self(UNIX_EPOCH + Duration::from_millis(milliseconds))
-    }
-
-    /// The time that is left.
-    pub fn remaining(self) -> Duration {
-        self.0.duration_since(SystemTime::now()).unwrap_or_default()
     }
 }
 
@@ -149,15 +135,16 @@ impl Stage {
     }
 }
 
-/// Handles the payload of one invocation.
+/// Handles the payload of one invocation that Lambda ends at `deadline`, in milliseconds since 1970.
 ///
 /// # Errors
 /// If the event must come again, or go to the on-failure queue, as a whole.
-pub async fn handle(app: &App, payload: &str, deadline: Deadline) -> Result<BatchResponse> {
+pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<BatchResponse> {
+    let deadline = Deadline::from_milliseconds(deadline, app.clock.clone());
     match Stage::of(&app.config, payload) {
         Stage::Ingest => ingest::ingest(app, payload).await,
-        Stage::Flush(ticks) => Ok(flush::flush(app, &ticks, deadline).await),
-        Stage::Resubmit(records) => Ok(resubmit::resubmit(app, &records, deadline).await),
+        Stage::Flush(ticks) => Ok(flush::flush(app, &ticks, &deadline).await),
+        Stage::Resubmit(records) => Ok(resubmit::resubmit(app, &records, &deadline).await),
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use anyhow::{Result, anyhow};
 use futures_util::future::join_all;
@@ -39,7 +38,7 @@ pub async fn ingest(app: &App, payload: &str) -> Result<BatchResponse> {
             .tick(
                 sqs,
                 &app.config.tick_queue,
-                SystemTime::now(),
+                app.clock.now(),
                 app.config.debounce,
             )
             .await?;

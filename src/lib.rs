@@ -33,9 +33,11 @@
 //! * [`resubmit`]: the stage for what CloudFront held back
 //! * [`aws`]: the SDK clients
 //! * [`config`]: the settings
+//! * [`clock`]: the time of day
 
 pub mod aws;
 pub mod buffer;
+pub mod clock;
 pub mod config;
 pub mod distributions;
 pub mod event;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use invalidator::aws::Clients;
+use invalidator::clock::Clock;
 use invalidator::config::Config;
-use invalidator::handler::{App, Deadline, handle};
+use invalidator::handler::{App, handle};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::error;
@@ -22,11 +23,10 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let app = &App::new(config, Clients::from_lambda_environment());
+    let app = &App::new(config, Clients::from_lambda_environment(), Clock::system());
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        let deadline = Deadline::from_milliseconds(event.context.deadline);
         // The runtime logs the error, and hands it to Lambda.
-        handle(app, event.payload.get(), deadline)
+        handle(app, event.payload.get(), event.context.deadline)
             .await
             .map_err(|error| Diagnostic {
                 error_type: "InvalidatorError".to_owned(),

@@ -3,13 +3,13 @@
 //! longer each time: no function sends to a queue that triggers it.
 
 use anyhow::{Context, Result};
-use time::OffsetDateTime;
 use tracing::{error, info};
 
+use crate::clock::Deadline;
 use crate::failure::report::report;
 use crate::flush::round::log_settlement;
 use crate::flush::{TIME_TO_STOP, backoff, hide};
-use crate::handler::{App, BatchResponse, Deadline, QueueRecord};
+use crate::handler::{App, BatchResponse, QueueRecord};
 use crate::submit::outcome::Refusal;
 use crate::submit::{Refused, Submission, submit};
 
@@ -34,7 +34,7 @@ pub async fn enqueue(app: &App, submission: &Submission) -> Result<()> {
 
 /// Submits sets of RetryQueue again. Returns the messages that are to come again: from the first
 /// that is held back on, because later ones of its group must not overtake it.
-pub async fn resubmit(app: &App, records: &[QueueRecord], deadline: Deadline) -> BatchResponse {
+pub async fn resubmit(app: &App, records: &[QueueRecord], deadline: &Deadline) -> BatchResponse {
     for (n, record) in records.iter().enumerate() {
         let settled = deadline.remaining() >= TIME_TO_STOP && settles(app, record).await;
         if !settled {
@@ -94,7 +94,7 @@ async fn settles(app: &App, record: &QueueRecord) -> bool {
         &app.clients,
         &app.config,
         settlement.refused,
-        OffsetDateTime::now_utc(),
+        app.clock.now_utc(),
     )
     .await
     {

@@ -10,8 +10,9 @@ use tracing::{error, warn};
 use super::TIME_TO_STOP;
 use crate::buffer::message::unpack;
 use crate::buffer::queue;
+use crate::clock::Deadline;
 use crate::event::Change;
-use crate::handler::{App, Deadline};
+use crate::handler::App;
 
 /// A short poll asks some of SQS's servers and may come back empty with messages waiting; a long
 /// poll asks all of them, and answers as soon as one has something.
@@ -106,7 +107,7 @@ impl<'a> Drain<'a> {
     ///
     /// # Errors
     /// As [`Drain::next`].
-    pub async fn next_within(&mut self, deadline: Deadline) -> Result<Option<Batch>> {
+    pub async fn next_within(&mut self, deadline: &Deadline) -> Result<Option<Batch>> {
         let no_time = deadline.remaining() < TIME_TO_STOP + LONG_POLL * 2;
         if no_time || self.changes >= self.app.config.max_changes_per_flush {
             return Ok(None);

@@ -5,16 +5,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use anyhow::Result;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
 use super::TIME_TO_STOP;
 use super::drain::{Batch, Buffered};
 use crate::buffer::queue;
+use crate::clock::Deadline;
 use crate::distributions::Distribution;
 use crate::event::{BucketName, ChangeKind};
 use crate::failure::report::report as file;
-use crate::handler::{App, Deadline};
+use crate::handler::App;
 use crate::ingest::MAX_LOGGED_DECISIONS;
 use crate::plan::{
     Counts, Decision, KeyChange, Plan, Rules, SetLimits, SourcedChange, TargetPlan, Verdict, plan,
@@ -31,7 +31,7 @@ pub struct Round<'a> {
     /// The environment.
     pub app: &'a App,
     /// When it must be over.
-    pub deadline: Deadline,
+    pub deadline: &'a Deadline,
 }
 
 /// What came of a round, or of all rounds of a flush.
@@ -292,7 +292,7 @@ impl Round<'_> {
                 &self.app.clients,
                 &self.app.config,
                 refused,
-                OffsetDateTime::now_utc(),
+                self.app.clock.now_utc(),
             )
             .await
             {

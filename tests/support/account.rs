@@ -9,8 +9,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::types::{Tag, Tagging};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use invalidator::aws::{Clients, Endpoints, sdk_config};
+use invalidator::clock::Clock;
 use invalidator::config::Config;
-use invalidator::handler::{App, BatchResponse, Deadline, handle};
+use invalidator::handler::{App, BatchResponse, handle};
 use serde_json::{Value, json};
 
 use super::cloudfront::CloudFront;
@@ -60,7 +61,7 @@ impl Account {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
-        let app = App::new(config(&all), clients);
+        let app = App::new(config(&all), clients, Clock::system());
         Self {
             cloudfront,
             app,
@@ -75,6 +76,7 @@ impl Account {
         App::new(
             config(&self.settings),
             clients(&self.emulator, &self.cloudfront),
+            Clock::system(),
         )
     }
 
@@ -233,10 +235,10 @@ pub fn s3_event(changes: &[(&str, &str)]) -> Value {
     json!({ "Records": changes.iter().map(record).collect::<Vec<_>>() })
 }
 
-fn in_five_minutes() -> Deadline {
+fn in_five_minutes() -> u64 {
     let deadline = SystemTime::now() + Duration::from_secs(300);
     let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Deadline::from_milliseconds(since_epoch.as_millis().try_into().unwrap())
+    since_epoch.as_millis().try_into().unwrap()
 }
 
 fn record(source: &str, message: &Message, receive_count: u32) -> Value {
