@@ -3,11 +3,13 @@
 //!
 //! * [`listing`]: what `ListDistributions` says, from the SDK or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
+//! * [`tenants`]: those of multi-tenant distributions
 //! * [`catalog`]: reads all of it from the account and keeps it for a while
 
 pub mod catalog;
 pub mod listing;
 pub mod origin;
+pub mod tenants;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +21,7 @@ use crate::path::{NormalizedPath, OriginPath};
 use crate::pattern::PathPattern;
 use listing::{CacheBehavior, CachePolicyConfig, DistributionSummary};
 use origin::{OriginBuckets, OriginDomain};
+use tenants::Tenant;
 
 /// The id of a distribution: `E2QWRUHAPOMQZL`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,7 +99,7 @@ pub struct Details {
     /// The object served for `/`, without a leading slash (`GetDistributionConfig`).
     pub default_root_object: Option<String>,
     /// The enabled tenants of a multi-tenant distribution (`ListDistributionTenants`).
-    pub tenants: Vec<TenantId>,
+    pub tenants: Vec<Tenant>,
 }
 
 /// The cache policies known, by id.
@@ -211,9 +214,29 @@ impl fmt::Display for Caching {
 }
 
 impl Distribution {
-    /// Builds the model of a distribution from what CloudFront says of it.
+    /// Builds the models of a distribution from what CloudFront says of it: one, unless its tenants
+    /// have different origins.
+    pub fn all(
+        summary: &DistributionSummary,
+        details: Details,
+        policies: &CachePolicies,
+    ) -> Vec<Self> {
+        if !(summary.is_multi_tenant() && summary.has_placeholders()) {
+            return vec![Self::new(summary, details, policies)];
+        }
+        let of_tenant = |tenant: Tenant| {
+            let summary = summary.filled(&tenant.parameters);
+            let details = Details {
+                default_root_object: details.default_root_object.clone(),
+                tenants: vec![tenant],
+            };
+            Self::new(&summary, details, policies)
+        };
+        details.tenants.iter().cloned().map(of_tenant).collect()
+    }
+
+    /// Builds the model of a distribution whose tenants, if it has any, have the same origins.
     pub fn new(summary: &DistributionSummary, details: Details, policies: &CachePolicies) -> Self {
-        let id = DistributionId::new(summary.id.as_str());
         let compile = |behavior: &CacheBehavior| Behavior {
             pattern: behavior.path_pattern.as_deref().map(PathPattern::new),
             target_origins: summary.origins_behind(&behavior.target_origin_id),
@@ -221,6 +244,12 @@ impl Distribution {
             caching: caching(behavior, policies),
             query_strings: has_query_strings(behavior, policies),
         };
+        let origin = |origin: &listing::Origin| Origin {
+            id: origin.id.clone(),
+            domain: OriginDomain::new(&origin.domain_name),
+            path: OriginPath::new(&origin.origin_path),
+        };
+        let id = DistributionId::new(summary.id.as_str());
         Self {
             enabled: summary.enabled,
             targets: targets(&id, summary, details.tenants),
@@ -228,16 +257,7 @@ impl Distribution {
                 .default_root_object
                 .filter(|object| !object.is_empty())
                 .map(|object| format!("/{}", object.trim_start_matches('/'))),
-            origins: summary
-                .origins
-                .items
-                .iter()
-                .map(|origin| Origin {
-                    id: origin.id.clone(),
-                    domain: OriginDomain::new(&origin.domain_name),
-                    path: OriginPath::new(&origin.origin_path),
-                })
-                .collect(),
+            origins: summary.origins.items.iter().map(origin).collect(),
             behaviors: summary.cache_behaviors.items.iter().map(compile).collect(),
             default_behavior: compile(&summary.default_cache_behavior),
             id,
@@ -274,7 +294,7 @@ impl Distribution {
 fn targets(
     id: &DistributionId,
     summary: &DistributionSummary,
-    tenants: Vec<TenantId>,
+    tenants: Vec<Tenant>,
 ) -> Vec<Target> {
     let target = |tenant| Target {
         distribution: id.clone(),
@@ -283,7 +303,7 @@ fn targets(
     if summary.is_multi_tenant() {
         tenants
             .into_iter()
-            .map(|tenant| target(Some(tenant)))
+            .map(|tenant| target(Some(tenant.id)))
             .collect()
     } else {
         vec![target(None)]

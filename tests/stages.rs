@@ -536,6 +536,24 @@ async fn tenants_are_told_instead_of_their_distribution() {
 }
 
 #[tokio::test]
+async fn tenants_with_origins_of_their_own_are_told_of_their_own_objects() {
+    let account = Account::new(&[]).await;
+    let folder = Origin::s3("folder", "site").path("/{{customer}}");
+    account
+        .cloudfront
+        .add(Distribution::new("E1", folder).tenant_only());
+    for customer in ["acme", "globex"] {
+        let id = format!("dt_{customer}");
+        let parameters = [("customer", customer)];
+        account.cloudfront.add_tenant_with("E1", &id, &parameters);
+    }
+    account.change(&[(PUT, "acme/a"), (PUT, "other/b")]).await;
+    account.flush().await;
+    assert_eq!(account.cloudfront.paths("dt_acme"), ["/a"]);
+    assert_eq!(account.cloudfront.paths("dt_globex"), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_distribution_that_changes_is_seen_when_the_cache_is_over() {
     let account = Account::new(&[("CACHE_SECONDS", "1")]).await;
     account.cloudfront.add(site("E1"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
+use aws_sdk_cloudfront::types::DistributionConfig;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -14,7 +15,8 @@ use tracing::warn;
 
 use super::listing::{CacheBehavior, CachePolicyConfig, DistributionSummary, managed_policies};
 use super::origin::{OriginBuckets, OriginDomain};
-use super::{CachePolicies, CachePolicyId, Details, Distribution, DistributionId, TenantId};
+use super::tenants::{self, Parameters};
+use super::{CachePolicies, CachePolicyId, Details, Distribution, DistributionId};
 use crate::event::BucketName;
 
 /// Calls at once.
@@ -135,7 +137,7 @@ impl Catalog {
         };
         Ok(serving
             .iter()
-            .map(|summary| Distribution::new(summary, details_of(summary), &policies))
+            .flat_map(|summary| Distribution::all(summary, details_of(summary), &policies))
             .collect())
     }
 
@@ -182,6 +184,10 @@ pub fn serves_any(
     buckets: &BTreeSet<BucketName>,
     aliases: &OriginBuckets,
 ) -> bool {
+    // Which bucket a placeholder stands for is known when the tenants are.
+    if summary.is_multi_tenant() && summary.has_placeholders() {
+        return true;
+    }
     summary.origins.items.iter().any(|origin| {
         let domain = OriginDomain::new(&origin.domain_name);
         buckets
@@ -231,65 +237,41 @@ async fn read_details(
     summary: &DistributionSummary,
 ) -> Result<(DistributionId, Kept<Details>)> {
     let id = id_of(summary);
-    let details = if summary.is_multi_tenant() {
-        Details {
-            tenants: tenants(cloudfront, &id).await?,
-            default_root_object: root_object(cloudfront, &id).await?,
-        }
-    } else {
-        Details {
-            tenants: Vec::new(),
-            default_root_object: root_object(cloudfront, &id).await?,
-        }
+    let config = config(cloudfront, &id).await?;
+    let (default_root_object, tenant_config) = match config {
+        Some(config) => (config.default_root_object, config.tenant_config),
+        None => (None, None),
     };
-    Ok((
-        id,
-        Kept {
-            value: details,
-            since: Instant::now(),
-            e_tag: summary.e_tag.clone(),
-        },
-    ))
+    let tenants = if summary.is_multi_tenant() {
+        let defaults = Parameters::defaults(tenant_config);
+        tenants::read(cloudfront, &id, &defaults, summary.has_placeholders()).await?
+    } else {
+        Vec::new()
+    };
+    let details = Details {
+        default_root_object,
+        tenants,
+    };
+    let kept = Kept {
+        value: details,
+        since: Instant::now(),
+        e_tag: summary.e_tag.clone(),
+    };
+    Ok((id, kept))
 }
 
-/// `None` also for a distribution that was deleted since it was listed.
-async fn root_object(cloudfront: &Client, id: &DistributionId) -> Result<Option<String>> {
+/// `None` for a distribution that was deleted since it was listed.
+async fn config(cloudfront: &Client, id: &DistributionId) -> Result<Option<DistributionConfig>> {
     let result = cloudfront
         .get_distribution_config()
         .id(id.as_str())
         .send()
         .await;
     match result {
-        Ok(answer) => Ok(answer
-            .distribution_config
-            .and_then(|config| config.default_root_object)),
+        Ok(answer) => Ok(answer.distribution_config),
         Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
         Err(error) => Err(error).with_context(|| {
             format!("failed to read the distribution {id}: GetDistributionConfig")
         }),
     }
-}
-
-async fn tenants(cloudfront: &Client, id: &DistributionId) -> Result<Vec<TenantId>> {
-    let association = aws_sdk_cloudfront::types::DistributionTenantAssociationFilter::builder()
-        .distribution_id(id.as_str())
-        .build();
-    let mut pages = cloudfront
-        .list_distribution_tenants()
-        .association_filter(association)
-        .into_paginator()
-        .send();
-    let mut tenants = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.with_context(|| {
-            format!("failed to list the tenants of {id}: ListDistributionTenants")
-        })?;
-        let enabled = page
-            .distribution_tenant_list
-            .into_iter()
-            .flatten()
-            .filter(|tenant| tenant.enabled != Some(false));
-        tenants.extend(enabled.map(|tenant| TenantId::new(tenant.id)));
-    }
-    Ok(tenants)
 }

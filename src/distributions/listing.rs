@@ -5,6 +5,7 @@ use aws_sdk_cloudfront::types as sdk;
 use serde::Deserialize;
 
 use super::CachePolicyId;
+use super::tenants::Parameters;
 
 /// A list as CloudFront prints it. `Items` is absent when it is empty.
 #[derive(Clone, Debug, Deserialize)]
@@ -133,6 +134,23 @@ impl DistributionSummary {
     /// Whether this is a multi-tenant distribution, which serves nothing itself.
     pub fn is_multi_tenant(&self) -> bool {
         self.connection_mode.as_deref() == Some("tenant-only")
+    }
+
+    /// Whether an origin differs from tenant to tenant.
+    pub fn has_placeholders(&self) -> bool {
+        let has = |text: &str| text.contains("{{");
+        let mut origins = self.origins.items.iter();
+        origins.any(|origin| has(&origin.domain_name) || has(&origin.origin_path))
+    }
+
+    /// The distribution as a tenant with these parameters sees it.
+    pub fn filled(&self, parameters: &Parameters) -> Self {
+        let mut filled = self.clone();
+        for origin in &mut filled.origins.items {
+            origin.domain_name = parameters.fill(&origin.domain_name);
+            origin.origin_path = parameters.fill(&origin.origin_path);
+        }
+        filled
     }
 
     /// All behaviors, the default one last.

@@ -131,9 +131,16 @@ impl CloudFront {
 
     /// Adds a tenant to a multi-tenant distribution.
     pub fn add_tenant(&self, distribution: &str, tenant: &str, enabled: bool) {
-        self.shared
-            .service()
-            .put_tenant(distribution, tenant, enabled);
+        let mut service = self.shared.service();
+        service.put_tenant(distribution, tenant, enabled, Vec::new());
+    }
+
+    /// Adds an enabled tenant with parameters for the placeholders of the origins.
+    pub fn add_tenant_with(&self, distribution: &str, tenant: &str, parameters: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let parameters = parameters.iter().map(owned).collect();
+        let mut service = self.shared.service();
+        service.put_tenant(distribution, tenant, true, parameters);
     }
 
     /// From now on calls fail as the injection says. Several injections are tried in order, the

@@ -490,10 +490,24 @@ pub struct Tenant {
     pub distribution: String,
     /// Does it answer viewers?
     pub enabled: bool,
+    /// What it fills the placeholders of its distribution's origins with.
+    pub parameters: Vec<(String, String)>,
 }
 
 impl Tenant {
-    /// An item of `ListDistributionTenants`, or with another name what `GetDistributionTenant` answers.
+    /// What `GetDistributionTenant` answers: as in the list, and the parameters.
+    pub fn config_xml(&self) -> Element {
+        let member = |(name, value): &(String, String)| {
+            Element::new("member")
+                .text("Name", name)
+                .text("Value", value)
+        };
+        let members = self.parameters.iter().map(member);
+        let parameters = Element::new("Parameters").with_all(members);
+        self.xml("DistributionTenant").with(parameters)
+    }
+
+    /// An item of `ListDistributionTenants`.
     pub fn xml(&self, name: &str) -> Element {
         let id = &self.id;
         let domain = Element::new("member")

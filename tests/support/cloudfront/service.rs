@@ -189,7 +189,13 @@ impl Service {
     }
 
     /// Adds or replaces.
-    pub fn put_tenant(&mut self, distribution: &str, id: &str, enabled: bool) {
+    pub fn put_tenant(
+        &mut self,
+        distribution: &str,
+        id: &str,
+        enabled: bool,
+        parameters: Vec<(String, String)>,
+    ) {
         assert!(
             self.distribution(distribution)
                 .is_ok_and(|(it, _)| it.is_tenant_only()),
@@ -200,6 +206,7 @@ impl Service {
             id: id.to_owned(),
             distribution: distribution.to_owned(),
             enabled,
+            parameters,
         });
     }
 
@@ -411,7 +418,7 @@ impl Service {
 
     fn get_tenant(&self, id: &str) -> Result<Answer, Refusal> {
         let tenant = self.tenant(id)?;
-        Ok(Answer::ok(&tenant.xml("DistributionTenant")).header("ETag", etag(1)))
+        Ok(Answer::ok(&tenant.config_xml()).header("ETag", etag(1)))
     }
 
     fn create_invalidation(

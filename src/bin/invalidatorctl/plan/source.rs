@@ -141,7 +141,7 @@ impl Source {
                     default_root_object,
                     ..Details::default()
                 };
-                all.push(Distribution::new(summary, details, policies));
+                all.extend(Distribution::all(summary, details, policies));
             }
         }
         Ok(all)
