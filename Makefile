@@ -4,10 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
 PACKAGE := target/lambda/invalidator/bootstrap.zip
-PYTHON_SOURCES := tests/local
+PYTHON_SOURCES := tests/local benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template build clean need-rust need-nextest need-python binary
+.PHONY: help local test fmt lint check-template build figures clean need-rust need-nextest need-python binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -22,13 +22,13 @@ test: need-nextest $(VENV)/local ## Run all tests
 
 fmt: $(VENV)/checks ## Format everything
 	cargo fmt
-	$(VENV)/bin/ruff format -q $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff format -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	$(VENV)/bin/ruff format -q --check $(PYTHON_SOURCES)
-	$(VENV)/bin/ruff check -q $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
 check-template: $(VENV)/checks ## Check template.yaml
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
@@ -37,6 +37,9 @@ check-template: $(VENV)/checks ## Check template.yaml
 build: need-rust need-python ## Build the function for this machine's processor, without the command line, and zip it
 	cargo build --locked --release --no-default-features --bin invalidator
 	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
+
+figures: build $(VENV)/local ## Measure size, first and warm event, memory, instructions (needs valgrind)
+	@$(VENV)/bin/python benches/figures.py target/release/invalidator
 
 clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local
