@@ -39,7 +39,7 @@ build: need-rust need-python ## Build the function for this machine's processor,
 	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
 
 figures: build $(VENV)/local ## Measure size, first and warm event, memory, instructions (needs valgrind)
-	@$(VENV)/bin/python benches/figures.py target/release/invalidator
+	@PYTHONPATH=tests/local $(VENV)/bin/python benches/figures.py target/release/invalidator
 
 clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local
