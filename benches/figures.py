@@ -15,8 +15,9 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from emulator import Emulator
+
+ROOT = Path(__file__).resolve().parent.parent
 
 WARM_EVENTS = 50
 # Under valgrind a start takes some seconds.
