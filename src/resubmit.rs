@@ -56,6 +56,14 @@ pub async fn resubmit(app: &App, records: &[QueueRecord], deadline: &Deadline) -
     BatchResponse::default()
 }
 
+/// A set that was refused more than twice is halved at each further attempt, so that one that is too
+/// large for what CloudFront takes at present still gets through.
+fn halvings(receive_count: u32) -> u32 {
+    // The flush was refused first, then each receive before this one.
+    let refusals = receive_count;
+    refusals.saturating_sub(2)
+}
+
 /// Whether nothing of the set is left to do.
 async fn settles(app: &App, record: &QueueRecord) -> bool {
     let submission: Submission = match serde_json::from_str(&record.body) {
@@ -66,7 +74,7 @@ async fn settles(app: &App, record: &QueueRecord) -> bool {
         }
     };
     let attempt = record.receive_count();
-    let mut settlement = submit(app.clients.cloudfront(), &submission).await;
+    let mut settlement = submit(app.clients.cloudfront(), &submission, halvings(attempt)).await;
     log_settlement(&settlement);
     info!(
         stage = "resubmit",
@@ -90,14 +98,7 @@ async fn settles(app: &App, record: &QueueRecord) -> bool {
     if settlement.held_back.is_some() {
         return false;
     }
-    match report(
-        &app.clients,
-        &app.config,
-        settlement.refused,
-        app.clock.now_utc(),
-    )
-    .await
-    {
+    match report(app, settlement.refused).await {
         Ok(_) => true,
         Err(error) => {
             error!(

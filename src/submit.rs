@@ -151,12 +151,11 @@ pub struct Accepted {
     pub paths: usize,
 }
 
-/// Submits a set. A set that is too large is halved; one with a bad path goes through without it.
-pub async fn submit(cloudfront: &Client, submission: &Submission) -> Settlement {
-    split::settle(submission, |part| async move {
-        create_invalidation(cloudfront, &part).await
-    })
-    .await
+/// Submits a set. A set that is too large is halved; one with a bad path goes through without it;
+/// one that is held back again may be halved up to `halvings` times.
+pub async fn submit(cloudfront: &Client, submission: &Submission, halvings: u32) -> Settlement {
+    let call = |part| async move { create_invalidation(cloudfront, &part).await };
+    split::settle(submission, halvings, call).await
 }
 
 /// One call.

@@ -586,3 +586,99 @@ async fn a_warm_environment_asks_cloudfront_for_nothing_it_knows() {
         .collect();
     assert_eq!(operations, [Operation::CreateInvalidation]);
 }
+
+#[tokio::test]
+async fn a_distribution_that_is_gone_is_filed_once_and_then_forgotten() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    account.cloudfront.remove("E1");
+    account.change(&[(PUT, "b")]).await;
+    account.flush().await;
+    assert_eq!(account.error_files().await.len(), 1);
+    account.change(&[(PUT, "c")]).await;
+    account.flush().await;
+    assert_eq!(account.error_files().await.len(), 1, "not tried again");
+    assert_eq!(account.cloudfront.paths("E2"), ["/a", "/b", "/c"]);
+}
+
+#[tokio::test]
+async fn paths_that_cloudfront_does_not_take_are_filed_and_the_others_go_through() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    let error = Fault::Refuse {
+        status: 400,
+        code: "InvalidArgument",
+        message: "Your request contains one or more invalid invalidation paths.",
+    };
+    // The whole set, its first half, and the first half of that: the first of four is the bad one.
+    let times = error.times(3).on(Operation::CreateInvalidation);
+    account.cloudfront.fail(times);
+    account
+        .change(&[(PUT, "a"), (PUT, "b"), (PUT, "c"), (PUT, "d")])
+        .await;
+    account.flush().await;
+    let mut paths = account.cloudfront.paths("E1");
+    paths.sort();
+    assert_eq!(paths, ["/b", "/c", "/d"]);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 1);
+    assert!(files[0].2.contains("\n\n/a\n\n"), "{}", files[0].2);
+}
+
+/// CloudFront takes one call in two seconds after a burst of ten; 100 events touch 4 of 126
+/// distributions each. What is refused waits in the retry queue until it is taken.
+#[tokio::test]
+async fn a_slow_cloudfront_is_told_of_everything_in_the_end() {
+    let account = Account::new(&[("MAX_SUBMIT_ATTEMPTS", "100")]).await;
+    for n in 0..126 {
+        let folder = Origin::s3("folder", "site").path(&format!("/group-{}", n % 32));
+        account
+            .cloudfront
+            .add(Distribution::new(&format!("E{n:03}"), folder));
+    }
+    account.cloudfront.stop_clock();
+    account.cloudfront.set_rate(0.5, 10.0);
+    for n in 0..100 {
+        let key = format!("group-{}/{n}", n % 30);
+        account.change(&[(PUT, key.as_str())]).await;
+    }
+    account.flush().await;
+    assert_eq!(account.buffered().await, 0);
+    let sets = account.waiting_sets().await;
+    assert!(sets >= 100, "{sets} sets were held back");
+    for _ in 0..sets {
+        // Time for one call and the SDK's further attempts.
+        let wait = || account.cloudfront.advance(Duration::from_secs(6));
+        account.resubmit_waiting(1, wait).await;
+        if account.waiting_sets().await == 0 {
+            break;
+        }
+    }
+    for n in 0..126 {
+        let expected = (0..100).filter(|event| event % 30 == n % 32).count();
+        let told = account.cloudfront.paths(&format!("E{n:03}"));
+        assert_eq!(told.len(), expected, "E{n:03}: {told:?}");
+    }
+    assert_eq!(account.error_files().await.len(), 0);
+}
+
+#[tokio::test]
+async fn ten_thousand_uploads_in_a_burst_all_arrive() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    let keys: Vec<String> = (0..10_000).map(|n| format!("{n:05}")).collect();
+    for keys in keys.chunks(50) {
+        let changes: Vec<_> = keys.iter().map(|key| (PUT, key.as_str())).collect();
+        account.change(&changes).await;
+    }
+    while account.buffered().await > 0 {
+        assert_eq!(failed(account.flush().await), 0);
+    }
+    let mut paths = account.cloudfront.paths("E1");
+    paths.sort();
+    let expected: Vec<_> = keys.iter().map(|key| format!("/{key}")).collect();
+    assert_eq!(paths, expected);
+}

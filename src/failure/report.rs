@@ -2,61 +2,63 @@
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
-use time::OffsetDateTime;
 use tracing::{error, info};
 
 use super::{SUBJECT, TargetFailure, error_key, mail_text};
-use crate::aws::Clients;
-use crate::config::Config;
+use crate::handler::App;
+use crate::submit::outcome::Refusal;
 use crate::submit::{Refused, describe};
 
 /// Writes a file for each target, then sends one mail for all.
+///
+/// A distribution that is gone is forgotten, so that the next flush lists them again.
 ///
 /// A mail that cannot be sent is logged and returned as `false`: the files are what must not be
 /// lost.
 ///
 /// # Errors
 /// If a file could not be written. What was refused must then not be acknowledged.
-pub async fn report(
-    clients: &Clients,
-    config: &Config,
-    refused: Vec<Refused>,
-    now: OffsetDateTime,
-) -> Result<bool> {
+pub async fn report(app: &App, refused: Vec<Refused>) -> Result<bool> {
     let failures = TargetFailure::group(refused);
+    let is_gone = |refusal: &Refusal| refusal.code == "NoSuchDistribution";
+    if failures
+        .iter()
+        .any(|failure| failure.refusals.iter().any(is_gone))
+    {
+        app.catalog.forget().await;
+    }
     let mut files = Vec::with_capacity(failures.len());
     for failure in &failures {
-        let key = error_key(now, &random_name(), &failure.file.id)?;
-        write_file(clients, config, &key, failure).await?;
+        let key = error_key(app.clock.now_utc(), &random_name(), &failure.file.id)?;
+        write_file(app, &key, failure).await?;
         files.push((key, failure));
     }
     if files.is_empty() {
         return Ok(true);
     }
-    let sent = clients
+    let topic = &app.config.topic_arn;
+    let call = app
+        .clients
         .sns()
         .publish()
-        .topic_arn(&config.topic_arn)
-        .subject(SUBJECT)
-        .message(mail_text(&config.error_bucket, &files))
+        .topic_arn(topic)
+        .subject(SUBJECT);
+    let sent = call
+        .message(mail_text(&app.config.error_bucket, &files))
         .send()
         .await;
     if let Err(error) = &sent {
-        error!(error = %describe(error), topic = config.topic_arn, "the mail about refused paths could not be sent");
+        error!(error = %describe(error), topic, "the mail about refused paths could not be sent");
     }
     Ok(sent.is_ok())
 }
 
-async fn write_file(
-    clients: &Clients,
-    config: &Config,
-    key: &str,
-    failure: &TargetFailure,
-) -> Result<()> {
-    clients
+async fn write_file(app: &App, key: &str, failure: &TargetFailure) -> Result<()> {
+    let bucket = &app.config.error_bucket;
+    app.clients
         .s3()
         .put_object()
-        .bucket(&config.error_bucket)
+        .bucket(bucket)
         .key(key)
         .content_type("text/plain; charset=utf-8")
         .metadata("error-code", failure.codes())
@@ -64,13 +66,8 @@ async fn write_file(
         .body(ByteStream::from(failure.file.to_text().into_bytes()))
         .send()
         .await
-        .with_context(|| {
-            format!(
-                "failed to write {key} to the error bucket {}",
-                config.error_bucket
-            )
-        })?;
-    info!(bucket = config.error_bucket, key, target_id = %failure.target, code = failure.codes(), "refused paths were filed");
+        .with_context(|| format!("failed to write {key} to the error bucket {bucket}"))?;
+    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "refused paths were filed");
     Ok(())
 }
 

@@ -241,7 +241,7 @@ impl Round<'_> {
         let settlement = if *busy {
             Settlement::held_back_behind_another(submission)
         } else {
-            submit(self.app.clients.cloudfront(), &submission).await
+            submit(self.app.clients.cloudfront(), &submission, 0).await
         };
         log_settlement(&settlement);
         if let Some((held_back, _)) = &settlement.held_back {
@@ -288,14 +288,7 @@ impl Round<'_> {
         }
         report.rejected = refused.iter().map(|refused| refused.paths.len()).sum();
         if !refused.is_empty() {
-            match file(
-                &self.app.clients,
-                &self.app.config,
-                refused,
-                self.app.clock.now_utc(),
-            )
-            .await
-            {
+            match file(self.app, refused).await {
                 Ok(mail_sent) => report.mail_failed = !mail_sent,
                 Err(error) => {
                     error!(

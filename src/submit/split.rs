@@ -3,7 +3,8 @@
 //! An error refuses the whole batch and names no path. A set that is too large is halved. In a set
 //! with a bad path, the bad one is searched by halving: a half that is taken is through, and of one
 //! that is refused the other half waits. So one bad path among 3,000 costs twelve calls and one for
-//! what waited.
+//! what waited. A set that is held back again and again is halved too: it may be larger than what
+//! CloudFront takes at its present rate.
 
 use std::future::Future;
 
@@ -15,13 +16,22 @@ use crate::path::InvalidationPath;
 /// paths that are left, rather than blocking its distribution for minutes.
 const MAX_CALLS: usize = 100;
 
-/// Submits a set by `call`, in parts where it must be.
-pub async fn settle<F>(submission: &Submission, call: impl Fn(Submission) -> F) -> Settlement
+/// A set that is held back again and again is not halved below so many paths.
+const MIN_HALF: usize = 100;
+
+/// Submits a set by `call`, in parts where it must be. A set that has been held back before may be
+/// halved up to `halvings` times if it is held back again.
+pub async fn settle<F>(
+    submission: &Submission,
+    halvings: u32,
+    call: impl Fn(Submission) -> F,
+) -> Settlement
 where
     F: Future<Output = Answer>,
 {
     let mut splitter = Splitter {
         submission,
+        halvings,
         call,
         calls: 0,
         settlement: Settlement::default(),
@@ -32,40 +42,70 @@ where
 
 struct Splitter<'a, C> {
     submission: &'a Submission,
+    halvings: u32,
     call: C,
     calls: usize,
     settlement: Settlement,
 }
 
+/// Paths of a set that are not through yet.
+struct Part {
+    paths: Vec<InvalidationPath>,
+    /// How often it was halved for being held back.
+    halved: u32,
+}
+
+impl Part {
+    fn halves(mut self, halved: u32) -> [Self; 2] {
+        let paths = self.paths.split_off(self.paths.len() / 2);
+        let first = Self { halved, ..self };
+        [Self { paths, halved }, first]
+    }
+}
+
 impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
     async fn run(&mut self) {
-        let mut parts = vec![self.submission.paths.clone()];
-        while let Some(mut paths) = parts.pop() {
-            match self.send(&paths).await {
+        let mut parts = self.first_parts();
+        while let Some(part) = parts.pop() {
+            let halved = part.halved;
+            match self.send(&part.paths).await {
                 Answer::Accepted(_) => {}
-                Answer::TooLarge(_) if paths.len() > 1 => {
-                    let rest = paths.split_off(paths.len() / 2);
-                    parts.extend([rest, paths]);
-                }
-                Answer::BadPath(refusal) if paths.len() > 1 => {
-                    match self.without_bad_path(paths, refusal).await {
-                        Search::Found { rest } => parts.extend((!rest.is_empty()).then_some(rest)),
+                Answer::TooLarge(_) if part.paths.len() > 1 => parts.extend(part.halves(halved)),
+                Answer::Later(_) if self.may_halve(&part) => parts.extend(part.halves(halved + 1)),
+                Answer::BadPath(refusal) if part.paths.len() > 1 => {
+                    match self.without_bad_path(part.paths, refusal).await {
+                        Search::Found { rest: paths } => {
+                            parts.extend((!paths.is_empty()).then_some(Part { paths, halved }));
+                        }
                         Search::Stopped { answer, paths } => {
-                            parts.push(paths);
-                            return self.give_up(answer, parts.concat());
+                            return self.give_up(answer, with_rest(paths, parts));
                         }
                     }
                 }
-                answer => {
-                    let rest = match &answer {
-                        Answer::Later(_) => parts.drain(..).flatten().collect(),
-                        _ => Vec::new(),
-                    };
-                    paths.extend(rest);
-                    self.give_up(answer, paths);
+                answer @ Answer::Later(_) => {
+                    return self.give_up(answer, with_rest(part.paths, parts));
                 }
+                answer => self.give_up(answer, part.paths),
             }
         }
+    }
+
+    /// A set that was halved before is not tried whole again: of what CloudFront took of it then,
+    /// it would make a second invalidation.
+    fn first_parts(&self) -> Vec<Part> {
+        let whole = Part {
+            paths: self.submission.paths.clone(),
+            halved: 0,
+        };
+        if self.may_halve(&whole) {
+            whole.halves(1).into()
+        } else {
+            vec![whole]
+        }
+    }
+
+    fn may_halve(&self, part: &Part) -> bool {
+        part.halved < self.halvings && part.paths.len() >= 2 * MIN_HALF
     }
 
     /// One call, and another under a new reference should the first be taken.
@@ -141,6 +181,11 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
     }
 }
 
+fn with_rest(paths: Vec<InvalidationPath>, parts: Vec<Part>) -> Vec<InvalidationPath> {
+    let rest = parts.into_iter().rev().flat_map(|part| part.paths);
+    paths.into_iter().chain(rest).collect()
+}
+
 enum Search {
     /// A bad path was found and refused; `rest` is not through yet.
     Found { rest: Vec<InvalidationPath> },
@@ -182,6 +227,14 @@ mod tests {
         count: usize,
         answer: impl Fn(&Submission, usize) -> Answer,
     ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
+        settle_halving(count, 0, answer)
+    }
+
+    fn settle_halving(
+        count: usize,
+        halvings: u32,
+        answer: impl Fn(&Submission, usize) -> Answer,
+    ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
         let state = RefCell::new((BTreeSet::new(), 0));
         let submission = submission(count);
         let call = |part: Submission| {
@@ -196,7 +249,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let settlement = runtime.block_on(settle(&submission, call));
+        let settlement = runtime.block_on(settle(&submission, halvings, call));
         let (accepted, calls) = state.into_inner();
         let told: usize = settlement
             .accepted
@@ -310,6 +363,54 @@ mod tests {
     fn a_set_held_back_whole_keeps_its_reference() {
         let (settlement, ..) = settle_with(5, |_, _| Answer::Later(refusal("Throttling")));
         assert_eq!(settlement.held_back.unwrap().0, submission(5));
+    }
+
+    #[test]
+    fn a_set_that_is_held_back_often_is_halved_until_it_passes() {
+        let at_most = |limit: usize| {
+            move |part: &Submission, _| match part.paths.len() > limit {
+                true => Answer::Later(refusal("TooManyInvalidationsInProgress")),
+                false => Answer::Accepted("I1".to_owned()),
+            }
+        };
+        for (halvings, limit, through) in [
+            (0, 3_000, 3_000),
+            (0, 2_999, 0),
+            (1, 1_500, 3_000),
+            (1, 1_499, 0),
+            (2, 750, 3_000),
+            (4, 188, 3_000),
+            (4, 187, 187),
+            (9, 188, 3_000),
+            // 187 paths are not halved: the halves would be below a hundred.
+            (9, 186, 0),
+        ] {
+            let (settlement, accepted, _) = settle_halving(3_000, halvings, at_most(limit));
+            assert_eq!(
+                accepted.len(),
+                through,
+                "{halvings} halvings, {limit} paths"
+            );
+            let held = settlement.held_back.map_or(0, |(held, _)| held.paths.len());
+            assert_eq!(held, 3_000 - through);
+        }
+    }
+
+    #[test]
+    fn a_set_that_was_halved_before_is_not_tried_whole_again() {
+        let tried = RefCell::new(Vec::new());
+        settle_halving(3_000, 1, |part, _| {
+            tried.borrow_mut().push(part.clone());
+            Answer::Accepted("I1".to_owned())
+        });
+        let (first, second) = (settle_parts(&tried, 0), settle_parts(&tried, 1));
+        assert_eq!((first.0, second.0), (1_500, 1_500));
+        assert_ne!(first.1, second.1);
+    }
+
+    fn settle_parts(tried: &RefCell<Vec<Submission>>, n: usize) -> (usize, CallerReference) {
+        let part = &tried.borrow()[n];
+        (part.paths.len(), part.caller_reference.clone())
     }
 
     #[test]

@@ -115,32 +115,36 @@ impl Account {
         flush(&self.app).await
     }
 
-    /// Takes a set from the retry queue, as an event source mapping does, and invokes the function
-    /// with it as if received for the `attempt`th time; what does not fail is deleted.
+    /// Takes the one set from the retry queue, and invokes the function with it as if received for
+    /// the `attempt`th time.
     pub async fn resubmit(&self, attempt: u32) -> BatchResponse {
+        let mut responses = self.resubmit_waiting(attempt, || ()).await;
+        assert_eq!(responses.len(), 1, "sets in the retry queue");
+        responses.remove(0)
+    }
+
+    /// Takes up to ten sets from the retry queue, and invokes the function with each, as an event
+    /// source mapping does; what does not fail is deleted.
+    pub async fn resubmit_waiting(
+        &self,
+        attempt: u32,
+        before_each: impl Fn(),
+    ) -> Vec<BatchResponse> {
         let url = self.app.config.retry_queue.as_str();
-        let mut messages = receive(&self.app.clients, url).await;
-        assert_eq!(messages.len(), 1, "sets in the retry queue");
-        let message = messages.remove(0);
-        let record = record(
-            "arn:aws:sqs:us-east-1:000000000000:retry.fifo",
-            &message,
-            attempt,
-        );
-        let response = self.invoke(&json!({ "Records": [record] })).await.unwrap();
-        if response.batch_item_failures.is_empty() {
-            let handle = message.receipt_handle().unwrap();
-            self.app
-                .clients
-                .sqs()
-                .delete_message()
-                .queue_url(url)
-                .receipt_handle(handle)
-                .send()
-                .await
-                .unwrap();
+        let mut responses = Vec::new();
+        for message in receive(&self.app.clients, url).await {
+            before_each();
+            let source = "arn:aws:sqs:us-east-1:000000000000:retry.fifo";
+            let record = record(source, &message, attempt);
+            let response = self.invoke(&json!({ "Records": [record] })).await.unwrap();
+            if response.batch_item_failures.is_empty() {
+                let handle = message.receipt_handle().unwrap();
+                let delete = self.app.clients.sqs().delete_message().queue_url(url);
+                delete.receipt_handle(handle).send().await.unwrap();
+            }
+            responses.push(response);
         }
-        response
+        responses
     }
 
     /// Puts a raw message in the buffer.

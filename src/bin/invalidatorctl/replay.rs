@@ -104,7 +104,7 @@ fn confirmed(sets: usize) -> Result<bool> {
 
 /// Whether CloudFront took all of it.
 async fn replay(clients: &Clients, submission: &Submission) -> bool {
-    let settlement = submit(clients.cloudfront(), submission).await;
+    let settlement = submit(clients.cloudfront(), submission, 0).await;
     let target = &submission.target;
     for accepted in &settlement.accepted {
         println!(
