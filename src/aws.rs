@@ -145,12 +145,12 @@ pub fn http_client() -> SharedHttpClient {
     SharedHttpClient::new(http::PooledClient::new())
 }
 
-/// No call may hang until Lambda ends the function. The longest wait is that of a long poll, two
-/// seconds.
+/// No call may hang until Lambda ends the function: a flush stops twenty seconds before that. The
+/// longest wait that is meant is that of a long poll, a second.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(10))
-        .operation_timeout(Duration::from_secs(45))
+        .operation_attempt_timeout(Duration::from_secs(7))
+        .operation_timeout(Duration::from_secs(15))
         .build()
 }
 

@@ -55,6 +55,16 @@ impl Deadline {
         }
     }
 
+    /// A deadline far away, for where there is none.
+    pub fn none() -> Self {
+        const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+        let clock = Clock::system();
+        Self {
+            at: clock.now() + A_YEAR,
+            clock,
+        }
+    }
+
     /// The time that is left.
     pub fn remaining(&self) -> Duration {
         self.at.duration_since(self.clock.now()).unwrap_or_default()

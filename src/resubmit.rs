@@ -36,7 +36,7 @@ pub async fn enqueue(app: &App, submission: &Submission) -> Result<()> {
 /// that is held back on, because later ones of its group must not overtake it.
 pub async fn resubmit(app: &App, records: &[QueueRecord], deadline: &Deadline) -> BatchResponse {
     for (n, record) in records.iter().enumerate() {
-        let settled = deadline.remaining() >= TIME_TO_STOP && settles(app, record).await;
+        let settled = deadline.remaining() >= TIME_TO_STOP && settles(app, record, deadline).await;
         if !settled {
             hide(
                 app.clients.sqs(),
@@ -65,7 +65,7 @@ fn halvings(receive_count: u32) -> u32 {
 }
 
 /// Whether nothing of the set is left to do.
-async fn settles(app: &App, record: &QueueRecord) -> bool {
+async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
     let submission: Submission = match serde_json::from_str(&record.body) {
         Ok(submission) => submission,
         Err(unreadable) => {
@@ -74,7 +74,13 @@ async fn settles(app: &App, record: &QueueRecord) -> bool {
         }
     };
     let attempt = record.receive_count();
-    let mut settlement = submit(app.clients.cloudfront(), &submission, halvings(attempt)).await;
+    let mut settlement = submit(
+        app.clients.cloudfront(),
+        &submission,
+        halvings(attempt),
+        deadline,
+    )
+    .await;
     log_settlement(&settlement);
     info!(
         stage = "resubmit",

@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod split;
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::error::BuildError;
@@ -14,6 +15,7 @@ use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::clock::Deadline;
 use crate::distributions::Target;
 use crate::path::InvalidationPath;
 use outcome::{Answer, Refusal};
@@ -151,10 +153,26 @@ pub struct Accepted {
     pub paths: usize,
 }
 
+/// What a call may take, with the SDK's own attempts and what comes after it: see
+/// [`crate::aws::timeouts`].
+const TIME_FOR_A_CALL: Duration = Duration::from_secs(18);
+
 /// Submits a set. A set that is too large is halved; one with a bad path goes through without it;
-/// one that is held back again may be halved up to `halvings` times.
-pub async fn submit(cloudfront: &Client, submission: &Submission, halvings: u32) -> Settlement {
-    let call = |part| async move { create_invalidation(cloudfront, &part).await };
+/// one that is held back again may be halved up to `halvings` times. What there is no time for
+/// before the deadline is held back too.
+pub async fn submit(
+    cloudfront: &Client,
+    submission: &Submission,
+    halvings: u32,
+    deadline: &Deadline,
+) -> Settlement {
+    let call = |part| async move {
+        if deadline.remaining() < TIME_FOR_A_CALL {
+            let message = "the function's time was over";
+            return Answer::Later(Refusal::new("OutOfTime", message));
+        }
+        create_invalidation(cloudfront, &part).await
+    };
     split::settle(submission, halvings, call).await
 }
 

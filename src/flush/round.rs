@@ -241,7 +241,7 @@ impl Round<'_> {
         let settlement = if *busy {
             Settlement::held_back_behind_another(submission)
         } else {
-            submit(self.app.clients.cloudfront(), &submission, 0).await
+            submit(self.app.clients.cloudfront(), &submission, 0, self.deadline).await
         };
         log_settlement(&settlement);
         if let Some((held_back, _)) = &settlement.held_back {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use invalidator::aws::Clients;
+use invalidator::clock::Deadline;
 use invalidator::distributions::{DistributionId, Target, TenantId};
 use invalidator::failure::ErrorFile;
 use invalidator::submit::{CallerReference, Submission, submit};
@@ -104,7 +105,7 @@ fn confirmed(sets: usize) -> Result<bool> {
 
 /// Whether CloudFront took all of it.
 async fn replay(clients: &Clients, submission: &Submission) -> bool {
-    let settlement = submit(clients.cloudfront(), submission, 0).await;
+    let settlement = submit(clients.cloudfront(), submission, 0, &Deadline::none()).await;
     let target = &submission.target;
     for accepted in &settlement.accepted {
         println!(
