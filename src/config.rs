@@ -40,6 +40,8 @@ pub struct Config {
     pub error_bucket: String,
     /// `TOPIC_ARN`: who is told.
     pub topic_arn: String,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the dimension of all metrics.
+    pub function_name: String,
     /// `DEBOUNCE_SECONDS`, 10: the delay of the tick queue.
     pub debounce: Duration,
     /// `MAX_PATHS_PER_INVALIDATION`, 3000.
@@ -100,6 +102,9 @@ impl Config {
             retry_queue: variables.queue("RETRY_QUEUE_URL")?,
             error_bucket: variables.required("ERROR_BUCKET")?,
             topic_arn: variables.required("TOPIC_ARN")?,
+            function_name: variables
+                .get("AWS_LAMBDA_FUNCTION_NAME")
+                .unwrap_or_else(|| "invalidator".to_owned()),
             debounce: Duration::from_secs(variables.number("DEBOUNCE_SECONDS", 10, 3..=900)?),
             max_paths_per_invalidation: variables.number(
                 "MAX_PATHS_PER_INVALIDATION",

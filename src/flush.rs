@@ -5,14 +5,19 @@
 //!
 //! * [`drain`]: receives what waits
 //! * [`round`]: works off what was received
+//! * [`decisions`]: logs what became of each key
+//! * [`report`]: counts what came of it
 
+pub mod decisions;
 pub mod drain;
+pub mod report;
 pub mod round;
 
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::{error, warn};
 
 use crate::buffer::queue::RELEASE_AFTER;
 use crate::clock::Deadline;
@@ -20,7 +25,8 @@ use crate::config::QueueUrl;
 use crate::handler::{App, BatchResponse, QueueRecord};
 use crate::submit::describe;
 use drain::Drain;
-use round::{Report, Round};
+use report::Report;
+use round::Round;
 
 /// A flush stops this long before Lambda would end it.
 pub const TIME_TO_STOP: Duration = Duration::from_secs(20);
@@ -37,25 +43,9 @@ enum End {
 
 /// Works off the buffer. Returns the ticks that are to come again: all of them, if work is left.
 pub async fn flush(app: &App, ticks: &[QueueRecord], deadline: &Deadline) -> BatchResponse {
+    let start = Instant::now();
     let (end, report) = work(app, deadline).await;
-    info!(
-        stage = "flush",
-        drained = report.changes,
-        messages = report.messages,
-        keys = report.counts.keys,
-        unmatched = report.counts.unmatched,
-        not_cached = report.counts.not_cached,
-        paths = report.counts.paths,
-        accepted = report.accepted,
-        invalidations = report.invalidations,
-        held_back = report.held_back,
-        rejected = report.rejected,
-        unreadable = report.unreadable,
-        unsettled_messages = report.unsettled,
-        mail_failed = report.mail_failed,
-        dry_run = app.config.dry_run,
-        "flushed"
-    );
+    report.tell(app, start.elapsed());
     let come_back = match end {
         End::Empty => return BatchResponse::default(),
         End::MoreWaits => |_: u32| Duration::from_secs(1),

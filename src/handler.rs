@@ -9,6 +9,7 @@ use crate::clock::{Clock, Deadline};
 use crate::config::Config;
 use crate::distributions::catalog::Catalog;
 use crate::exceptions::tags::BucketTags;
+use crate::metrics::Metrics;
 use crate::{flush, ingest, resubmit};
 
 /// What an execution environment keeps from one invocation to the next.
@@ -26,6 +27,8 @@ pub struct App {
     pub ticker: Ticker,
     /// The time of day.
     pub clock: Clock,
+    /// Where metrics go.
+    pub metrics: Metrics,
 }
 
 impl App {
@@ -35,6 +38,7 @@ impl App {
             catalog: Catalog::new(config.distribution_ids.clone(), config.cache_for),
             tags: BucketTags::new(config.cache_for),
             ticker: Ticker::default(),
+            metrics: Metrics::new(config.function_name.as_str()),
             config,
             clients,
             clock,

@@ -1,17 +1,20 @@
 //! From an S3 event to the buffer: read, apply the exception rules, buffer, and then, and only then,
 //! ask for a flush.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::buffer::{message, queue};
 use crate::event::{self, BucketName, Change, ChangeKind, Problem};
 use crate::exceptions::BucketSettings;
 use crate::handler::{App, BatchResponse};
+use crate::metrics::Metric;
 
 /// Decisions logged one by one; what is more is counted.
 pub const MAX_LOGGED_DECISIONS: usize = 100;
@@ -23,47 +26,94 @@ pub const MAX_LOGGED_DECISIONS: usize = 100;
 /// repeats the event, and then keeps it in the on-failure queue. What came in an SQS message that
 /// could not be read is returned as a failed batch item instead.
 pub async fn ingest(app: &App, payload: &str) -> Result<BatchResponse> {
+    let start = Instant::now();
     let event::Reading {
         changes,
         skipped,
         problems,
     } = event::read(payload);
-    let received = changes.len();
-    let kept = without_excepted(app, changes).await;
-    if !kept.is_empty() {
-        let bodies = message::pack(&kept)?;
-        let sqs = app.clients.sqs();
-        queue::send(sqs, &app.config.buffer_queue, bodies).await?;
-        app.ticker
-            .tick(
-                sqs,
-                &app.config.tick_queue,
-                app.clock.now(),
-                app.config.debounce,
-            )
-            .await?;
-    }
-    info!(
-        stage = "ingest",
-        received,
-        excepted = received - kept.len(),
-        buffered = kept.len(),
-        skipped = skipped.values().sum::<usize>(),
-        skipped_events = ?skipped,
-        unreadable = problems.len(),
-        "ingested"
-    );
+    let mut counts = Counts {
+        received: changes.len(),
+        skipped: skipped.values().sum(),
+        unreadable: problems.len(),
+        ..Counts::default()
+    };
+    let kept = without_excepted(app, changes, &mut counts).await;
+    let buffered = buffer(app, &kept, &mut counts).await;
+    counts.tell(app, &skipped, start.elapsed());
+    buffered?;
     answer(problems)
 }
 
-async fn without_excepted(app: &App, mut changes: Vec<Change>) -> Vec<Change> {
-    let settings = settings(app, &changes).await;
+/// What became of the records of an event.
+#[derive(Default)]
+struct Counts {
+    received: usize,
+    excepted: usize,
+    buffered: usize,
+    skipped: usize,
+    unreadable: usize,
+    tags_unreadable: usize,
+    ticks: usize,
+}
+
+impl Counts {
+    /// Logs them in a line and emits the metrics.
+    fn tell(&self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
+        info!(
+            stage = "ingest",
+            received = self.received,
+            excepted = self.excepted,
+            buffered = self.buffered,
+            skipped = self.skipped,
+            skipped_events = ?skipped,
+            unreadable = self.unreadable,
+            "ingested"
+        );
+        let metrics = [
+            Metric::Count("ChangesReceived", self.received),
+            Metric::Count("ChangesExcepted", self.excepted),
+            Metric::Count("ChangesBuffered", self.buffered),
+            Metric::Count("EventsSkipped", self.skipped),
+            Metric::Count("RecordsUnreadable", self.unreadable),
+            Metric::Count("TagsUnreadable", self.tags_unreadable),
+            Metric::Count("Ticks", self.ticks),
+            Metric::duration("IngestDuration", duration),
+        ];
+        app.metrics.emit(app.clock.now(), &metrics);
+    }
+}
+
+/// Buffers changes, and then, and only then, asks for a flush.
+async fn buffer(app: &App, changes: &[Change], counts: &mut Counts) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let sqs = app.clients.sqs();
+    queue::send(sqs, &app.config.buffer_queue, message::pack(changes)?).await?;
+    counts.buffered = changes.len();
+    let ticked = app
+        .ticker
+        .tick(
+            sqs,
+            &app.config.tick_queue,
+            app.clock.now(),
+            app.config.debounce,
+        )
+        .await?;
+    counts.ticks = usize::from(ticked);
+    Ok(())
+}
+
+async fn without_excepted(app: &App, mut changes: Vec<Change>, counts: &mut Counts) -> Vec<Change> {
+    let settings = settings(app, &changes, counts).await;
     let mut logged = 0;
     changes.retain(|change| {
         let settings = settings.get(&change.bucket);
         let Some(rule) = settings.and_then(|settings| settings.exceptions.exempting(change)) else {
             return true;
         };
+        counts.excepted += 1;
         if logged < MAX_LOGGED_DECISIONS {
             logged += 1;
             info!(
@@ -82,16 +132,22 @@ async fn without_excepted(app: &App, mut changes: Vec<Change>) -> Vec<Change> {
 }
 
 /// The settings of the buckets that decide about a change: none is read for deletions alone.
-async fn settings(app: &App, changes: &[Change]) -> HashMap<BucketName, Arc<BucketSettings>> {
+async fn settings(
+    app: &App,
+    changes: &[Change],
+    counts: &mut Counts,
+) -> HashMap<BucketName, Arc<BucketSettings>> {
     let created = changes
         .iter()
         .filter(|change| change.kind == ChangeKind::Created);
     let buckets: BTreeSet<&BucketName> = created.map(|change| &change.bucket).collect();
-    let settings = join_all(buckets.into_iter().map(|bucket| async move {
+    let settings = join_all(buckets.iter().map(|bucket| async move {
         let settings = app.tags.settings(app.clients.s3(), bucket).await?;
-        Some((bucket.clone(), settings))
+        Some(((*bucket).clone(), settings))
     }));
-    settings.await.into_iter().flatten().collect()
+    let settings: HashMap<_, _> = settings.await.into_iter().flatten().collect();
+    counts.tags_unreadable = buckets.len() - settings.len();
+    settings
 }
 
 fn answer(problems: Vec<Problem>) -> Result<BatchResponse> {

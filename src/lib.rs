@@ -31,6 +31,7 @@
 //!   * [`submit`]: a set, to CloudFront, and what came of it
 //!   * [`failure`]: what CloudFront refused for good
 //! * [`resubmit`]: the stage for what CloudFront held back
+//! * [`metrics`]: CloudWatch embedded metric format
 //! * [`aws`]: the SDK clients
 //! * [`config`]: the settings
 //! * [`clock`]: the time of day
@@ -46,6 +47,7 @@ pub mod failure;
 pub mod flush;
 pub mod handler;
 pub mod ingest;
+pub mod metrics;
 pub mod path;
 pub mod pattern;
 pub mod plan;

@@ -209,7 +209,7 @@ pub fn plan(
                 match decision {
                     Decision::Invalidate { paths, .. } => {
                         matched = true;
-                        builder.add(paths, &key.sources);
+                        builder.add(paths, key);
                     }
                     Decision::Skip(skip) => {
                         if nearest.is_none_or(|(_, other)| skip.nearness() > other.nearness()) {

@@ -2,16 +2,22 @@
 //! busy one waits alone and in order. A set that is held back again stays in its message, hidden for
 //! longer each time: no function sends to a queue that triggers it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::clock::Deadline;
+use crate::distributions::Target;
 use crate::failure::report::report;
+use crate::flush::report::{PathCounts, PathsByDistribution};
 use crate::flush::round::log_settlement;
 use crate::flush::{TIME_TO_STOP, backoff, hide};
 use crate::handler::{App, BatchResponse, QueueRecord};
+use crate::metrics::Metric;
 use crate::submit::outcome::Refusal;
-use crate::submit::{Refused, Submission, submit};
+use crate::submit::{Refused, Settlement, Submission, submit};
 
 /// Puts a set in RetryQueue.
 ///
@@ -73,39 +79,44 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
             return false;
         }
     };
+    let start = Instant::now();
     let attempt = record.receive_count();
-    let mut settlement = submit(
-        app.clients.cloudfront(),
-        &submission,
-        halvings(attempt),
-        deadline,
-    )
-    .await;
+    let cloudfront = app.clients.cloudfront();
+    let mut settlement = submit(cloudfront, &submission, halvings(attempt), deadline).await;
     log_settlement(&settlement);
-    info!(
-        stage = "resubmit",
-        target_id = %submission.target,
-        attempt,
-        accepted = settlement.accepted.iter().map(|accepted| accepted.paths).sum::<usize>(),
-        held_back = settlement.held_back.as_ref().map_or(0, |(held_back, _)| held_back.paths.len()),
-        rejected = settlement.refused.iter().map(|refused| refused.paths.len()).sum::<usize>(),
-        "resubmitted"
-    );
     // The first attempt was the flush's.
-    let is_last = attempt + 1 >= app.config.max_submit_attempts;
-    if is_last && let Some((held_back, reason)) = settlement.held_back.take() {
-        let message = format!("gave up after {} attempts: {}", attempt + 1, reason.message);
+    if attempt + 1 >= app.config.max_submit_attempts {
+        give_up(&mut settlement, attempt + 1);
+    }
+    let counts = PathCounts::of(&settlement);
+    let is_held_back = settlement.held_back.is_some();
+    // What is refused of a set that is held back is refused, and filed, when it comes again.
+    let filed = is_held_back || file(app, settlement.refused).await;
+    tell(app, &submission.target, attempt, counts, start.elapsed());
+    filed && !is_held_back
+}
+
+/// Refuses what is still held back.
+fn give_up(settlement: &mut Settlement, attempts: u32) {
+    if let Some((held_back, reason)) = settlement.held_back.take() {
+        let message = format!("gave up after {attempts} attempts: {}", reason.message);
         settlement.refused.push(Refused {
             target: held_back.target,
             paths: held_back.paths,
             refusal: Refusal::new(reason.code, message),
         });
     }
-    if settlement.held_back.is_some() {
-        return false;
-    }
-    match report(app, settlement.refused).await {
-        Ok(_) => true,
+}
+
+/// Files what was refused. Whether that worked.
+async fn file(app: &App, refused: Vec<Refused>) -> bool {
+    match report(app, refused).await {
+        Ok(mail_sent) => {
+            let failed = usize::from(!mail_sent);
+            app.metrics
+                .emit(app.clock.now(), &[Metric::Count("MailsFailed", failed)]);
+            true
+        }
         Err(error) => {
             error!(
                 stage = "resubmit",
@@ -115,4 +126,23 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
             false
         }
     }
+}
+
+/// Logs what became of a set in a line, and emits the metrics.
+fn tell(app: &App, target: &Target, attempt: u32, counts: PathCounts, duration: Duration) {
+    info!(
+        stage = "resubmit",
+        target_id = %target,
+        attempt,
+        accepted = counts.accepted,
+        held_back = counts.retried,
+        rejected = counts.rejected,
+        "resubmitted"
+    );
+    let mut metrics = counts.metrics();
+    metrics.push(Metric::duration("ResubmitDuration", duration));
+    app.metrics.emit(app.clock.now(), &metrics);
+    let mut by_distribution = PathsByDistribution::default();
+    by_distribution.add(&target.distribution, counts);
+    by_distribution.emit(app);
 }

@@ -202,6 +202,8 @@ pub struct Ticker {
 
 impl Ticker {
     /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
+    /// Returns whether it was sent.
+    ///
     /// To be called after the changes were buffered, with the time after that: see [`super::tick`].
     ///
     /// # Errors
@@ -212,10 +214,10 @@ impl Ticker {
         queue: &QueueUrl,
         now: SystemTime,
         debounce: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let window = Window::at(now, debounce);
         if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
-            return Ok(());
+            return Ok(false);
         }
         sqs.send_message()
             .queue_url(queue.as_str())
@@ -226,6 +228,6 @@ impl Ticker {
             .await
             .context("failed to ask for a flush: SendMessage to the tick queue")?;
         self.sent.store(window.number() + 1, Ordering::Relaxed);
-        Ok(())
+        Ok(true)
     }
 }

@@ -8,19 +8,19 @@ use futures_util::stream::{self, StreamExt};
 use tracing::{error, info, warn};
 
 use super::TIME_TO_STOP;
+use super::decisions::log;
 use super::drain::{Batch, Buffered};
+use super::report::{PathCounts, Report};
 use crate::buffer::queue;
 use crate::clock::Deadline;
-use crate::distributions::Distribution;
-use crate::event::{BucketName, ChangeKind};
+use crate::distributions::DistributionId;
+use crate::event::{BucketName, EventTime};
 use crate::failure::report::report as file;
 use crate::handler::App;
 use crate::ingest::MAX_LOGGED_DECISIONS;
-use crate::plan::{
-    Counts, Decision, KeyChange, Plan, Rules, SetLimits, SourcedChange, TargetPlan, Verdict, plan,
-};
+use crate::plan::{Plan, Rules, SetLimits, SourcedChange, TargetPlan, plan};
+use crate::resubmit;
 use crate::submit::{CallerReference, Refused, Settlement, Submission, submit};
-use crate::{path::InvalidationPath, resubmit};
 
 /// Distributions submitted to at once.
 const CONCURRENCY: usize = 4;
@@ -34,55 +34,20 @@ pub struct Round<'a> {
     pub deadline: &'a Deadline,
 }
 
-/// What came of a round, or of all rounds of a flush.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Changes received.
-    pub changes: usize,
-    /// Messages they came in.
-    pub messages: usize,
-    /// Messages that could not be read.
-    pub unreadable: usize,
-    /// What became of the keys.
-    pub counts: Counts,
-    /// Paths CloudFront took.
-    pub accepted: usize,
-    /// Invalidations it took them in.
-    pub invalidations: usize,
-    /// Paths that wait in RetryQueue.
-    pub held_back: usize,
-    /// Paths CloudFront refused for good.
-    pub rejected: usize,
-    /// Messages that are to come again.
-    pub unsettled: usize,
-    /// Whether a mail about refused paths could not be sent.
-    pub mail_failed: bool,
-}
-
-impl Report {
-    /// Adds what came of another round.
-    pub fn add(&mut self, other: Self) {
-        self.changes += other.changes;
-        self.messages += other.messages;
-        self.unreadable += other.unreadable;
-        self.counts.keys += other.counts.keys;
-        self.counts.unmatched += other.counts.unmatched;
-        self.counts.not_cached += other.counts.not_cached;
-        self.counts.paths += other.counts.paths;
-        self.accepted += other.accepted;
-        self.invalidations += other.invalidations;
-        self.held_back += other.held_back;
-        self.rejected += other.rejected;
-        self.unsettled += other.unsettled;
-        self.mail_failed |= other.mail_failed;
-    }
-}
-
 /// A set, with the messages it answers for.
 struct Sent {
+    distribution: DistributionId,
     sources: Vec<u32>,
-    /// `None` if time ran out before it was submitted.
-    settlement: Option<Settlement>,
+    event_times: Vec<EventTime>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Settled(Settlement),
+    /// A dry run did not submit so many paths.
+    DryRun(usize),
+    /// Time ran out before it was submitted, or it could not be put in RetryQueue.
+    Unsettled,
 }
 
 impl Round<'_> {
@@ -220,23 +185,24 @@ impl Round<'_> {
                 target: plan.target.clone(),
                 paths: set.paths,
             };
-            let settlement = self.submit_set(submission, &mut busy).await;
             sent.push(Sent {
+                distribution: plan.target.distribution.clone(),
                 sources: set.sources,
-                settlement,
+                event_times: set.event_times,
+                outcome: self.submit_set(submission, &mut busy).await,
             });
         }
         sent
     }
 
     /// A target that holds one set back holds back those after it too.
-    async fn submit_set(&self, submission: Submission, busy: &mut bool) -> Option<Settlement> {
+    async fn submit_set(&self, submission: Submission, busy: &mut bool) -> Outcome {
         if self.app.config.dry_run {
             info!(stage = "flush", target_id = %submission.target, paths = submission.paths.len(), "dry run: not submitted");
-            return Some(Settlement::default());
+            return Outcome::DryRun(submission.paths.len());
         }
         if self.deadline.remaining() < TIME_TO_STOP {
-            return None;
+            return Outcome::Unsettled;
         }
         let settlement = if *busy {
             Settlement::held_back_behind_another(submission)
@@ -252,10 +218,10 @@ impl Round<'_> {
                     error = format!("{error:#}"),
                     "a set could not be put in the retry queue, so its changes come again"
                 );
-                return None;
+                return Outcome::Unsettled;
             }
         }
-        Some(settlement)
+        Outcome::Settled(settlement)
     }
 
     /// Files what was refused; returns the messages that are not settled.
@@ -264,32 +230,41 @@ impl Round<'_> {
         let mut refused: Vec<Refused> = Vec::new();
         let mut refused_sources: Vec<u32> = Vec::new();
         for Sent {
+            distribution,
             sources,
-            settlement,
+            event_times,
+            outcome,
         } in sent
         {
-            let Some(settlement) = settlement else {
-                unsettled.extend(sources);
-                continue;
+            let settlement = match outcome {
+                Outcome::Settled(settlement) => settlement,
+                Outcome::DryRun(dry_run) => {
+                    report.paths.add(
+                        &distribution,
+                        PathCounts {
+                            dry_run,
+                            ..PathCounts::default()
+                        },
+                    );
+                    continue;
+                }
+                Outcome::Unsettled => {
+                    unsettled.extend(sources);
+                    continue;
+                }
             };
-            report.invalidations += settlement.accepted.len();
-            report.accepted += settlement
-                .accepted
-                .iter()
-                .map(|accepted| accepted.paths)
-                .sum::<usize>();
-            report.held_back += settlement
-                .held_back
-                .map_or(0, |(held_back, _)| held_back.paths.len());
+            report.paths.add(&distribution, PathCounts::of(&settlement));
+            if !settlement.accepted.is_empty() {
+                report.add_event_times(self.app, &event_times);
+            }
             if !settlement.refused.is_empty() {
                 refused.extend(settlement.refused);
                 refused_sources.extend(sources);
             }
         }
-        report.rejected = refused.iter().map(|refused| refused.paths.len()).sum();
         if !refused.is_empty() {
             match file(self.app, refused).await {
-                Ok(mail_sent) => report.mail_failed = !mail_sent,
+                Ok(mail_sent) => report.mails_failed += usize::from(!mail_sent),
                 Err(error) => {
                     error!(
                         stage = "flush",
@@ -334,44 +309,6 @@ async fn index_documents(app: &App, buckets: &BTreeSet<BucketName>) -> HashMap<B
         Some((bucket.clone(), settings.index_document.clone()?))
     }));
     documents.await.into_iter().flatten().collect()
-}
-
-fn log(key: &KeyChange, verdict: &Verdict<'_>) {
-    let KeyChange {
-        bucket, key, kind, ..
-    } = key;
-    match verdict {
-        Verdict::Decided(distribution, decision) => {
-            log_decision(bucket, key.as_str(), *kind, distribution, decision)
-        }
-        Verdict::Unmatched(nearest) => {
-            let reason = match nearest {
-                Some((distribution, skip)) => format!("nearest: {}: {skip}", distribution.id),
-                None => "the bucket is no origin of any distribution".to_owned(),
-            };
-            info!(stage = "flush", decision = "unmatched", %bucket, %key, %kind, reason, "decision");
-        }
-    }
-}
-
-fn log_decision(
-    bucket: &BucketName,
-    key: &str,
-    kind: ChangeKind,
-    distribution: &Distribution,
-    decision: &Decision<'_>,
-) {
-    let distribution = &distribution.id;
-    match decision {
-        Decision::Invalidate { paths, .. } => {
-            let paths: Vec<&str> = paths.iter().map(InvalidationPath::as_str).collect();
-            let paths = paths.join(" ");
-            info!(stage = "flush", decision = "invalidate", %bucket, key, %kind, %distribution, paths, reason = %decision, "decision");
-        }
-        Decision::Skip(skip) => {
-            info!(stage = "flush", decision = "skip", %bucket, key, %kind, %distribution, reason = %skip, "decision");
-        }
-    }
 }
 
 /// Logs what CloudFront made of a set.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::KeyChange;
+use crate::event::EventTime;
 use crate::path::InvalidationPath;
 
 /// How large a set may be.
@@ -35,21 +37,41 @@ pub struct PathSet {
     pub paths: Vec<InvalidationPath>,
     /// The messages they came from, in order, each once.
     pub sources: Vec<u32>,
+    /// When the changes behind the paths happened, as far as their events tell.
+    pub event_times: Vec<EventTime>,
 }
 
 /// Gathers the paths of one distribution.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    paths: HashMap<InvalidationPath, Vec<u32>>,
+    paths: HashMap<InvalidationPath, Provenance>,
+}
+
+/// Where a path comes from.
+#[derive(Debug, Default)]
+struct Provenance {
+    sources: Vec<u32>,
+    event_time: Option<EventTime>,
+}
+
+impl Provenance {
+    fn add(&mut self, sources: &[u32], event_time: Option<EventTime>) {
+        self.sources.extend_from_slice(sources);
+        self.event_time = match (self.event_time, event_time) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
+    }
 }
 
 impl Builder {
-    pub(super) fn add(&mut self, paths: Vec<InvalidationPath>, sources: &[u32]) {
+    /// Adds the paths of a key.
+    pub(super) fn add(&mut self, paths: Vec<InvalidationPath>, key: &KeyChange) {
         for path in paths {
             self.paths
                 .entry(path)
                 .or_default()
-                .extend_from_slice(sources);
+                .add(&key.sources, key.event_time);
         }
     }
 
@@ -63,8 +85,8 @@ impl Builder {
 ///
 /// In the order of what they begin with, a wildcard first, all that a wildcard covers follows it.
 fn without_covered(
-    paths: HashMap<InvalidationPath, Vec<u32>>,
-) -> Vec<(InvalidationPath, Vec<u32>)> {
+    paths: HashMap<InvalidationPath, Provenance>,
+) -> Vec<(InvalidationPath, Provenance)> {
     fn order(path: &InvalidationPath) -> (&str, bool) {
         match path.wildcard_prefix() {
             Some(prefix) => (prefix, false),
@@ -73,9 +95,9 @@ fn without_covered(
     }
     let mut sorted: Vec<_> = paths.into_iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
-    let mut kept: Vec<(InvalidationPath, Vec<u32>)> = Vec::with_capacity(sorted.len());
+    let mut kept: Vec<(InvalidationPath, Provenance)> = Vec::with_capacity(sorted.len());
     let mut wildcard: Option<usize> = None;
-    for (path, sources) in sorted {
+    for (path, provenance) in sorted {
         let covering = wildcard
             .and_then(|index| kept.get_mut(index))
             .filter(|(wildcard, _)| {
@@ -83,21 +105,21 @@ fn without_covered(
                 prefix.is_some_and(|prefix| path.as_str().starts_with(prefix))
             });
         if let Some((_, covered)) = covering {
-            covered.extend(sources);
+            covered.add(&provenance.sources, provenance.event_time);
             continue;
         }
         if path.wildcard_prefix().is_some() {
             wildcard = Some(kept.len());
         }
-        kept.push((path, sources));
+        kept.push((path, provenance));
     }
     kept
 }
 
-fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathSet> {
+fn cut(paths: Vec<(InvalidationPath, Provenance)>, limits: SetLimits) -> Vec<PathSet> {
     let mut sets: Vec<PathSet> = Vec::new();
     let (mut wildcards, mut characters) = (0, 0);
-    for (path, sources) in paths {
+    for (path, provenance) in paths {
         let is_wildcard = usize::from(path.wildcard_prefix().is_some());
         let length = path.as_str().len();
         let fits = sets.last().is_some_and(|set| {
@@ -109,6 +131,7 @@ fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathS
             sets.push(PathSet {
                 paths: Vec::new(),
                 sources: Vec::new(),
+                event_times: Vec::new(),
             });
             (wildcards, characters) = (0, 0);
         }
@@ -116,7 +139,8 @@ fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathS
         characters += length;
         if let Some(set) = sets.last_mut() {
             set.paths.push(path);
-            set.sources.extend(sources);
+            set.sources.extend(provenance.sources);
+            set.event_times.extend(provenance.event_time);
         }
     }
     for set in &mut sets {
@@ -129,14 +153,20 @@ fn cut(paths: Vec<(InvalidationPath, Vec<u32>)>, limits: SetLimits) -> Vec<PathS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{BucketName, ChangeKind, ObjectKey};
 
     fn sets(paths: &[(&str, u32)], limits: SetLimits) -> Vec<(Vec<String>, Vec<u32>)> {
         let mut builder = Builder::default();
         for (path, source) in paths {
-            builder.add(
-                vec![InvalidationPath::try_from((*path).to_owned()).unwrap()],
-                &[*source],
-            );
+            let key = KeyChange {
+                bucket: BucketName::new("site"),
+                key: ObjectKey::new("key").unwrap(),
+                kind: ChangeKind::Created,
+                event_time: Some(EventTime(i64::from(*source))),
+                sources: vec![*source],
+            };
+            let path = InvalidationPath::try_from((*path).to_owned()).unwrap();
+            builder.add(vec![path], &key);
         }
         let sets = builder.into_sets(limits);
         sets.into_iter()

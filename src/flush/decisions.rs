@@ -1,0 +1,43 @@
+//! Logs what became of each key, and why.
+
+use tracing::info;
+
+use crate::distributions::Distribution;
+use crate::path::InvalidationPath;
+use crate::plan::{Decision, KeyChange, Verdict};
+
+/// Logs one verdict.
+pub fn log(key_change: &KeyChange, verdict: &Verdict<'_>) {
+    match verdict {
+        Verdict::Decided(distribution, decision) => {
+            log_decision(key_change, distribution, decision)
+        }
+        Verdict::Unmatched(nearest) => {
+            let KeyChange {
+                bucket, key, kind, ..
+            } = key_change;
+            let reason = match nearest {
+                Some((distribution, skip)) => format!("nearest: {}: {skip}", distribution.id),
+                None => "the bucket is no origin of any distribution".to_owned(),
+            };
+            info!(stage = "flush", decision = "unmatched", %bucket, %key, %kind, reason, "decision");
+        }
+    }
+}
+
+fn log_decision(key_change: &KeyChange, distribution: &Distribution, decision: &Decision<'_>) {
+    let KeyChange {
+        bucket, key, kind, ..
+    } = key_change;
+    let distribution = &distribution.id;
+    match decision {
+        Decision::Invalidate { paths, .. } => {
+            let paths: Vec<&str> = paths.iter().map(InvalidationPath::as_str).collect();
+            let paths = paths.join(" ");
+            info!(stage = "flush", decision = "invalidate", %bucket, %key, %kind, %distribution, paths, reason = %decision, "decision");
+        }
+        Decision::Skip(skip) => {
+            info!(stage = "flush", decision = "skip", %bucket, %key, %kind, %distribution, reason = %skip, "decision");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Metrics, as lines that CloudWatch Logs turns into metrics by itself (embedded metric format):
+//! no call, no latency, and zeros too, because a metric that is absent raises no alarm.
+//!
+//! Source: CloudWatch User Guide, "Embedded metric format specification".
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "Invalidator";
+
+/// So many values of one metric may be in one line.
+pub const MAX_VALUES: usize = 100;
+
+/// A metric of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Metric {
+    /// How many.
+    Count(&'static str, usize),
+    /// How long, in milliseconds.
+    Milliseconds(&'static str, Vec<u64>),
+}
+
+impl Metric {
+    /// How long something took.
+    pub fn duration(name: &'static str, duration: Duration) -> Self {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self::Milliseconds(name, vec![milliseconds])
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Count(name, _) | Self::Milliseconds(name, _) => name,
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self {
+            Self::Count(..) => "Count",
+            Self::Milliseconds(..) => "Milliseconds",
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Count(_, count) => json!(count),
+            Self::Milliseconds(_, values) => json!(values),
+        }
+    }
+}
+
+/// One line. `dimensions` are names and values; the metrics are counted by all of them together.
+pub fn line(now: SystemTime, dimensions: &[(&str, &str)], metrics: &[Metric]) -> String {
+    // CloudWatch refuses a metric without values.
+    let is_empty =
+        |metric: &&Metric| matches!(metric, Metric::Milliseconds(_, values) if values.is_empty());
+    let metrics: Vec<&Metric> = metrics.iter().filter(|metric| !is_empty(metric)).collect();
+    let names: Vec<&str> = dimensions.iter().map(|(name, _)| *name).collect();
+    let definitions: Vec<Value> = metrics
+        .iter()
+        .map(|metric| json!({ "Name": metric.name(), "Unit": metric.unit() }))
+        .collect();
+    let mut object = Map::new();
+    object.insert(
+        "_aws".to_owned(),
+        json!({
+            "Timestamp": milliseconds(now),
+            "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions }],
+        }),
+    );
+    object.extend(
+        dimensions
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value))),
+    );
+    object.extend(
+        metrics
+            .iter()
+            .map(|metric| (metric.name().to_owned(), metric.value())),
+    );
+    Value::Object(object).to_string()
+}
+
+/// Milliseconds since 1970.
+pub fn milliseconds(time: SystemTime) -> u64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Prints metrics, as Lambda's log takes them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    function_name: String,
+}
+
+impl Metrics {
+    /// Metrics of the function with this name.
+    pub fn new(function_name: impl Into<String>) -> Self {
+        Self {
+            function_name: function_name.into(),
+        }
+    }
+
+    /// Counts for the whole function.
+    pub fn emit(&self, now: SystemTime, metrics: &[Metric]) {
+        println!(
+            "{}",
+            line(now, &[("FunctionName", &self.function_name)], metrics)
+        );
+    }
+
+    /// Counts for one distribution.
+    pub fn emit_for(&self, now: SystemTime, distribution: &str, metrics: &[Metric]) {
+        let dimensions = [
+            ("FunctionName", self.function_name.as_str()),
+            ("DistributionId", distribution),
+        ];
+        println!("{}", line(now, &dimensions, metrics));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_what_cloudwatch_reads() {
+        let now = UNIX_EPOCH + Duration::from_millis(1_795_226_584_567);
+        let metrics = [
+            Metric::Count("PathsAccepted", 0),
+            Metric::Milliseconds("ChangeAge", vec![1, 2]),
+            Metric::Milliseconds("Nothing", vec![]),
+        ];
+        let line: Value =
+            serde_json::from_str(&line(now, &[("FunctionName", "f")], &metrics)).unwrap();
+        assert_eq!(
+            line,
+            json!({
+                "_aws": {
+                    "Timestamp": 1_795_226_584_567_u64,
+                    "CloudWatchMetrics": [{
+                        "Namespace": "Invalidator",
+                        "Dimensions": [["FunctionName"]],
+                        "Metrics": [
+                            { "Name": "PathsAccepted", "Unit": "Count" },
+                            { "Name": "ChangeAge", "Unit": "Milliseconds" },
+                        ],
+                    }],
+                },
+                "FunctionName": "f",
+                "PathsAccepted": 0,
+                "ChangeAge": [1, 2],
+            })
+        );
+    }
+}
