@@ -20,8 +20,10 @@ from emulator import Emulator
 ROOT = Path(__file__).resolve().parent.parent
 
 WARM_EVENTS = 50
+BUFFERED_CHANGES = 200_000
 # Under valgrind a start takes some seconds.
 TIMEOUT = 120
+Figures = dict[str, str]
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -149,6 +151,90 @@ def instructions(binary: Path, environment: dict[str, str], event: bytes, out: P
     return int(line.split()[1])
 
 
+def buffer_changes(emulator: Emulator, queue_url: str) -> None:
+    """Fill the buffer, in messages as the function packs them: 64 KiB."""
+    keys = [f"images/2026/11/21/photo-{n:08}.jpg" for n in range(BUFFERED_CHANGES)]
+    per_message = 60_000 // len(json.dumps([keys[0], 1_795_226_584_567]))
+    for n in range(0, len(keys), per_message):
+        created = [[key, 1_795_226_584_567] for key in keys[n : n + per_message]]
+        body = {"version": 1, "buckets": [{"bucket": "example-site", "created": created, "deleted": []}]}
+        emulator.client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(body, separators=(",", ":")))
+
+
+def create_distribution(emulator: Emulator) -> str:
+    """A distribution that serves the bucket."""
+    origin = {
+        "Id": "site",
+        "DomainName": "example-site.s3.us-east-1.amazonaws.com",
+        "S3OriginConfig": {"OriginAccessIdentity": ""},
+    }
+    behavior = {
+        "TargetOriginId": "site",
+        "ViewerProtocolPolicy": "redirect-to-https",
+        "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+    }
+    config = {
+        "CallerReference": "figures",
+        "Comment": "",
+        "Enabled": True,
+        "Origins": {"Quantity": 1, "Items": [origin]},
+        "DefaultCacheBehavior": behavior,
+    }
+    answer = emulator.client("cloudfront").create_distribution(DistributionConfig=config)
+    return answer["Distribution"]["Id"]
+
+
+def invalidated_paths(emulator: Emulator, distribution: str) -> int:
+    """How many paths CloudFront has taken."""
+    cloudfront = emulator.client("cloudfront")
+    pages = cloudfront.get_paginator("list_invalidations").paginate(DistributionId=distribution)
+    ids = [item["Id"] for page in pages for item in page["InvalidationList"].get("Items", [])]
+    batches = [cloudfront.get_invalidation(DistributionId=distribution, Id=id_) for id_ in ids]
+    return sum(batch["Invalidation"]["InvalidationBatch"]["Paths"]["Quantity"] for batch in batches)
+
+
+def first_and_warm(binary: Path, environment: dict[str, str], api: RuntimeApi, event: bytes) -> Figures:
+    """A first event and further ones."""
+    begun = time.perf_counter()
+    process = start([str(binary)], environment)
+    api.invoke(event)
+    first = time.perf_counter() - begun
+    first_memory, first_processor = peak_kilobytes(process), processor_seconds(process)
+    warm = [api.invoke(event) for _ in range(WARM_EVENTS)]
+    warm_processor = (processor_seconds(process) - first_processor) / WARM_EVENTS
+    figures = {
+        "first event, from the start of the process": f"{first * 1000:.1f} ms",
+        "  processor time": f"{first_processor * 1000:.0f} ms (in steps of {1000 // TICKS_PER_SECOND})",
+        "  peak memory": f"{first_memory:,} KiB",
+        "warm event, median": f"{statistics.median(warm) * 1000:.2f} ms",
+        "  processor time, mean": f"{warm_processor * 1000:.2f} ms",
+        "  peak memory, all events": f"{peak_kilobytes(process):,} KiB",
+    }
+    stop(process)
+    return figures
+
+
+def large_flush(binary: Path, environment: dict[str, str]) -> Figures:
+    """A flush of as many changes as one takes."""
+    api = RuntimeApi()
+    process = start([str(binary)], environment | {"AWS_LAMBDA_RUNTIME_API": api.address})
+    tick = {
+        "messageId": "tick",
+        "receiptHandle": "none",
+        "body": "window-1",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
+    }
+    seconds = api.invoke(json.dumps({"Records": [tick]}).encode())
+    figures = {
+        f"flush of {BUFFERED_CHANGES:,} changes": f"{seconds:.1f} s",
+        "  processor time of it": f"{processor_seconds(process):.2f} s",
+        "  peak memory of it": f"{peak_kilobytes(process):,} KiB",
+    }
+    stop(process)
+    return figures
+
+
 def main() -> None:
     """Print the figures of a binary."""
     binary = Path(sys.argv[1]).resolve()
@@ -156,39 +242,16 @@ def main() -> None:
     with Emulator(ROOT / ".local") as emulator:
         api = RuntimeApi()
         environment = settings(emulator, api)
-        begun = time.perf_counter()
-        process = start([str(binary)], environment)
-        api.invoke(event)
-        first = time.perf_counter() - begun
-        first_memory, first_processor = (
-            peak_kilobytes(process),
-            processor_seconds(process),
-        )
-        warm = [api.invoke(event) for _ in range(WARM_EVENTS)]
-        warm_processor = (processor_seconds(process) - first_processor) / WARM_EVENTS
-        figures = {
-            "binary": f"{binary.stat().st_size:,} bytes",
-            "first event, from the start of the process": f"{first * 1000:.1f} ms",
-            "  processor time": f"{first_processor * 1000:.0f} ms (in steps of {1000 // TICKS_PER_SECOND})",
-            "  peak memory": f"{first_memory:,} KiB",
-            "warm event, median": f"{statistics.median(warm) * 1000:.2f} ms",
-            "  processor time, mean": f"{warm_processor * 1000:.2f} ms",
-            "  peak memory, all events": f"{peak_kilobytes(process):,} KiB",
-        }
-        stop(process)
+        figures = {"binary": f"{binary.stat().st_size:,} bytes"}
+        figures |= first_and_warm(binary, environment, api, event)
         count = instructions(binary, environment, event, emulator.folder / "callgrind.out")
-        for name, figure in figures.items():
-            print(f"{name:<45} {figure}")
-        print(f"{'instructions to the first answer':<45} {count:,}")
-        print(
-            json.dumps(
-                {
-                    "instructions": count,
-                    "bytes": binary.stat().st_size,
-                    "peak_kib": first_memory,
-                }
-            )
-        )
+        figures["instructions to the first answer"] = f"{count:,}"
+        distribution = create_distribution(emulator)
+        buffer_changes(emulator, environment["BUFFER_QUEUE_URL"])
+        figures |= large_flush(binary, environment)
+        figures["  paths CloudFront has taken"] = f"{invalidated_paths(emulator, distribution):,}"
+    for name, figure in figures.items():
+        print(f"{name:<45} {figure}")
 
 
 if __name__ == "__main__":

@@ -92,22 +92,30 @@ pub fn milliseconds(time: SystemTime) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     function_name: String,
+    print: fn(&str),
 }
 
 impl Metrics {
     /// Metrics of the function with this name.
     pub fn new(function_name: impl Into<String>) -> Self {
+        Self::to(function_name, |line| println!("{line}"))
+    }
+
+    /// As [`Metrics::new`], but the lines go elsewhere.
+    pub fn to(function_name: impl Into<String>, print: fn(&str)) -> Self {
         Self {
             function_name: function_name.into(),
+            print,
         }
     }
 
     /// Counts for the whole function.
     pub fn emit(&self, now: SystemTime, metrics: &[Metric]) {
-        println!(
-            "{}",
-            line(now, &[("FunctionName", &self.function_name)], metrics)
-        );
+        (self.print)(&line(
+            now,
+            &[("FunctionName", &self.function_name)],
+            metrics,
+        ));
     }
 
     /// Counts for one distribution.
@@ -116,7 +124,7 @@ impl Metrics {
             ("FunctionName", self.function_name.as_str()),
             ("DistributionId", distribution),
         ];
-        println!("{}", line(now, &dimensions, metrics));
+        (self.print)(&line(now, &dimensions, metrics));
     }
 }
 
