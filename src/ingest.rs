@@ -66,7 +66,7 @@ impl Counts {
             excepted = self.excepted,
             buffered = self.buffered,
             skipped = self.skipped,
-            skipped_events = ?skipped,
+            skipped_events = (!skipped.is_empty()).then(|| format!("{skipped:?}")),
             unreadable = self.unreadable,
             "ingested"
         );

@@ -8,7 +8,7 @@ use invalidator::config::Config;
 use invalidator::handler::{App, handle};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
-use tracing::error;
+use tracing::{error, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -42,21 +42,28 @@ async fn main() -> ExitCode {
     }
 }
 
-/// One JSON object a line, as CloudWatch Logs takes it; what is logged is set by `RUST_LOG`.
+/// One JSON object a line, as CloudWatch Logs takes it. What is logged is set by `RUST_LOG`, else by
+/// the level of Lambda's own logging controls.
 fn log_as_json() {
-    let setting = std::env::var("RUST_LOG").unwrap_or_default();
-    let levels: Targets = setting.parse().unwrap_or_default();
-    let levels = if setting.is_empty() {
-        levels.with_default(tracing::Level::INFO)
-    } else {
-        levels
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let setting = variable("RUST_LOG").or_else(|| variable("AWS_LAMBDA_LOG_LEVEL"));
+    let levels = setting.as_deref().map(str::parse::<Targets>);
+    let default = Targets::new().with_default(tracing::Level::INFO);
+    let (levels, problem) = match levels {
+        None => (default, None),
+        Some(Ok(levels)) => (levels, None),
+        Some(Err(problem)) => (default, Some(problem)),
     };
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_target(false);
+        .with_target(false)
+        .with_span_list(false);
     tracing_subscriber::registry()
         .with(levels)
         .with(lines)
         .init();
+    if let Some(problem) = problem {
+        warn!(RUST_LOG = setting, %problem, "no filter for logs, so info it is");
+    }
 }

@@ -11,8 +11,8 @@ use tracing::{error, info};
 use crate::clock::Deadline;
 use crate::distributions::Target;
 use crate::failure::report::report;
+use crate::flush::decisions::log_settlement;
 use crate::flush::report::{PathCounts, PathsByDistribution};
-use crate::flush::round::log_settlement;
 use crate::flush::{TIME_TO_STOP, backoff, hide};
 use crate::handler::{App, BatchResponse, QueueRecord};
 use crate::metrics::Metric;
@@ -83,7 +83,7 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
     let attempt = record.receive_count();
     let cloudfront = app.clients.cloudfront();
     let mut settlement = submit(cloudfront, &submission, halvings(attempt), deadline).await;
-    log_settlement(&settlement);
+    log_settlement(&submission.target, &settlement);
     // The first attempt was the flush's.
     if attempt + 1 >= app.config.max_submit_attempts {
         give_up(&mut settlement, attempt + 1);

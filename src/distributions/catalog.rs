@@ -159,6 +159,11 @@ impl Catalog {
         }
         if !self.only.is_empty() {
             list.retain(|summary| self.only.contains(&id_of(summary)));
+            let is_listed =
+                |id: &&DistributionId| list.iter().any(|summary| summary.id == id.as_str());
+            for id in self.only.iter().filter(|id| !is_listed(id)) {
+                warn!(distribution = %id, "DISTRIBUTION_IDS names a distribution that does not exist");
+            }
         }
         Ok(list)
     }

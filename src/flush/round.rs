@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use tracing::{error, info, warn};
 
 use super::TIME_TO_STOP;
-use super::decisions::log;
+use super::decisions::{log, log_settlement};
 use super::drain::{Batch, Buffered};
 use super::report::{PathCounts, Report};
 use crate::buffer::queue;
@@ -204,12 +204,13 @@ impl Round<'_> {
         if self.deadline.remaining() < TIME_TO_STOP {
             return Outcome::Unsettled;
         }
+        let target = submission.target.clone();
         let settlement = if *busy {
             Settlement::held_back_behind_another(submission)
         } else {
             submit(self.app.clients.cloudfront(), &submission, 0, self.deadline).await
         };
-        log_settlement(&settlement);
+        log_settlement(&target, &settlement);
         if let Some((held_back, _)) = &settlement.held_back {
             *busy = true;
             if let Err(error) = resubmit::enqueue(self.app, held_back).await {
@@ -309,21 +310,4 @@ async fn index_documents(app: &App, buckets: &BTreeSet<BucketName>) -> HashMap<B
         Some((bucket.clone(), settings.index_document.clone()?))
     }));
     documents.await.into_iter().flatten().collect()
-}
-
-/// Logs what CloudFront made of a set.
-pub fn log_settlement(settlement: &Settlement) {
-    for accepted in &settlement.accepted {
-        info!(
-            invalidation = accepted.invalidation_id,
-            paths = accepted.paths,
-            "CloudFront took an invalidation"
-        );
-    }
-    if let Some((held_back, reason)) = &settlement.held_back {
-        warn!(target_id = %held_back.target, paths = held_back.paths.len(), %reason, "CloudFront holds a set back");
-    }
-    for refused in &settlement.refused {
-        error!(target_id = %refused.target, paths = refused.paths.len(), reason = %refused.refusal, "CloudFront refused paths");
-    }
 }
