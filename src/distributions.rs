@@ -207,7 +207,10 @@ impl fmt::Display for Caching {
             Self::Legacy { max_ttl } => write!(f, "MaxTTL {max_ttl} by its own settings"),
             Self::AllHeadersForwarded => write!(f, "all headers forwarded, so nothing is cached"),
             Self::UnknownPolicy(id) => {
-                write!(f, "cache policy {id} is not known, so taken to cache")
+                write!(
+                    f,
+                    "cache policy {id} is not known, so taken to cache with query strings"
+                )
             }
         }
     }
@@ -339,9 +342,10 @@ fn longest(min_ttl: i64, max_ttl: Option<i64>) -> u64 {
 
 fn has_query_strings(behavior: &CacheBehavior, policies: &CachePolicies) -> bool {
     match behavior.cache_policy_id() {
+        // Of a policy that is not known the worst is taken: fresh beats cheap.
         Some(id) => policies
             .get(&id)
-            .is_some_and(CachePolicyConfig::has_query_strings),
+            .is_none_or(CachePolicyConfig::has_query_strings),
         None => behavior
             .forwarded_values
             .as_ref()

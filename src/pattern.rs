@@ -200,6 +200,17 @@ mod tests {
             ("/a???b", "/a b", true),
             ("/*?", "/", false),
             ("/*?.jpg", "/한.jpg", true),
+            // As sent: the encoded path counts too.
+            ("/%ED%95%9C", "/한", true),
+            ("/a%20b", "/a b", true),
+            ("/a%20b", "/a%20b", true),
+            ("/a%2520b", "/a%20b", true),
+            ("/c%2B%2B", "/c++", true),
+            ("/a%3Fb", "/a?b", true),
+            ("/a", "/a?b", false),
+            ("", "/", true),
+            ("/a/", "/a/.", true),
+            ("/x", "/a/../x", true),
             // Nothing else is special.
             ("/[ab]", "/a", false),
             ("/[ab]", "/[ab]", true),

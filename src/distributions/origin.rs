@@ -100,12 +100,8 @@ fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else {
         return false;
     };
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    // Letters only: `s3-eu-west-1` behind `site.s3.` is the endpoint of the bucket `site.s3`.
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
     !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
         && words.split('-').all(is_word)
@@ -169,6 +165,35 @@ mod tests {
             Some(Endpoint::Rest)
         );
         assert_eq!(endpoint_of("a.s3.s3.eu-west-1.amazonaws.com", "a"), None);
+    }
+
+    /// Once the dash form of `site.s3` was read as a region behind `site.s3.`.
+    #[test]
+    fn a_bucket_whose_name_ends_like_an_endpoint_is_no_other_bucket() {
+        use Endpoint::{Rest, Website};
+        for (domain, bucket, expected) in [
+            ("site.s3.s3-eu-west-1.amazonaws.com", "site", None),
+            ("site.s3.s3-eu-west-1.amazonaws.com", "site.s3", Some(Rest)),
+            ("site.s3.s3-website-us-east-1.amazonaws.com", "site", None),
+            (
+                "site.s3.s3-website-us-east-1.amazonaws.com",
+                "site.s3",
+                Some(Website),
+            ),
+            ("site.s3-website.s3-eu-west-1.amazonaws.com", "site", None),
+            ("site.s3-fips.s3-eu-west-1.amazonaws.com", "site", None),
+            (
+                "site.s3-fips-us-gov-west-1.amazonaws.com",
+                "site",
+                Some(Rest),
+            ),
+        ] {
+            assert_eq!(
+                endpoint_of(domain, bucket),
+                expected,
+                "{domain} for {bucket}"
+            );
+        }
     }
 
     #[test]

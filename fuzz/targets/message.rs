@@ -1,0 +1,54 @@
+//! Any body is unpacked or refused, and what is packed is unpacked.
+#![no_main]
+
+use invalidator::buffer::message::{MAX_BODY_BYTES, pack, unpack};
+use invalidator::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(changes) = unpack(text) {
+        round_trip(changes);
+    }
+    // Fields of three: bucket, key, and a third that makes kind and time.
+    let mut fields = text.split('\0');
+    let mut changes = Vec::new();
+    while let (Some(bucket), Some(key), Some(rest)) = (fields.next(), fields.next(), fields.next())
+    {
+        let Ok(key) = ObjectKey::new(key) else {
+            continue;
+        };
+        changes.push(Change {
+            bucket: BucketName::new(bucket),
+            key,
+            kind: match rest.len() % 2 {
+                0 => ChangeKind::Created,
+                _ => ChangeKind::Deleted,
+            },
+            event_time: rest
+                .bytes()
+                .next()
+                .map(|byte| EventTime(i64::from(byte) << (rest.len() % 56))),
+        });
+    }
+    round_trip(changes);
+});
+
+fn round_trip(mut changes: Vec<Change>) {
+    let bodies = pack(&changes).expect("changes are packed");
+    let mut unpacked = Vec::new();
+    for body in &bodies {
+        assert!(body.len() <= MAX_BODY_BYTES, "{} bytes", body.len());
+        unpacked.extend(unpack(body).expect("what was packed is read"));
+    }
+    let order = |change: &Change| {
+        (
+            change.bucket.clone(),
+            change.key.clone(),
+            change.kind,
+            change.event_time,
+        )
+    };
+    changes.sort_by_key(order);
+    unpacked.sort_by_key(order);
+    assert_eq!(unpacked, changes);
+}

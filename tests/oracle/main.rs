@@ -1,0 +1,215 @@
+//! The product against a second implementation that is too plain to be wrong, on random worlds.
+//!
+//! * `tape`: random choices that can be cut down when a case fails
+//! * `world`: distributions, policies, tags and changes made from them
+//! * `model`: what has to come out
+//! * `product`: what does come out, and the difference
+//!
+//! `ORACLE_CASES` sets the number of cases and `ORACLE_SEED` repeats a run: `make oracle`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod model;
+mod product;
+mod tape;
+mod world;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use invalidator::path::{OriginPath, ViewerPath};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use tape::{Tape, Tapes};
+use world::World;
+
+/// Cases of a run that nobody asked for: a few seconds.
+const CASES: u32 = 4_000;
+
+const THREADS: u32 = 2;
+
+fn check(tape: &[u8]) -> Result<(), String> {
+    let world = World::from_tape(tape);
+    product::disagreement(&world, &model::expected(&world))
+}
+
+fn runner(cases: u32, seed: u64, thread: u32) -> TestRunner {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..12].copy_from_slice(&thread.to_le_bytes());
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..Config::default()
+    };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+fn random_seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| since.subsec_nanos().into())
+}
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let value = std::env::var(name).ok()?;
+    let parsed = value.parse().ok();
+    Some(parsed.unwrap_or_else(|| panic!("{name}={value} is not a number")))
+}
+
+/// Runs this share of the cases; what failed, cut down, and why.
+fn run(cases: u32, seed: u64, thread: u32, tell: &(dyn Fn() + Sync)) -> Result<(), String> {
+    let failed = Cell::new(false);
+    let result = runner(cases, seed, thread).run(&Tapes, |tape| {
+        let checked = check(&tape);
+        // What comes after the first failure is that case again, cut down.
+        if !failed.get() {
+            tell();
+        }
+        failed.set(failed.get() || checked.is_err());
+        checked.map_err(TestCaseError::fail)
+    });
+    result.map_err(|error| match error {
+        TestError::Fail(why, tape) => format!("{why}\n{:#?}", World::from_tape(&tape)),
+        TestError::Abort(why) => why.to_string(),
+    })
+}
+
+#[test]
+fn plans_agree_with_the_model() {
+    let asked: Option<u32> = from_environment("ORACLE_CASES");
+    let cases = asked.unwrap_or(CASES);
+    let seed = from_environment("ORACLE_SEED").unwrap_or_else(random_seed);
+    let threads = THREADS.min(cases);
+    println!("oracle: {cases} cases on {threads} threads, ORACLE_SEED={seed}");
+    let start = Instant::now();
+    let done = AtomicU32::new(0);
+    let tell = || {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(1_000_000) && done < cases {
+            println!("oracle: {done} cases, {} s", start.elapsed().as_secs());
+        }
+    };
+    let mismatches: Vec<String> = thread::scope(|scope| {
+        let share = |thread| cases / threads + u32::from(thread < cases % threads);
+        let tell = &tell;
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || run(share(thread), seed, thread, tell)))
+            .collect();
+        let results = running.into_iter().map(|thread| thread.join().unwrap());
+        results.filter_map(Result::err).collect()
+    });
+    for mismatch in &mismatches {
+        println!("{mismatch}");
+    }
+    let summary = format!(
+        "oracle: {} cases, {} mismatches, {} s",
+        done.into_inner(),
+        mismatches.len(),
+        start.elapsed().as_secs()
+    );
+    println!("{summary}");
+    if asked.is_some() {
+        // The count is the last line: the harness has nothing to add to it.
+        std::process::exit(i32::from(!mismatches.is_empty()));
+    }
+    assert!(mismatches.is_empty(), "{summary}, ORACLE_SEED={seed}");
+}
+
+/// Keys of S3 stay below 4,000 characters however they are encoded. Should S3 ever take longer ones,
+/// the paths are right all the same.
+#[test]
+fn long_paths_agree_with_the_model() {
+    let mut runner = runner(300, random_seed(), 0);
+    runner
+        .run(&Tapes, |tape| {
+            let tape = &mut Tape::new(&tape);
+            let character = tape.word(&["a", "é", "한", "🙂", " ", "/"]);
+            let length = 4_000 / model::encoded(character).len() + tape.below(4) - 2;
+            let begin = "b".repeat(tape.below(5));
+            let end = tape.word(&["", "/", "~", "*", "~a", "aé", "한/"]);
+            let key = format!("{begin}{}{end}", character.repeat(length));
+            let path = ViewerPath::of_key(&key, &OriginPath::default()).unwrap();
+            for query_strings in [false, true] {
+                let paths = path.invalidation_paths(query_strings);
+                let paths: Vec<String> = paths.into_iter().map(String::from).collect();
+                let expected = model::paths_for(path.as_str(), query_strings);
+                proptest::prop_assert_eq!(paths, expected);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// An oracle that is asked nothing agrees with everything.
+#[test]
+fn the_cases_reach_every_rule() {
+    let mut runner = runner(0, 1, 0);
+    let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..CASES {
+        let tape = Tapes.new_tree(&mut runner).unwrap().current();
+        for rule in model::expected(&World::from_tape(&tape)).reached {
+            *reached.entry(rule).or_default() += 1;
+        }
+    }
+    for (rule, least) in [
+        ("a behavior of its own", 250),
+        ("a deletion where nothing is cached", 100),
+        ("a key twice", 500),
+        ("a placeholder nobody fills", 50),
+        ("below an origin path", 100),
+        ("covered by a wildcard", 50),
+        ("default root object", 100),
+        ("disabled", 50),
+        ("exempt", 100),
+        ("folder with query strings", 25),
+        ("group", 100),
+        ("index document", 50),
+        ("index document by its folder only", 5),
+        ("no tenants", 25),
+        ("not cached", 100),
+        ("outside the origin path", 250),
+        ("sent elsewhere", 250),
+        ("tenant", 100),
+        ("tilde", 50),
+        ("unmatched", 500),
+    ] {
+        let reached = reached.remove(rule).unwrap_or(0) * 1_000 / CASES as usize;
+        assert!(reached >= least, "{rule}: {reached} of 1,000 cases");
+    }
+    assert!(reached.is_empty(), "not listed here: {reached:?}");
+}
+
+/// The model on what is known.
+#[test]
+fn the_model_knows_the_basics() {
+    for (path, expected) in [
+        ("/", "/"),
+        ("//", "/"),
+        ("/a/./b/../c//d/", "/a/c/d/"),
+        ("/a/..", "/"),
+        ("/../../a", "/a"),
+        ("/a/.", "/a/"),
+        ("/a/b/..", "/a/"),
+        ("/a//../b", "/b"),
+        ("/...", "/..."),
+    ] {
+        assert_eq!(model::normalized(path), expected, "{path}");
+    }
+    for (pattern, text, expected) in [
+        ("/*.jpg", "/a/b.jpg", true),
+        ("/a?c", "/a/c", true),
+        ("/a*c", "/ab", false),
+        ("/**", "/", true),
+        ("/한?", "/한글", true),
+    ] {
+        assert_eq!(model::matches(pattern, text), expected, "{pattern} {text}");
+    }
+    assert_eq!(model::paths_for("/é+~a", true), ["/%C3%A9%2B*"]);
+    assert_eq!(model::paths_for("/d/", true), ["/d/", "/d/?*"]);
+    assert_eq!(model::viewer_path("a/a/b", "/a"), Some("/a/b".to_owned()));
+    assert_eq!(model::viewer_path("ab/c", "/a"), None);
+}

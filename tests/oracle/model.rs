@@ -1,0 +1,561 @@
+//! The second implementation: slow, and so plain that it can be checked by reading it.
+//!
+//! It shares no code with the product and takes other ways where there are any: patterns by trying
+//! everything, `..` by rewriting the text, endpoints by listing all of them, covered paths by
+//! comparing all with all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use super::world::{Behavior, Change, Distribution, Origin, Policy, World};
+
+/// Managed policies (Developer Guide, "Use managed cache policies").
+pub const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
+pub const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
+
+/// What has to come out for a world.
+#[derive(Debug, Default)]
+pub struct Expected {
+    /// For each change the tag and the entry that exempt it.
+    pub exempt: Vec<Option<(String, String)>>,
+    /// For each target that gets anything: what is to be cleared, and the messages that ask for it.
+    pub targets: BTreeMap<Target, BTreeMap<String, BTreeSet<u32>>>,
+    pub keys: usize,
+    pub unmatched: usize,
+    pub not_cached: usize,
+    /// The rules that had a say.
+    pub reached: BTreeSet<&'static str>,
+}
+
+/// Distribution and tenant.
+pub type Target = (String, Option<String>);
+
+/// What happened to a key: whether it was deleted at any time, and who told.
+struct Key<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    deleted: bool,
+    messages: BTreeSet<u32>,
+}
+
+/// What a distribution makes of one of its paths.
+enum Answer<'a> {
+    Clear(&'a Behavior),
+    SentElsewhere,
+    NotCached,
+}
+
+pub fn expected(world: &World) -> Expected {
+    let mut expected = Expected::default();
+    let mut keys: Vec<Key<'_>> = Vec::new();
+    for change in &world.changes {
+        let exempting = exempting(world, change);
+        if exempting.is_some() {
+            expected.reached.insert("exempt");
+        } else {
+            let known = keys
+                .iter_mut()
+                .find(|key| key.bucket == change.bucket && key.key == change.key);
+            if let Some(known) = known {
+                expected.reached.insert("a key twice");
+                known.deleted |= change.deleted;
+                known.messages.insert(change.message);
+            } else {
+                keys.push(Key {
+                    bucket: change.bucket,
+                    key: &change.key,
+                    deleted: change.deleted,
+                    messages: BTreeSet::from([change.message]),
+                });
+            }
+        }
+        expected.exempt.push(exempting);
+    }
+    expected.keys = keys.len();
+    let mut matched = vec![false; keys.len()];
+    let mut not_cached = vec![false; keys.len()];
+    for distribution in &world.distributions {
+        let targets = targets(distribution);
+        if !distribution.enabled {
+            expected.reached.insert("disabled");
+            continue;
+        }
+        if targets.is_empty() {
+            expected.reached.insert("no tenants");
+            continue;
+        }
+        for target in targets {
+            let mut wanted: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+            for origin in &distribution.origins.items {
+                let origin = seen_by(&target, origin, distribution);
+                if origin.domain_name.contains("{{") || origin.origin_path.contains("{{") {
+                    expected.reached.insert("a placeholder nobody fills");
+                }
+                for (n, key) in keys.iter().enumerate() {
+                    let reached = &mut expected.reached;
+                    let (paths, own_not_cached) =
+                        at_origin(world, distribution, &origin, key, reached);
+                    not_cached[n] |= own_not_cached;
+                    matched[n] |= !paths.is_empty();
+                    for path in paths {
+                        wanted.entry(path).or_default().extend(&key.messages);
+                    }
+                }
+            }
+            let is_covered = |path: &String| wanted.keys().any(|other| covers(other, path));
+            if wanted.keys().any(is_covered) {
+                expected.reached.insert("covered by a wildcard");
+            }
+            if !wanted.is_empty() {
+                if target.1.is_some() {
+                    expected.reached.insert("tenant");
+                }
+                expected.targets.insert(target, wanted);
+            }
+        }
+    }
+    for (matched, not_cached) in matched.into_iter().zip(not_cached) {
+        if !matched {
+            expected.reached.insert("unmatched");
+            expected.unmatched += 1;
+            expected.not_cached += usize::from(not_cached);
+        }
+    }
+    expected
+}
+
+/// The paths a key takes at one origin, and whether it takes none because its path is not cached.
+fn at_origin(
+    world: &World,
+    distribution: &Distribution,
+    origin: &Origin,
+    key: &Key<'_>,
+    reached: &mut BTreeSet<&'static str>,
+) -> (BTreeSet<String>, bool) {
+    let mut paths = BTreeSet::new();
+    let Some(is_website) = endpoint(&origin.domain_name, key.bucket, &world.aliases) else {
+        return (paths, false);
+    };
+    let Some(path) = viewer_path(key.key, &origin.origin_path) else {
+        reached.insert("outside the origin path");
+        return (paths, false);
+    };
+    let mut not_cached = false;
+    match answer(world, distribution, origin, &path, key.deleted) {
+        Answer::Clear(behavior) => {
+            let queries = has_query_strings(behavior, &world.policies);
+            paths.extend(paths_for(&path, queries));
+            if !caches(behavior, &world.policies) {
+                reached.insert("a deletion where nothing is cached");
+            }
+            if let Some(root) = &distribution.root_object
+                && !root.is_empty()
+                && path == format!("/{}", root.strip_prefix('/').unwrap_or(root))
+            {
+                reached.insert("default root object");
+                paths.extend(paths_for("/", queries));
+            }
+            if behavior.path_pattern.is_some() {
+                reached.insert("a behavior of its own");
+            }
+            if origin.origin_path.len() > 1 {
+                reached.insert("below an origin path");
+            }
+            if behavior.target_origin_id.starts_with('g') {
+                reached.insert("group");
+            }
+            if path.contains('~') {
+                reached.insert("tilde");
+            }
+            if queries && path.ends_with('/') {
+                reached.insert("folder with query strings");
+            }
+        }
+        Answer::SentElsewhere => {
+            reached.insert("sent elsewhere");
+        }
+        Answer::NotCached => {
+            reached.insert("not cached");
+            not_cached = true;
+        }
+    }
+    let tag = index_document(world, key.bucket);
+    let index = tag.or(is_website.then(|| "index.html".to_owned()));
+    if let Some(index) = index
+        && path.ends_with(&format!("/{index}"))
+    {
+        let folder = &path[..path.len() - index.len()];
+        if let Answer::Clear(behavior) = answer(world, distribution, origin, folder, key.deleted) {
+            reached.insert("index document");
+            if paths.is_empty() {
+                reached.insert("index document by its folder only");
+            }
+            paths.extend(paths_for(
+                folder,
+                has_query_strings(behavior, &world.policies),
+            ));
+        }
+    }
+    let nothing = paths.is_empty();
+    (paths, nothing && not_cached)
+}
+
+fn answer<'a>(
+    world: &World,
+    distribution: &'a Distribution,
+    origin: &Origin,
+    path: &str,
+    deleted: bool,
+) -> Answer<'a> {
+    let path = normalized(path);
+    let encoded = encoded(&path);
+    let mut chosen = &distribution.default_cache_behavior;
+    // From the last to the first, so that the first has the last word.
+    for behavior in distribution.cache_behaviors.items.iter().rev() {
+        if let Some(pattern) = &behavior.path_pattern
+            && (takes(pattern, &path) || takes(pattern, &encoded))
+        {
+            chosen = behavior;
+        }
+    }
+    let group = distribution
+        .origin_groups
+        .items
+        .iter()
+        .find(|group| group.id == chosen.target_origin_id);
+    let is_sent_there = match group {
+        Some(group) => group
+            .members
+            .items
+            .iter()
+            .any(|member| member.origin_id == origin.id),
+        None => chosen.target_origin_id == origin.id,
+    };
+    if !is_sent_there {
+        Answer::SentElsewhere
+    } else if !deleted && !caches(chosen, &world.policies) {
+        Answer::NotCached
+    } else {
+        Answer::Clear(chosen)
+    }
+}
+
+fn targets(distribution: &Distribution) -> Vec<Target> {
+    if distribution.connection_mode == Some("tenant-only") {
+        let tenants = distribution.tenants.iter();
+        tenants
+            .map(|tenant| (distribution.id.clone(), Some(tenant.id.clone())))
+            .collect()
+    } else {
+        vec![(distribution.id.clone(), None)]
+    }
+}
+
+/// The origin with the placeholders filled that the tenant fills.
+fn seen_by(target: &Target, origin: &Origin, distribution: &Distribution) -> Origin {
+    let mut seen = origin.clone();
+    let mut tenants = distribution.tenants.iter();
+    if let Some(tenant) = tenants.find(|tenant| target.1.as_ref() == Some(&tenant.id)) {
+        for (name, value) in &tenant.parameters {
+            let placeholder = ["{{", *name, "}}"].concat();
+            seen.domain_name = seen.domain_name.replace(&placeholder, value);
+            seen.origin_path = seen.origin_path.replace(&placeholder, value);
+        }
+    }
+    seen
+}
+
+/// MaxTTL above 0 (a MinTTL above it wins); a policy that is not known is taken to cache.
+fn caches(behavior: &Behavior, policies: &[Policy]) -> bool {
+    const YEAR: i64 = 31_536_000;
+    match behavior.cache_policy_id {
+        None | Some("") => {
+            let headers = behavior
+                .forwarded_values
+                .as_ref()
+                .and_then(|values| values.headers.as_ref());
+            if headers.is_some_and(|headers| headers.items.contains(&"*")) {
+                return false;
+            }
+            behavior.max_ttl.unwrap_or(YEAR) > 0 || behavior.min_ttl.unwrap_or(0) > 0
+        }
+        Some(CACHING_OPTIMIZED) => true,
+        Some(CACHING_DISABLED) => false,
+        Some(id) => match policies.iter().find(|policy| policy.id == id) {
+            Some(policy) => policy.max_ttl.unwrap_or(YEAR) > 0 || policy.min_ttl > 0,
+            None => true,
+        },
+    }
+}
+
+fn has_query_strings(behavior: &Behavior, policies: &[Policy]) -> bool {
+    match behavior.cache_policy_id {
+        None | Some("") => behavior
+            .forwarded_values
+            .as_ref()
+            .is_some_and(|values| values.query_string),
+        Some(CACHING_OPTIMIZED | CACHING_DISABLED) => false,
+        // Of a policy that is not known the worst is taken.
+        Some(id) => {
+            let policy = policies.iter().find(|policy| policy.id == id);
+            policy.is_none_or(|policy| {
+                matches!(
+                    policy.query_strings,
+                    Some("all" | "whitelist" | "allExcept")
+                )
+            })
+        }
+    }
+}
+
+/// Everything that can follow the name of a bucket in the domain of an origin, and whether it is
+/// the website endpoint.
+pub fn endpoints() -> &'static [(String, bool)] {
+    const REGIONS: [&str; 9] = [
+        "us-east-1",
+        "eu-west-1",
+        "ap-northeast-2",
+        "ap-southeast-4",
+        "us-gov-west-1",
+        "cn-north-1",
+        "eusc-de-east-1",
+        "mx-central-1",
+        "external-1",
+    ];
+    static ENDPOINTS: LazyLock<Vec<(String, bool)>> = LazyLock::new(|| {
+        let mut endpoints = vec![("s3.amazonaws.com".to_owned(), false)];
+        for partition in ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu"] {
+            for region in REGIONS {
+                for (service, is_website) in [
+                    ("s3.", false),
+                    ("s3-", false),
+                    ("s3.dualstack.", false),
+                    ("s3-fips.", false),
+                    ("s3-fips.dualstack.", false),
+                    ("s3-website-", true),
+                    ("s3-website.", true),
+                ] {
+                    endpoints.push((format!("{service}{region}.{partition}"), is_website));
+                }
+            }
+        }
+        endpoints
+    });
+    &ENDPOINTS
+}
+
+/// Whether a domain is this bucket, and if so whether its website endpoint.
+fn endpoint(domain: &str, bucket: &str, aliases: &[(String, String)]) -> Option<bool> {
+    let mut domain = domain.to_lowercase();
+    if domain.ends_with('.') {
+        domain.pop();
+    }
+    for (endpoint, is_website) in endpoints() {
+        if domain.len() == bucket.len() + 1 + endpoint.len()
+            && domain == format!("{bucket}.{endpoint}")
+        {
+            return Some(*is_website);
+        }
+    }
+    for (alias, of) in aliases {
+        let alias = alias.to_lowercase();
+        if of == bucket && (domain == alias || domain.starts_with(&format!("{alias}."))) {
+            return Some(false);
+        }
+    }
+    None
+}
+
+/// The path at which an origin serves a key.
+pub fn viewer_path(key: &str, origin_path: &str) -> Option<String> {
+    let request = |path: &str| format!("{}{path}", origin_path.trim_matches('/'));
+    // S3 is asked for origin path + viewer path: which viewer path, cut from the key, asks for it?
+    if origin_path.trim_matches('/').is_empty() {
+        return Some(format!("/{key}"));
+    }
+    key.match_indices('/')
+        .map(|(at, _)| &key[at..])
+        .find(|path| request(path) == key)
+        .map(str::to_owned)
+}
+
+/// Empty and `.` segments dropped, `..` takes the segment before it along.
+pub fn normalized(path: &str) -> String {
+    let mut path = path.to_owned();
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    while path.contains("/./") {
+        path = path.replace("/./", "/");
+    }
+    if path.ends_with("/.") {
+        path.pop();
+    }
+    let ends_with_dots = path.ends_with("/..");
+    if ends_with_dots {
+        path.push('/');
+    }
+    while let Some(dots) = path.find("/../") {
+        let parent = path[..dots].rfind('/').unwrap_or(0);
+        path.replace_range(parent..dots + "/..".len(), "");
+    }
+    path
+}
+
+/// Encoded is what is not listed here (`~` cannot be sent at all, see [`paths_for`]).
+const RAW: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-_.!$&()*,:;=@~";
+
+pub fn encoded(text: &str) -> String {
+    units(text).concat()
+}
+
+/// What may not be torn apart: a raw character or an escape.
+fn units(text: &str) -> Vec<String> {
+    let mut units = Vec::new();
+    for character in text.chars() {
+        if RAW.contains(character) {
+            units.push(character.to_string());
+        } else {
+            for byte in character.to_string().bytes() {
+                units.push(format!("%{byte:02X}"));
+            }
+        }
+    }
+    units
+}
+
+/// The paths that clear a viewer path.
+pub fn paths_for(path: &str, query_strings: bool) -> Vec<String> {
+    if let Some((before, _)) = path.split_once('~') {
+        return vec![longest_wildcard(before)];
+    }
+    let path_encoded = encoded(path);
+    let paths = match (query_strings, path.ends_with('/')) {
+        (false, _) => vec![path_encoded],
+        (true, false) => vec![format!("{path_encoded}*")],
+        (true, true) => vec![path_encoded.clone(), format!("{path_encoded}?*")],
+    };
+    if paths.iter().any(|path| path.len() > 4_000) {
+        vec![longest_wildcard(path)]
+    } else {
+        paths
+    }
+}
+
+fn longest_wildcard(begin: &str) -> String {
+    let mut wildcard = String::new();
+    for unit in units(begin) {
+        if wildcard.len() + unit.len() + "*".len() > 4_000 {
+            break;
+        }
+        wildcard.push_str(&unit);
+    }
+    wildcard + "*"
+}
+
+/// Whether clearing `wildcard` clears all that clearing `path` does, and is not the same.
+pub fn covers(wildcard: &str, path: &str) -> bool {
+    let Some(begin) = wildcard.strip_suffix('*') else {
+        return false;
+    };
+    let all_of_path = path.strip_suffix('*').unwrap_or(path);
+    wildcard != path && all_of_path.starts_with(begin)
+}
+
+/// What is left of paths when those under a wildcard are dropped.
+pub fn uncovered(paths: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut left = BTreeSet::new();
+    for path in paths {
+        if !paths.iter().any(|other| covers(other, path)) {
+            left.insert(path.clone());
+        }
+    }
+    left
+}
+
+/// Whether a path pattern takes a path.
+fn takes(pattern: &str, path: &str) -> bool {
+    if pattern.starts_with('/') {
+        matches(pattern, path)
+    } else {
+        matches(&format!("/{pattern}"), path)
+    }
+}
+
+/// `*` is any run of characters, `?` exactly one, all else itself.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    rest_matches(&pattern, &text)
+}
+
+fn rest_matches(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        // Two stars are one: said here only because trying all would take too long.
+        ['*', '*', ..] => rest_matches(&pattern[1..], text),
+        ['*', pattern @ ..] => (0..=text.len()).any(|taken| rest_matches(pattern, &text[taken..])),
+        ['?', pattern @ ..] => !text.is_empty() && rest_matches(pattern, &text[1..]),
+        [literal, pattern @ ..] => {
+            text.first() == Some(literal) && rest_matches(pattern, &text[1..])
+        }
+    }
+}
+
+/// The tag and the entry that exempt a change.
+fn exempting(world: &World, change: &Change) -> Option<(String, String)> {
+    if change.deleted {
+        return None;
+    }
+    for (bucket, tags) in &world.tags {
+        for tag in tags {
+            let number = tag.key.strip_prefix("exceptionPaths");
+            let is_ours = number.is_some_and(|number| number.chars().all(|c| c.is_ascii_digit()));
+            if *bucket != change.bucket || !is_ours {
+                continue;
+            }
+            for entry in entries(&tag.value) {
+                if exempts(&entry, &change.key) {
+                    return Some((tag.key.to_owned(), entry));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn entries(value: &str) -> Vec<String> {
+    let mut entries = vec![String::new()];
+    for character in value.chars() {
+        if character.is_whitespace() || character == ',' || character == ':' {
+            entries.push(String::new());
+        } else if let Some(entry) = entries.last_mut() {
+            entry.push(character);
+        }
+    }
+    entries
+}
+
+/// Whether an entry of an exception tag covers a key.
+fn exempts(entry: &str, key: &str) -> bool {
+    if entry.chars().all(|character| character == '/') {
+        return false;
+    }
+    let path = entry.strip_prefix('/').unwrap_or(entry);
+    if path.contains('*') || path.contains('?') {
+        return matches(path, key);
+    }
+    let folder = path.strip_suffix('/').unwrap_or(path);
+    key == folder || key.starts_with(&format!("{folder}/"))
+}
+
+fn index_document(world: &World, bucket: &str) -> Option<String> {
+    let (_, tags) = world.tags.iter().find(|(of, _)| *of == bucket)?;
+    let tag = tags.iter().find(|tag| tag.key == "indexDocument")?;
+    let name = tag
+        .value
+        .trim()
+        .trim_start_matches('/')
+        .trim_end_matches('/');
+    (!name.is_empty()).then(|| name.to_owned())
+}

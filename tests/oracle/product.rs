@@ -1,0 +1,252 @@
+//! The product's answer for a world, and what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use invalidator::distributions::listing::{
+    CachePolicyListing, DistributionListing, managed_policies,
+};
+use invalidator::distributions::origin::OriginBuckets;
+use invalidator::distributions::tenants::{Parameters, Tenant};
+use invalidator::distributions::{Details, Distribution, TenantId};
+use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator::exceptions::{BucketSettings, BucketTag};
+use invalidator::plan::{PathSet, Plan, Rules, SetLimits, SourcedChange, Verdict, plan};
+use serde::Serialize;
+
+use super::model::{self, Expected};
+use super::world::{self, List, World};
+
+/// Compares the product's answer with the model's.
+pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
+    let buckets: HashMap<&str, BucketSettings> = world
+        .tags
+        .iter()
+        .map(|(bucket, tags)| (*bucket, settings(tags)))
+        .collect();
+    let mut changes = Vec::new();
+    for (change, expected) in world.changes.iter().zip(&expected.exempt) {
+        let source = change.message;
+        let change = changed(change)?;
+        let rule = buckets[change.bucket.as_str()]
+            .exceptions
+            .exempting(&change);
+        let found = rule.map(|rule| (rule.tag.clone(), rule.entry.clone()));
+        same("exempting rule", &found, expected)?;
+        if rule.is_none() {
+            changes.push(SourcedChange { change, source });
+        }
+    }
+    let distributions = distributions(world).map_err(|error| format!("listing: {error}"))?;
+    let aliases = OriginBuckets::new(world.aliases.clone());
+    let index_documents = buckets
+        .iter()
+        .filter_map(|(bucket, settings)| {
+            Some((BucketName::new(*bucket), settings.index_document.clone()?))
+        })
+        .collect();
+    let rules = Rules {
+        distributions: &distributions,
+        origin_buckets: &aliases,
+        index_documents: &index_documents,
+        limits: SetLimits {
+            paths: world.limits.paths,
+            wildcards: world.limits.wildcards,
+            characters: world.limits.characters,
+        },
+    };
+    let mut unmatched = 0;
+    let plan = plan(changes, &rules, |_, verdict| {
+        unmatched += usize::from(matches!(verdict, Verdict::Unmatched(_)));
+    });
+    same("unmatched told", &unmatched, &expected.unmatched)?;
+    compare(&plan, expected, world.limits)
+}
+
+fn compare(plan: &Plan, expected: &Expected, limits: world::Limits) -> Result<(), String> {
+    let counts = plan.counts;
+    same("keys", &counts.keys, &expected.keys)?;
+    same("unmatched", &counts.unmatched, &expected.unmatched)?;
+    same("not cached", &counts.not_cached, &expected.not_cached)?;
+    let mut found = BTreeMap::new();
+    let mut paths = 0;
+    for of_target in &plan.targets {
+        let tenant = of_target.target.tenant.as_ref();
+        let target = (
+            of_target.target.distribution.as_str().to_owned(),
+            tenant.map(|tenant| tenant.as_str().to_owned()),
+        );
+        paths += of_target
+            .sets
+            .iter()
+            .map(|set| set.paths.len())
+            .sum::<usize>();
+        if found.insert(target.clone(), &of_target.sets).is_some() {
+            return Err(format!("target {target:?} is there twice"));
+        }
+    }
+    same("paths", &counts.paths, &paths)?;
+    let found_targets: Vec<_> = found.keys().collect();
+    same(
+        "targets",
+        &found_targets,
+        &expected.targets.keys().collect(),
+    )?;
+    for (target, wanted) in &expected.targets {
+        compare_sets(found[target], wanted, limits)
+            .map_err(|difference| format!("target {target:?}: {difference}"))?;
+    }
+    Ok(())
+}
+
+fn compare_sets(
+    sets: &[PathSet],
+    wanted: &BTreeMap<String, BTreeSet<u32>>,
+    limits: world::Limits,
+) -> Result<(), String> {
+    let mut all = BTreeSet::new();
+    for path in sets.iter().flat_map(|set| &set.paths) {
+        if !all.insert(path.as_str().to_owned()) {
+            return Err(format!("path {path} is there twice"));
+        }
+    }
+    let left = model::uncovered(&wanted.keys().cloned().collect());
+    same("paths", &all, &left)?;
+    for set in sets {
+        let paths: Vec<&str> = set.paths.iter().map(|path| path.as_str()).collect();
+        let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
+        let characters: usize = paths.iter().map(|path| path.len()).sum();
+        let too_large = paths.len() > limits.paths
+            || wildcards > limits.wildcards
+            || characters > limits.characters;
+        if paths.is_empty() || (too_large && paths.len() > 1) {
+            return Err(format!("set {paths:?} is empty or too large"));
+        }
+        // A set answers for exactly the messages that asked for its paths or for what these cover.
+        let mut sources = BTreeSet::new();
+        for (path, messages) in wanted {
+            let is_cleared = |kept: &&str| kept == path || model::covers(kept, path);
+            if paths.iter().any(is_cleared) {
+                sources.extend(messages);
+            }
+        }
+        let told: Vec<u32> = sources.into_iter().collect();
+        same("messages of a set", &set.sources, &told)?;
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, product: &T, model: &T) -> Result<(), String> {
+    if product == model {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what}: the product says {product:?}, the model {model:?}"
+        ))
+    }
+}
+
+fn settings(tags: &[world::Tag]) -> BucketSettings {
+    let tags: Vec<BucketTag> = tags
+        .iter()
+        .map(|tag| BucketTag {
+            key: tag.key.to_owned(),
+            value: tag.value.clone(),
+        })
+        .collect();
+    BucketSettings::from_tags(&tags)
+}
+
+/// The key goes the way S3 sends it: form-encoded (S3 User Guide, "Event message structure").
+fn changed(change: &world::Change) -> Result<Change, String> {
+    let mut sent = String::new();
+    for byte in change.key.bytes() {
+        match byte {
+            b' ' => sent.push('+'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'*' => {
+                sent.push(char::from(byte));
+            }
+            _ => sent.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let key = ObjectKey::from_form_encoded(&sent).map_err(|error| format!("{sent}: {error}"))?;
+    same("key", &key.as_str(), &change.key.as_str())?;
+    Ok(Change {
+        bucket: BucketName::new(change.bucket),
+        key,
+        kind: if change.deleted {
+            ChangeKind::Deleted
+        } else {
+            ChangeKind::Created
+        },
+        event_time: None,
+    })
+}
+
+/// The distributions, by way of what the AWS command line prints.
+fn distributions(world: &World) -> serde_json::Result<Vec<Distribution>> {
+    let listing = Listing {
+        distribution_list: List::of(&world.distributions),
+    };
+    let listing: DistributionListing = serde_json::from_str(&serde_json::to_string(&listing)?)?;
+    let custom: CachePolicyListing = serde_json::from_str(&cache_policies(&world.policies))?;
+    let mut policies = managed_policies();
+    policies.extend(custom.cache_policy_list.items.into_iter().map(|item| {
+        let policy = item.cache_policy;
+        (policy.id, policy.cache_policy_config)
+    }));
+    let mut all = Vec::new();
+    for (summary, distribution) in listing
+        .distribution_list
+        .items
+        .iter()
+        .zip(&world.distributions)
+    {
+        let details = Details {
+            default_root_object: distribution.root_object.clone(),
+            tenants: distribution.tenants.iter().map(tenant).collect(),
+        };
+        all.extend(Distribution::all(summary, details, &policies));
+    }
+    Ok(all)
+}
+
+fn tenant(tenant: &world::Tenant) -> Tenant {
+    let parameters = tenant.parameters.iter().cloned();
+    Tenant {
+        id: TenantId::new(tenant.id.as_str()),
+        parameters: Parameters::new(parameters.map(|(name, value)| (name.to_owned(), value))),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listing<'a> {
+    distribution_list: List<&'a world::Distribution>,
+}
+
+/// What `aws cloudfront list-cache-policies` prints.
+fn cache_policies(policies: &[world::Policy]) -> String {
+    let policies: Vec<String> = policies
+        .iter()
+        .map(|policy| {
+            let mut config = format!(r#""Name": "{}", "MinTTL": {}"#, policy.id, policy.min_ttl);
+            if let Some(max_ttl) = policy.max_ttl {
+                config += &format!(r#", "MaxTTL": {max_ttl}"#);
+            }
+            if let Some(which) = policy.query_strings {
+                config += r#", "ParametersInCacheKeyAndForwardedToOrigin": "#;
+                config += &format!(
+                    r#"{{ "QueryStringsConfig": {{ "QueryStringBehavior": "{which}" }} }}"#
+                );
+            }
+            format!(
+                r#"{{ "CachePolicy": {{ "Id": "{}", "CachePolicyConfig": {{ {config} }} }} }}"#,
+                policy.id
+            )
+        })
+        .collect();
+    format!(
+        r#"{{ "CachePolicyList": {{ "Items": [{}] }} }}"#,
+        policies.join(", ")
+    )
+}
