@@ -1,7 +1,12 @@
 //! `invalidatorctl`, run as its users run it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::process::{Command, Output};
+mod support;
+
+use std::process::{Command, Output, Stdio};
+
+use support::account::Account;
+use support::cloudfront::{Distribution, Fault, Operation, Origin};
 
 const FILES: [&str; 6] = [
     "--distributions",
@@ -140,4 +145,88 @@ fn bad_input_is_named() {
     assert!(
         text(output.stdout).contains("unreadable: Cargo.toml: the event: not readable as JSON")
     );
+}
+
+/// An account in which an upload of `index.html` was refused; the key of the error file.
+async fn refused_upload() -> (Account, String) {
+    let account = Account::new(&[]).await;
+    let site = Distribution::new("E1", Origin::s3("site", "site"));
+    account
+        .cloudfront
+        .add(site.default_root_object("index.html"));
+    let refuse = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(refuse.on(Operation::CreateInvalidation));
+    account.change(&[("ObjectCreated:Put", "index.html")]).await;
+    account.flush().await;
+    let key = account.error_files().await.remove(0).0;
+    (account, key)
+}
+
+async fn in_account(account: &Account, arguments: &[&str]) -> Output {
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+        .args(arguments)
+        .envs(account.environment())
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_refused_is_replayed_once_its_cause_is_mended() {
+    let (account, key) = refused_upload().await;
+    let replay = ["replay", "--bucket", "errors", key.as_str()];
+    let asked = in_account(&account, &replay).await;
+    assert!(!asked.status.success(), "there is no terminal to ask on");
+    assert!(text(asked.stderr).contains("--yes"));
+
+    let confirmed = [&replay[..], &["--yes"]].concat();
+    let refused = in_account(&account, &confirmed).await;
+    assert!(!refused.status.success());
+    assert!(text(refused.stderr).contains("E1: 2 paths refused: AccessDenied"));
+
+    account.cloudfront.heal();
+    let taken = in_account(&account, &confirmed).await;
+    assert!(taken.status.success(), "{}", text(taken.stderr));
+    assert!(text(taken.stdout).starts_with("E1: 2 paths\n  /\n  /index.html\n"));
+    in_account(&account, &confirmed).await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert_eq!(invalidations.len(), 1, "replayed twice, paid for once");
+    assert_eq!(invalidations[0].paths, ["/", "/index.html"]);
+
+    let missing = ["replay", "--bucket", "errors", "none.txt", "--yes"];
+    let missing = in_account(&account, &missing).await;
+    assert!(text(missing.stderr).contains("failed to read s3://errors/none.txt"));
+}
+
+#[tokio::test]
+async fn without_files_the_account_is_asked() {
+    let account = Account::new(&[]).await;
+    account.tag(&[("exceptionPaths", "tmp")]).await;
+    let site = Distribution::new("E1", Origin::s3("site", "site"));
+    account
+        .cloudfront
+        .add(site.default_root_object("index.html"));
+    let event = std::env::temp_dir().join(format!("event-{}.json", std::process::id()));
+    let changes = [
+        ("ObjectCreated:Put", "index.html"),
+        ("ObjectCreated:Put", "tmp/a"),
+    ];
+    std::fs::write(&event, support::account::s3_event(&changes).to_string()).unwrap();
+    let output = in_account(&account, &["plan", event.to_str().unwrap()]).await;
+    std::fs::remove_file(&event).unwrap();
+    let shown = text(output.stdout);
+    assert!(
+        shown.contains("E1 invalidate / /index.html")
+            || shown.contains("E1 invalidate /index.html /"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("under `tmp` of the bucket tag exceptionPaths"),
+        "{shown}"
+    );
+    let called = account.cloudfront.calls_of(Operation::CreateInvalidation);
+    assert_eq!(called.len(), 0, "nothing is submitted");
 }

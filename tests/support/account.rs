@@ -80,6 +80,20 @@ impl Account {
         )
     }
 
+    /// What a process needs in its environment to work with this account.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.emulator.endpoint_url()),
+            (
+                "AWS_ENDPOINT_URL_CLOUDFRONT",
+                self.cloudfront.endpoint_url(),
+            ),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ]
+    }
+
     /// Sets the tags of the bucket `site`.
     pub async fn tag(&self, tags: &[(&str, &str)]) {
         let tags = tags
