@@ -1,0 +1,222 @@
+//! The HTTP client below the SDK: it ends in the simulated account, and goes wrong on the way.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::faults::{Call, Fault};
+use crate::world::{Answer, Request, Sim, failure};
+
+/// The connections of one environment, named by its number.
+#[derive(Clone)]
+pub struct Connector {
+    pub sim: Sim,
+    pub environment: u64,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl HttpClient for Connector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let this = self.clone();
+        HttpConnectorFuture::new(async move {
+            let request = read(request).await;
+            let answer = this.answer(request).await?;
+            let mut response = HttpResponse::new(
+                answer.status.try_into().unwrap(),
+                SdkBody::from(answer.body),
+            );
+            for (name, value) in answer.headers {
+                response.headers_mut().insert(name, value);
+            }
+            Ok(response)
+        })
+    }
+}
+
+async fn read(mut request: HttpRequest) -> Request {
+    let body = ByteStream::new(request.take_body());
+    let body = body.collect().await.unwrap().to_vec();
+    let url = request.uri().strip_prefix("http://").unwrap();
+    let (host, path) = url.split_once('/').unwrap_or((url, ""));
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let header = |name| request.headers().get(name).unwrap_or_default().to_owned();
+    Request {
+        service: host.split('.').next().unwrap().to_owned(),
+        method: request.method().to_owned(),
+        path: format!("/{path}"),
+        query: query.to_owned(),
+        authorization: header("authorization"),
+        target: header("x-amz-target"),
+        body,
+    }
+}
+
+/// What a call is for.
+fn purpose(request: &Request) -> Call {
+    match (request.service.as_str(), request.target.as_str()) {
+        ("sqs", "AmazonSQS.SendMessageBatch") => Call::BufferChanges,
+        ("sqs", "AmazonSQS.SendMessage") => {
+            let body = String::from_utf8_lossy(&request.body);
+            match body.contains("/tick.fifo\"") {
+                true => Call::SendTick,
+                false => Call::SendSet,
+            }
+        }
+        ("sqs", "AmazonSQS.ReceiveMessage") => Call::Receive,
+        ("sqs", "AmazonSQS.DeleteMessageBatch") => Call::Delete,
+        ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => Call::Release,
+        ("sqs", "AmazonSQS.ChangeMessageVisibility") => Call::Hide,
+        ("s3", _) if request.method == "GET" => Call::ReadTags,
+        ("s3", _) => Call::WriteFile,
+        ("sns", _) => Call::Mail,
+        _ if request.path.ends_with("/invalidation") => Call::Invalidate,
+        ("cloudfront", _) => Call::ReadDistributions,
+        (service, target) => panic!("a call of {service}: {target}"),
+    }
+}
+
+impl Connector {
+    async fn answer(&self, request: Request) -> Result<Answer, ConnectorError> {
+        let call = purpose(&request);
+        let sim = &self.sim;
+        let (fault, there, back) = {
+            let mut world = sim.world();
+            world.calls += 1;
+            let fault = world.strike(call, sim.now());
+            (fault, world.latency(), world.latency())
+        };
+        let environment = self.environment;
+        let say = |what: &str| {
+            sim.trace(|| match fault {
+                Some(fault) => format!("e{environment} {call:?} [{fault}] {what}"),
+                None => format!("e{environment} {call:?} {what}"),
+            });
+        };
+        sleep(there).await;
+        match fault {
+            Some(Fault::NotConnected) => {
+                say("fails");
+                return Err(broken("connection refused"));
+            }
+            Some(Fault::ServiceError | Fault::Throttled) => {
+                say("fails");
+                sleep(back).await;
+                return Ok(failure(&request.service, fault == Some(Fault::Throttled)));
+            }
+            Some(Fault::Hang) => {
+                say("hangs");
+                return std::future::pending().await;
+            }
+            Some(Fault::LateEffect) => {
+                say("hangs");
+                let after = Duration::from_millis(sim.world().rng.u64(11_000..60_000));
+                self.effect_after(after, request);
+                return std::future::pending().await;
+            }
+            Some(Fault::Slow) => {
+                let slow = Duration::from_millis(sim.world().rng.u64(1_000..9_500));
+                sleep(slow).await;
+            }
+            _ => {}
+        }
+        let answer = match call {
+            Call::Receive => self.receive(&request).await,
+            _ => sim.perform(&request, fault),
+        };
+        say(&summary(&request, &answer));
+        match fault {
+            Some(Fault::HangAfterEffect) => std::future::pending().await,
+            Some(Fault::AnswerLost) => Err(broken("connection reset")),
+            Some(Fault::ServiceErrorAfterEffect) => {
+                sleep(back).await;
+                Ok(failure(&request.service, false))
+            }
+            _ => {
+                sleep(back).await;
+                Ok(answer)
+            }
+        }
+    }
+
+    /// The caller may be gone by then.
+    fn effect_after(&self, after: Duration, request: Request) {
+        let sim = self.sim.clone();
+        sim.world().pending += 1;
+        tokio::spawn(async move {
+            sleep(after).await;
+            if purpose(&request) != Call::Receive {
+                let answer = sim.perform(&request, None);
+                sim.trace(|| format!("late effect: {}", summary(&request, &answer)));
+            }
+            sim.world().pending -= 1;
+        });
+    }
+
+    /// A long poll answers as soon as there is something.
+    async fn receive(&self, request: &Request) -> Answer {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let wait = Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or_default());
+        let until = self.sim.now() + wait;
+        loop {
+            let now = self.sim.now();
+            if let Some(answer) = self.sim.world().receive(&body, now) {
+                return answer;
+            }
+            if now >= until {
+                return Answer {
+                    status: 200,
+                    headers: Vec::new(),
+                    body: "{}".to_owned(),
+                };
+            }
+            self.sim.wait(|world| &mut world.buffer, until).await;
+        }
+    }
+}
+
+fn summary(request: &Request, answer: &Answer) -> String {
+    let body = String::from_utf8_lossy(&request.body);
+    let about: String = match request.service.as_str() {
+        "cloudfront" => request.path.clone() + " " + &body.replace('\n', ""),
+        "s3" => request.path.clone() + " " + &body.replace('\n', " "),
+        _ => body.into_owned(),
+    };
+    let text: String = answer
+        .body
+        .chars()
+        .filter(|c| *c != '\n')
+        .take(1_500)
+        .collect();
+    // Names of error files are made by chance and time, so they differ by nothing that matters.
+    format!("{about} -> {} {text}", answer.status)
+}
+
+fn broken(why: &'static str) -> ConnectorError {
+    ConnectorError::io(io::Error::new(io::ErrorKind::ConnectionReset, why).into())
+}

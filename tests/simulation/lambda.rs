@@ -1,0 +1,437 @@
+//! Lambda: execution environments that run the real function, asynchronous events with their
+//! retries, event source mappings, and the schedule of the sweep.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::time::TimeSource;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use invalidator::aws::{Clients, Endpoints, sdk_config};
+use invalidator::clock::Clock;
+use invalidator::config::Config;
+use invalidator::handler::{App, BatchResponse, handle};
+use invalidator::metrics::Metrics;
+use serde_json::{Value, json};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+use crate::connector::Connector;
+use crate::queue::{Message, Queue};
+use crate::scenario::{Event, Kind, SWEEP, payload};
+use crate::world::{Sim, World};
+
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The function, deployed.
+#[derive(Clone)]
+pub struct Lambda {
+    pub sim: Sim,
+    idle: Arc<Mutex<Vec<Environment>>>,
+    started: Arc<Mutex<u64>>,
+    pub deliveries: Arc<Mutex<Vec<Delivery>>>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// When an invocation with it first succeeded: from here on the function answers for it.
+    pub accepted: Option<Duration>,
+    /// Whether it went to the on-failure queue.
+    pub given_up: bool,
+}
+
+struct Environment {
+    number: u64,
+    app: App,
+}
+
+/// What an invocation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Ingest,
+    Flush,
+    Resubmit,
+}
+
+/// The function died, or its answer is an error.
+#[derive(Debug)]
+struct Failed;
+
+impl Lambda {
+    pub fn new(sim: Sim) -> Self {
+        let events = sim.world().scenario.events.len();
+        Self {
+            sim,
+            idle: Arc::default(),
+            started: Arc::default(),
+            deliveries: Arc::new(Mutex::new(vec![Delivery::default(); events])),
+        }
+    }
+
+    /// Starts all that invokes the function.
+    pub fn start(&self) {
+        let events = self.sim.world().scenario.events.clone();
+        for (n, event) in events.into_iter().enumerate() {
+            self.sim.world().pending += 1;
+            spawn_local(self.clone().deliver(n, event));
+        }
+        spawn_local(self.clone().map(Mapping {
+            queue: |world| &mut world.tick,
+            source: "arn:aws:sqs:sim:1:tick.fifo",
+            batch: 10,
+            stage: Stage::Flush,
+        }));
+        for _ in 0..4 {
+            spawn_local(self.clone().map(Mapping {
+                queue: |world| &mut world.retry,
+                source: "arn:aws:sqs:sim:1:retry.fifo",
+                batch: 1,
+                stage: Stage::Resubmit,
+            }));
+        }
+        spawn_local(self.clone().sweep());
+    }
+
+    async fn sweep(self) {
+        let mut n = 0;
+        loop {
+            sleep(SWEEP).await;
+            n += 1;
+            let (now, body) = (self.sim.now(), format!("{{\"sweep\":{n}}}"));
+            {
+                let mut world = self.sim.world();
+                let mut rng = world.rng.fork();
+                let tick = &mut world.tick;
+                tick.send(&body, "flush", Some(&body), now, &mut rng);
+            }
+            self.sim.trace(|| format!("sweep {n}"));
+            self.sim.notify();
+        }
+    }
+
+    /// An asynchronous event: at least once, and twice more if it fails.
+    async fn deliver(self, n: usize, event: Event) {
+        let late = {
+            let mut world = self.sim.world();
+            match world.scenario.kind {
+                Kind::Edges => world.rng.u64(0..50),
+                _ => world.rng.u64(100..1_500),
+            }
+        };
+        sleep(event.at + Duration::from_millis(late)).await;
+        let phase = self.sim.world().scenario.phase;
+        let payload = payload(&event, phase).to_string();
+        let mut waits = [60, 120].into_iter();
+        loop {
+            let result = self.invoke(Stage::Ingest, &payload).await;
+            let now = self.sim.now();
+            if result.is_ok() {
+                let mut deliveries = self.deliveries.lock().unwrap();
+                deliveries[n].accepted.get_or_insert(now);
+            }
+            let (twice, told_twice) = {
+                let mut world = self.sim.world();
+                let told_twice = world.scenario.told_twice;
+                (world.dice(told_twice, now), world.rng.u64(0..120))
+            };
+            match result {
+                Ok(_) if !twice => break,
+                Ok(_) => {
+                    self.sim.world().fault("S3 tells an event twice");
+                    sleep(Duration::from_secs(told_twice)).await;
+                }
+                Err(Failed) => match waits.next() {
+                    Some(wait) => sleep(Duration::from_secs(wait)).await,
+                    None => {
+                        self.sim
+                            .trace(|| format!("event {n} goes to the on-failure queue"));
+                        self.deliveries.lock().unwrap()[n].given_up = true;
+                        break;
+                    }
+                },
+            }
+        }
+        self.sim.world().pending -= 1;
+    }
+
+    /// A poller of an event source mapping with `ReportBatchItemFailures`.
+    async fn map(self, mapping: Mapping) {
+        loop {
+            let now = self.sim.now();
+            let received = {
+                let mut world = self.sim.world();
+                let mut rng = world.rng.fork();
+                (mapping.queue)(&mut world).receive(mapping.batch, true, now, &mut rng)
+            };
+            if received.messages.is_empty() {
+                let next_look = now + Duration::from_secs(20);
+                self.sim.wait(mapping.queue, next_look).await;
+                let latency = self.sim.world().latency();
+                sleep(latency).await;
+                continue;
+            }
+            self.sim.world().pending += 1;
+            let overlaps = {
+                let mut world = self.sim.world();
+                let overlap = world.scenario.overlap;
+                mapping.stage == Stage::Flush && world.dice(overlap, now)
+            };
+            if overlaps {
+                self.sim.world().fault("two flushes at once");
+                let (this, payload) = (self.clone(), mapping.payload(&received.messages));
+                this.sim.world().pending += 1;
+                spawn_local(async move {
+                    let late = this.sim.world().rng.u64(0..3_000);
+                    sleep(Duration::from_millis(late)).await;
+                    let _ = this.invoke(Stage::Flush, &payload).await;
+                    this.sim.world().pending -= 1;
+                });
+            }
+            self.work_off(&mapping, &received.messages).await;
+            self.sim.world().pending -= 1;
+        }
+    }
+
+    async fn work_off(&self, mapping: &Mapping, messages: &[Message]) {
+        let result = self.invoke(mapping.stage, &mapping.payload(messages)).await;
+        let now = self.sim.now();
+        let Ok(BatchResponse {
+            batch_item_failures: failures,
+        }) = result
+        else {
+            return;
+        };
+        let known = |id: &String| messages.iter().any(|message| message.id == *id);
+        assert!(failures.iter().all(|it| known(&it.item_identifier)));
+        let mut world = self.sim.world();
+        for message in messages {
+            if failures.iter().any(|it| it.item_identifier == message.id) {
+                continue;
+            }
+            let forgets = world.scenario.mapping_forgets;
+            if world.dice(forgets, now) {
+                world.fault("the mapping does not delete");
+                continue;
+            }
+            let mut rng = world.rng.fork();
+            let _ = (mapping.queue)(&mut world).delete(&message.receipt_handle(), now, &mut rng);
+        }
+        drop(world);
+        self.sim.notify();
+    }
+
+    /// One invocation, in an environment that is idle or a new one.
+    async fn invoke(&self, stage: Stage, payload: &str) -> Result<BatchResponse, Failed> {
+        let environment = self.environment();
+        let now = self.sim.now();
+        let number = environment.number;
+        let polls = self.polls_to_live(stage, now);
+        {
+            let mut world = self.sim.world();
+            world.invocations += 1;
+            if stage == Stage::Flush {
+                world.flushes += 1;
+                world.most_flushes = world.most_flushes.max(world.flushes);
+            }
+            world.note(now, || format!("e{number} {stage:?} {payload}"));
+        }
+        let latency = self.sim.world().latency();
+        sleep(latency).await;
+        let deadline = self.sim.time_of_day(0) + TIMEOUT;
+        let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let result = {
+            let running = Box::pin(handle(
+                &environment.app,
+                payload,
+                u64::try_from(deadline).unwrap(),
+            ));
+            timeout(TIMEOUT, Mortal { running, polls }).await
+        };
+        if stage == Stage::Flush {
+            self.sim.world().flushes -= 1;
+        }
+        self.sim.trace(|| match &result {
+            Ok(Some(Ok(response))) => format!("e{number} {stage:?} -> {response:?}"),
+            Ok(Some(Err(error))) => format!("e{number} {stage:?} -> {error:#}"),
+            Ok(None) => format!("e{number} {stage:?} dies"),
+            Err(_) => format!("e{number} {stage:?} is ended at its deadline"),
+        });
+        match result {
+            Ok(Some(response)) => {
+                self.idle.lock().unwrap().push(environment);
+                response.map_err(|_| Failed)
+            }
+            Ok(None) => {
+                self.sim.world().fault("the function dies");
+                Err(Failed)
+            }
+            Err(_) => {
+                self.sim
+                    .world()
+                    .fault("the function is ended at its deadline");
+                Err(Failed)
+            }
+        }
+    }
+
+    /// How often the function is polled before it dies, if it does.
+    fn polls_to_live(&self, stage: Stage, now: Duration) -> Option<u32> {
+        let mut world = self.sim.world();
+        let crash = world.scenario.crash;
+        let most = match stage {
+            Stage::Ingest => 20,
+            Stage::Flush => 70,
+            Stage::Resubmit => 12,
+        };
+        world.dice(crash, now).then(|| world.rng.u32(0..most))
+    }
+
+    fn environment(&self) -> Environment {
+        let now = self.sim.now();
+        let mut world = self.sim.world();
+        let mut idle = self.idle.lock().unwrap();
+        let new = world.scenario.new_environment;
+        if !idle.is_empty() && !world.dice(new, now) {
+            let index = world.rng.usize(0..idle.len());
+            return idle.swap_remove(index);
+        }
+        let mut started = self.started.lock().unwrap();
+        *started += 1;
+        let skew = match world.scenario.kind {
+            Kind::Edges => [-1_000, 1_000][world.rng.usize(0..2)],
+            _ => world.rng.i64(-1_000..=1_000),
+        };
+        let number = *started;
+        world.note(now, || {
+            format!("e{number} starts, its clock is {skew} ms ahead")
+        });
+        Environment {
+            number,
+            app: app(&self.sim, &world, skew, number),
+        }
+    }
+}
+
+/// An event source mapping.
+#[derive(Clone, Copy)]
+struct Mapping {
+    queue: fn(&mut World) -> &mut Queue,
+    source: &'static str,
+    batch: usize,
+    stage: Stage,
+}
+
+impl Mapping {
+    fn payload(&self, messages: &[Message]) -> String {
+        let record = |message: &Message| {
+            json!({
+                "messageId": message.id, "receiptHandle": message.receipt_handle(), "body": message.body,
+                "eventSource": "aws:sqs", "eventSourceARN": self.source,
+                "attributes": { "ApproximateReceiveCount": message.receives.to_string() },
+            })
+        };
+        let records: Vec<Value> = messages.iter().map(record).collect();
+        json!({ "Records": records }).to_string()
+    }
+}
+
+/// A future that dies when it is polled once too often. The calls it has under way die with it.
+struct Mortal<F> {
+    running: Pin<Box<F>>,
+    polls: Option<u32>,
+}
+
+impl<F: Future> Future for Mortal<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.polls {
+            Some(0) => return Poll::Ready(None),
+            Some(polls) => *polls -= 1,
+            None => {}
+        }
+        self.running.as_mut().poll(context).map(Some)
+    }
+}
+
+/// The time of day in an environment.
+struct SkewedTime {
+    sim: Sim,
+    skew: i64,
+}
+
+impl std::fmt::Debug for SkewedTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SkewedTime")
+    }
+}
+
+impl TimeSource for SkewedTime {
+    fn now(&self) -> SystemTime {
+        self.sim.time_of_day(self.skew)
+    }
+}
+
+/// The function as the product starts it, but for what is below the SDK.
+fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
+    static PRODUCT: OnceLock<SdkConfig> = OnceLock::new();
+    let product = PRODUCT.get_or_init(|| {
+        let credentials = Credentials::new("sim", "sim", None, None, "simulation");
+        sdk_config(SharedCredentialsProvider::new(credentials), None, None)
+    });
+    // The SDK keeps what a client may spend on retries for the whole process, by service and region:
+    // in a region of its own an environment has it for itself, in each run anew.
+    static REGIONS: AtomicU64 = AtomicU64::new(0);
+    let region = format!("sim-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
+    let sdk = product
+        .to_builder()
+        .region(Region::new(region))
+        .http_client(Connector {
+            sim: sim.clone(),
+            environment: number,
+        })
+        .time_source(SkewedTime {
+            sim: sim.clone(),
+            skew,
+        })
+        .build();
+    let endpoint = |service| Some(format!("http://{service}.sim"));
+    let endpoints = Endpoints {
+        cloudfront: endpoint("cloudfront"),
+        s3: endpoint("s3"),
+        sns: endpoint("sns"),
+        sqs: endpoint("sqs"),
+    };
+    let clock = sim.clone();
+    let mut app = App::new(
+        config(&world.scenario.settings),
+        Clients::new(sdk, endpoints),
+        Clock::new(move || clock.time_of_day(skew)),
+    );
+    app.metrics = Metrics::to("simulation", |_| {});
+    app
+}
+
+fn config(settings: &std::collections::BTreeMap<&'static str, String>) -> Config {
+    let fixed: HashMap<&str, &str> = HashMap::from([
+        ("BUFFER_QUEUE_URL", "http://sqs.sim/1/buffer"),
+        ("TICK_QUEUE_URL", "http://sqs.sim/1/tick.fifo"),
+        ("RETRY_QUEUE_URL", "http://sqs.sim/1/retry.fifo"),
+        ("ERROR_BUCKET", "errors"),
+        ("TOPIC_ARN", "arn:aws:sns:sim:1:topic"),
+    ]);
+    Config::from_variables(|name| {
+        let own = settings.get(name).cloned();
+        own.or_else(|| fixed.get(name).map(|value| (*value).to_owned()))
+    })
+    .unwrap()
+}

@@ -1,0 +1,211 @@
+//! A deterministic simulation of the whole pipeline: the function's real code over real SDK clients,
+//! on a simulated account with a virtual clock. All that happens follows from a seed: what changes,
+//! what goes wrong, in which order everything comes.
+//!
+//! * [`scenario`]: from a seed to what happens, and which path each change must reach
+//! * [`world`]: the account, and what the function's calls do to it
+//! * [`queue`]: the queues of SQS
+//! * [`faults`]: what can go wrong with a call
+//! * [`connector`]: the HTTP client below the SDK, where it goes wrong
+//! * [`lambda`]: environments, event deliveries, event source mappings, the sweep
+//! * [`verdict`]: what must hold when a run has come to rest
+//! * [`report`]: what many runs came to
+//!
+//! `SIM_SEED=n` replays one seed and prints all that happens; `SIM_SEEDS=n` runs so many, from
+//! `SIM_FIRST` on; with `SIM_STOP=1` up to the first that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/cloudfront/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod cloudfront;
+mod connector;
+mod faults;
+mod lambda;
+mod queue;
+mod report;
+mod scenario;
+mod verdict;
+mod world;
+
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda::Lambda;
+use report::Report;
+use scenario::Scenario;
+use verdict::{Outcome, PLANTED, judge};
+use world::Sim;
+
+/// Seeds of a run of the tests.
+const SEEDS: u64 = 2_000;
+
+/// More seeds are run in more processes.
+const SEEDS_A_PROCESS: u64 = 10_000;
+
+/// What a line begins with that holds the report of such a process.
+const REPORT: &str = "REPORT ";
+
+/// So long after the last fault there must be rest: the longest back-off is a quarter of an hour, and
+/// what waited for it may be refused, back off, and be filed, one set after another.
+const REST_WITHIN: Duration = Duration::from_secs(6 * 3_600);
+
+/// Runs a seed.
+fn run(seed: u64, trace: bool) -> Outcome {
+    // The SDK's jitter comes from here.
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let sim = Sim::new(Scenario::from_seed(seed), trace);
+        let lambda = Lambda::new(sim.clone());
+        plant(&sim);
+        lambda.start();
+        let rested = rest(&sim).await;
+        let deliveries = lambda.deliveries.lock().unwrap().clone();
+        let now = sim.now();
+        judge(&mut sim.world(), &deliveries, rested, now)
+    })
+}
+
+fn plant(sim: &Sim) {
+    let mut world = sim.world();
+    for _ in 0..world.scenario.planted {
+        let mut rng = world.rng.fork();
+        let buffer = &mut world.buffer;
+        buffer.send(PLANTED, "", None, Duration::ZERO, &mut rng);
+    }
+}
+
+/// Waits until nothing is left to be done. Returns whether that came in time.
+async fn rest(sim: &Sim) -> bool {
+    let healed_at = sim.world().scenario.healed_at;
+    loop {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let now = sim.now();
+        if now < healed_at && sim.world().pending > 0 {
+            continue;
+        }
+        let world = sim.world();
+        let buffered = world.buffer.messages().iter();
+        let readable = buffered.filter(|message| message.body != PLANTED).count();
+        let left = readable + world.tick.messages().len() + world.retry.messages().len();
+        if left + world.pending == 0 {
+            return true;
+        }
+        if now > healed_at + REST_WITHIN {
+            return false;
+        }
+    }
+}
+
+/// Runs seeds on all processors; stops at the first that fails if `stop`.
+fn run_all(seeds: std::ops::Range<u64>, stop: bool) -> Report {
+    let next = AtomicU64::new(seeds.start);
+    let report = Mutex::new(Report::default());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || (stop && report.lock().unwrap().has_failed()) {
+                        return;
+                    }
+                    let result = std::panic::catch_unwind(|| run(seed, false));
+                    let outcome = result.unwrap_or_else(|_| Outcome {
+                        seed,
+                        violations: vec!["it panicked".to_owned()],
+                        ..Outcome::default()
+                    });
+                    report.lock().unwrap().add(outcome);
+                }
+            });
+        }
+    });
+    let mut report = report.into_inner().unwrap();
+    report.took = begin.elapsed();
+    report
+}
+
+/// Runs seeds in processes of their own, one after another: the SDK keeps something of every
+/// environment there ever was, some kilobytes a seed.
+fn run_in_processes(seeds: std::ops::Range<u64>, at_once: u64, stop: bool) -> Report {
+    let mut report = Report::default();
+    for first in seeds.clone().step_by(at_once as usize) {
+        let count = at_once.min(seeds.end - first);
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "nothing_is_lost_whatever_fails"])
+            .env("SIM_FIRST", first.to_string())
+            .env("SIM_SEEDS", count.to_string())
+            .env("SIM_REPORT", "json")
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        let line = output.lines().find_map(|line| line.strip_prefix(REPORT));
+        let line = line.unwrap_or_else(|| panic!("seeds from {first} on: {output}"));
+        report.merge(serde_json::from_str(line).unwrap());
+        println!(
+            "seeds up to {}: {} failed",
+            first + count,
+            report.failures()
+        );
+        if stop && report.has_failed() {
+            break;
+        }
+    }
+    report
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some(value.parse().expect("a number"))
+}
+
+#[test]
+fn nothing_is_lost_whatever_fails() {
+    if let Some(seed) = variable("SIM_SEED") {
+        // Without the function's log: the SDK, when anyone listens to it, draws other numbers.
+        let outcome = run(seed, true);
+        println!("{outcome:#?}");
+        assert!(outcome.violations.is_empty(), "seed {seed} failed");
+        return;
+    }
+    let stop = std::env::var("SIM_STOP").is_ok_and(|value| value == "1");
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let count = variable("SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = first..first + count;
+    let at_once = variable("SIM_SEEDS_A_PROCESS").unwrap_or(SEEDS_A_PROCESS);
+    let report = match count > at_once {
+        true => run_in_processes(seeds, at_once, stop),
+        false => run_all(seeds, stop),
+    };
+    if std::env::var_os("SIM_REPORT").is_some() {
+        println!("\n{REPORT}{}", serde_json::to_string(&report).unwrap());
+        return;
+    }
+    println!("{report}");
+    assert!(!report.has_failed(), "see above: SIM_SEED=n replays a seed");
+}
+
+#[test]
+fn a_seed_runs_the_same_each_time() {
+    // Other threads have other hash seeds: an order that hangs on them shows.
+    let hashes = |_| {
+        thread::spawn(|| {
+            (0..20)
+                .map(|seed| run(seed, false).hash)
+                .collect::<Vec<_>>()
+        })
+    };
+    let runs: Vec<_> = (0..2).map(hashes).collect();
+    let runs: Vec<_> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+    assert_eq!(runs[0], runs[1]);
+}

@@ -1,0 +1,248 @@
+//! SQS queues, standard and FIFO, as state machines: pure, the time and the dice are arguments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// FIFO queues remember a deduplication id for this long, even when its message is gone.
+const DEDUPLICATION: Duration = Duration::from_secs(300);
+
+/// How a queue of the template is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub fifo: bool,
+    pub delay: Duration,
+    pub visibility: Duration,
+    pub max_receives: u32,
+}
+
+/// What a standard queue may do at any time, by chance: each is a probability.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moods {
+    /// A short poll comes back empty, or without some of what waits.
+    pub short_poll_misses: f64,
+    /// A long poll comes back empty although something waits.
+    pub long_poll_misses: f64,
+    /// So many milliseconds it may take, at most, until what was sent can be received.
+    pub arrives_late: u64,
+    /// A received message is not hidden.
+    pub comes_twice: f64,
+    /// A deleted message comes again.
+    pub survives_deletion: f64,
+}
+
+/// A message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: String,
+    pub body: String,
+    pub receives: u32,
+    group: String,
+    visible_at: Duration,
+    receipt: u32,
+}
+
+impl Message {
+    pub fn receipt_handle(&self) -> String {
+        format!("{}/{}", self.id, self.receipt)
+    }
+}
+
+/// What was received, and what of it is a queue's whim.
+#[derive(Debug, Default)]
+pub struct Received {
+    pub messages: Vec<Message>,
+    pub not_hidden: u64,
+    pub missed: u64,
+}
+
+/// A queue.
+pub struct Queue {
+    pub name: &'static str,
+    pub moods: Moods,
+    pub dead: Vec<Message>,
+    settings: Settings,
+    messages: Vec<Message>,
+    remembered: BTreeMap<String, Duration>,
+    count: u64,
+}
+
+impl Queue {
+    pub fn new(name: &'static str, settings: Settings) -> Self {
+        Self {
+            name,
+            moods: Moods::default(),
+            dead: Vec::new(),
+            settings,
+            messages: Vec::new(),
+            remembered: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// All that is not deleted, visible or not.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Takes a message; returns its id. `None`: a FIFO queue has had one of this deduplication id,
+    /// and takes no other.
+    pub fn send(
+        &mut self,
+        body: &str,
+        group: &str,
+        deduplication: Option<&str>,
+        now: Duration,
+        rng: &mut Rng,
+    ) -> Option<String> {
+        if let Some(id) = deduplication {
+            self.remembered
+                .retain(|_, since| now < *since + DEDUPLICATION);
+            if self.remembered.contains_key(id) {
+                return None;
+            }
+            self.remembered.insert(id.to_owned(), now);
+        }
+        self.count += 1;
+        let late = Duration::from_millis(rng.u64(0..=self.moods.arrives_late));
+        let id = format!("{}-{}", self.name, self.count);
+        self.messages.push(Message {
+            id: id.clone(),
+            body: body.to_owned(),
+            receives: 0,
+            group: group.to_owned(),
+            visible_at: now + self.settings.delay + late,
+            receipt: 0,
+        });
+        Some(id)
+    }
+
+    /// When a message can next be received, if nothing else happens.
+    pub fn next(&self, now: Duration) -> Option<Duration> {
+        let locked = self.locked_groups(now);
+        // A group in flight is free again when its last message in flight is.
+        let messages = self.messages.iter();
+        messages
+            .map(|message| match locked.get(message.group.as_str()) {
+                Some(free) if self.settings.fifo => message.visible_at.max(*free),
+                _ => message.visible_at,
+            })
+            .min()
+    }
+
+    /// The groups with a message in flight, and until when.
+    fn locked_groups(&self, now: Duration) -> BTreeMap<String, Duration> {
+        let mut locked: BTreeMap<String, Duration> = BTreeMap::new();
+        if self.settings.fifo {
+            for message in &self.messages {
+                if message.receives > 0 && message.visible_at > now {
+                    let until = locked.entry(message.group.clone()).or_default();
+                    *until = message.visible_at.max(*until);
+                }
+            }
+        }
+        locked
+    }
+
+    /// Receives up to `most` messages.
+    pub fn receive(&mut self, most: usize, long: bool, now: Duration, rng: &mut Rng) -> Received {
+        let mut received = Received::default();
+        let mut candidates = self.candidates(now);
+        if !self.settings.fifo {
+            rng.shuffle(&mut candidates);
+            let misses = match long {
+                true => self.moods.long_poll_misses,
+                false => self.moods.short_poll_misses,
+            };
+            if !candidates.is_empty() && rng.f64() < misses {
+                received.missed = 1;
+                if long || rng.bool() {
+                    candidates.clear();
+                } else {
+                    candidates.truncate(candidates.len().div_ceil(2));
+                }
+            }
+        }
+        candidates.truncate(most);
+        let mut dead = BTreeSet::new();
+        for index in candidates {
+            let message = &mut self.messages[index];
+            if message.receives >= self.settings.max_receives {
+                dead.insert(index);
+                continue;
+            }
+            message.receives += 1;
+            message.receipt += 1;
+            message.visible_at = now + self.settings.visibility;
+            received.messages.push(message.clone());
+            if !self.settings.fifo && rng.f64() < self.moods.comes_twice {
+                message.visible_at = now + Duration::from_millis(rng.u64(0..5_000));
+                received.not_hidden += 1;
+            }
+        }
+        for index in dead.into_iter().rev() {
+            self.dead.push(self.messages.remove(index));
+        }
+        received
+    }
+
+    /// What may be received now: in a FIFO queue the groups without a message in flight, each from
+    /// its first message on, as far as they are visible.
+    fn candidates(&self, now: Duration) -> Vec<usize> {
+        let mut blocked: BTreeSet<String> = self.locked_groups(now).into_keys().collect();
+        let mut candidates = Vec::new();
+        for (index, message) in self.messages.iter().enumerate() {
+            if self.settings.fifo && blocked.contains(&message.group) {
+                continue;
+            }
+            if message.visible_at <= now {
+                candidates.push(index);
+            } else {
+                blocked.insert(message.group.clone());
+            }
+        }
+        candidates
+    }
+
+    /// The message of a receipt handle, and whether the handle is its latest and still counts.
+    fn find(&self, handle: &str, now: Duration) -> Option<(usize, bool)> {
+        let (id, receipt) = handle.rsplit_once('/')?;
+        let index = self.messages.iter().position(|message| message.id == id)?;
+        let message = &self.messages[index];
+        let latest = message.receipt.to_string() == receipt;
+        let counts = latest && (!self.settings.fifo || message.visible_at > now);
+        Some((index, counts))
+    }
+
+    /// Deletes a message. Returns `Err` if a FIFO queue no longer knows the handle, `Ok(true)` if
+    /// the message will come again all the same.
+    pub fn delete(&mut self, handle: &str, now: Duration, rng: &mut Rng) -> Result<bool, ()> {
+        match self.find(handle, now) {
+            None => Ok(false),
+            Some((_, false)) if self.settings.fifo => Err(()),
+            // "If you receive a message more than once .. use the most recent receipt handle": an
+            // older one may or may not do.
+            Some((_, false)) if rng.bool() => Ok(true),
+            Some((index, _)) if !self.settings.fifo && rng.f64() < self.moods.survives_deletion => {
+                self.messages[index].visible_at = now + Duration::from_millis(rng.u64(0..90_000));
+                Ok(true)
+            }
+            Some((index, _)) => {
+                self.messages.remove(index);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Hides a message from now on for `time`.
+    pub fn hide(&mut self, handle: &str, time: Duration, now: Duration) -> Result<(), ()> {
+        match self.find(handle, now) {
+            Some((index, true)) => {
+                self.messages[index].visible_at = now + time;
+                Ok(())
+            }
+            _ => Err(()),
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! What happens in a run: everything here follows from the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cloudfront::rate::TokenBucket;
+use crate::cloudfront::rules::InProgressLimit;
+use crate::cloudfront::service::Service;
+use crate::cloudfront::{Behavior, CACHING_DISABLED, Distribution, Origin};
+use crate::faults::{Call, Fault, Rule};
+use crate::queue::Moods;
+
+/// The virtual time of day at the start, but for the phase.
+pub fn epoch() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
+}
+
+/// How often the sweep of the template comes.
+pub const SWEEP: Duration = Duration::from_secs(300);
+
+/// What kind of run it is. Each kind but the last has something to say that holds only while
+/// nothing else goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// Clocks differ, standard queues have no order and short polls miss messages: as always.
+    Quiet,
+    /// As quiet, with changes at the edges of windows, on clocks that differ as much as they may.
+    Edges,
+    /// Calls that buffer changes take seconds or hang; nothing else is wrong.
+    SlowBuffer,
+    /// Answers of CloudFront to invalidations get lost, and nothing else does.
+    LostAnswers,
+    /// Every tick of an ingest vanishes: the sweep is the only one.
+    NoTicks,
+    /// CloudFront takes little at a time.
+    Throttled,
+    /// CloudFront takes seconds for each of many small sets: a flush runs out of time.
+    Crawl,
+    /// Anything goes wrong.
+    Storm,
+}
+
+/// An object that changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub bucket: &'static str,
+    pub key: String,
+    pub deleted: bool,
+}
+
+/// What S3 tells in one event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Duration,
+    pub changes: Vec<Change>,
+}
+
+/// How CloudFront refuses one distribution for a while.
+#[derive(Clone, Debug)]
+struct Denial {
+    distribution: &'static str,
+    code: (&'static str, u16),
+    from: Duration,
+    until: Duration,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub kind: Kind,
+    pub phase: Duration,
+    pub settings: BTreeMap<&'static str, String>,
+    pub debounce: Duration,
+    pub events: Vec<Event>,
+    pub rules: Vec<Rule>,
+    pub moods: Moods,
+    /// From here on nothing goes wrong any more.
+    pub healed_at: Duration,
+    /// Probabilities: the function dies in an invocation; S3 tells the same event twice; a tick
+    /// invokes two environments; the event source mapping fails to delete; another environment is
+    /// started although one is idle.
+    pub crash: f64,
+    pub told_twice: f64,
+    pub overlap: f64,
+    pub mapping_forgets: f64,
+    pub new_environment: f64,
+    /// Bodies in the buffer that nobody can read.
+    pub planted: usize,
+    /// Calls a second and burst, paths in progress, and how long they are.
+    throttle: Option<(f64, f64, Option<usize>, Duration)>,
+    denial: Option<Denial>,
+    bad_paths: BTreeSet<String>,
+    /// Paths CloudFront takes in one batch, where that is less than usual.
+    largest_batch: Option<usize>,
+}
+
+const DISTRIBUTIONS: [&str; 4] = ["E1", "E2", "E3", "E4"];
+
+impl Scenario {
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let kind = match seed % 10 {
+            0 => Kind::Quiet,
+            1 => Kind::Edges,
+            2 => Kind::SlowBuffer,
+            3 => Kind::LostAnswers,
+            4 => Kind::NoTicks,
+            5 => Kind::Throttled,
+            6 if seed % 40 == 6 => Kind::Crawl,
+            _ => Kind::Storm,
+        };
+        let mut scenario = Self {
+            seed,
+            kind,
+            phase: Duration::from_millis(rng.u64(0..3_600_000)),
+            settings: BTreeMap::new(),
+            debounce: Duration::from_secs(10),
+            events: events(&mut rng, kind),
+            rules: Vec::new(),
+            moods: Moods {
+                short_poll_misses: 0.2,
+                ..Moods::default()
+            },
+            healed_at: Duration::ZERO,
+            crash: 0.0,
+            told_twice: 0.0,
+            overlap: 0.0,
+            mapping_forgets: 0.0,
+            new_environment: 0.2,
+            planted: 0,
+            throttle: None,
+            denial: None,
+            bad_paths: BTreeSet::new(),
+            largest_batch: None,
+        };
+        scenario.go_wrong(&mut rng);
+        scenario
+    }
+
+    fn go_wrong(&mut self, rng: &mut Rng) {
+        use Call as C;
+        use Fault as F;
+        let last = self.events.last().map_or(Duration::ZERO, |event| event.at);
+        self.healed_at = last + Duration::from_secs(rng.u64(10..600));
+        self.settings(rng);
+        match self.kind {
+            Kind::Quiet => self.new_environment = 0.4,
+            Kind::Edges => {
+                self.new_environment = 0.4;
+                self.moods.arrives_late = 1_000;
+                let shorter = Duration::from_secs(2 * rng.u64(0..2));
+                self.events = at_edges(rng, self.debounce - shorter, self.phase);
+                self.healed_at = self.events.last().map_or(Duration::ZERO, |event| event.at);
+            }
+            Kind::SlowBuffer => {
+                self.new_environment = 0.4;
+                self.rules = vec![
+                    Rule::new(F::Slow, &[C::BufferChanges], 0.4),
+                    Rule::new(F::Hang, &[C::BufferChanges], 0.1),
+                ];
+            }
+            Kind::LostAnswers => {
+                let lost = rng.f64().mul_add(0.6, 0.2);
+                self.rules = vec![
+                    Rule::new(F::AnswerLost, &[C::Invalidate], lost),
+                    Rule::new(F::ServiceErrorAfterEffect, &[C::Invalidate], lost / 2.0),
+                    Rule::new(F::HangAfterEffect, &[C::Invalidate], lost / 4.0),
+                ];
+            }
+            Kind::NoTicks => self.rules = vec![Rule::new(F::Vanishes, &[], 1.0)],
+            Kind::Throttled => self.throttle(rng),
+            Kind::Crawl => {
+                self.healed_at += Duration::from_secs(600);
+                self.settings
+                    .insert("MAX_PATHS_PER_INVALIDATION", "2".to_owned());
+                self.rules = vec![
+                    Rule::new(F::Slow, &[C::Invalidate], 0.95),
+                    Rule::new(F::Hang, &[C::Invalidate], 0.02),
+                ];
+            }
+            Kind::Storm => self.storm(rng),
+        }
+    }
+
+    /// Small limits make much of what is rare otherwise.
+    fn settings(&mut self, rng: &mut Rng) {
+        let timed = self.promises().is_some();
+        let debounce = pick(rng, &[10, 10, 10, 3, 5, 30]);
+        self.debounce = Duration::from_secs(debounce);
+        self.settings
+            .insert("DEBOUNCE_SECONDS", debounce.to_string());
+        let paths = pick(rng, &[3_000, 20, 4]);
+        self.settings
+            .insert("MAX_PATHS_PER_INVALIDATION", paths.to_string());
+        let receivers = pick(rng, &[16, 2]);
+        self.settings
+            .insert("DRAIN_CONCURRENCY", receivers.to_string());
+        if !timed {
+            let changes = pick(rng, &[200_000, 200_000, 20]);
+            self.settings
+                .insert("MAX_CHANGES_PER_FLUSH", changes.to_string());
+            let attempts = pick(rng, &[6, 6, 3]);
+            self.settings
+                .insert("MAX_SUBMIT_ATTEMPTS", attempts.to_string());
+        }
+    }
+
+    fn throttle(&mut self, rng: &mut Rng) {
+        let per_second = pick(rng, &[0.05, 0.5, 2.0]);
+        let burst = pick(rng, &[1.0, 3.0, 10.0]);
+        let in_progress = rng.bool().then(|| {
+            self.settings
+                .insert("MAX_PATHS_PER_INVALIDATION", "10".to_owned());
+            rng.usize(10..30)
+        });
+        let seconds = Duration::from_secs(rng.u64(5..60));
+        self.throttle = Some((per_second, burst, in_progress, seconds));
+    }
+
+    fn storm(&mut self, rng: &mut Rng) {
+        use Fault as F;
+        let often = |rng: &mut Rng| pick(rng, &[0.0, 0.0, 0.0, 0.02, 0.08, 0.3]);
+        for fault in [
+            F::NotConnected,
+            F::AnswerLost,
+            F::ServiceError,
+            F::ServiceErrorAfterEffect,
+            F::Throttled,
+            F::Hang,
+            F::HangAfterEffect,
+            F::LateEffect,
+            F::Slow,
+            F::EntriesFail,
+            F::Vanishes,
+        ] {
+            let calls = match rng.u8(0..3) {
+                0 => vec![pick(rng, &ALL_CALLS), pick(rng, &ALL_CALLS)],
+                _ => Vec::new(),
+            };
+            let mut probability = often(rng);
+            // Calls that are all to one purpose may fail for minutes.
+            if !calls.is_empty() && rng.u8(0..4) == 0 {
+                probability = 0.9;
+            }
+            self.rules.push(Rule::new(fault, &calls, probability));
+        }
+        self.rules.retain(|rule| rule.probability > 0.0);
+        self.moods = Moods {
+            short_poll_misses: 0.3,
+            long_poll_misses: often(rng) / 3.0,
+            arrives_late: pick(rng, &[0, 1_000]),
+            comes_twice: often(rng),
+            survives_deletion: often(rng),
+        };
+        self.crash = pick(rng, &[0.0, 0.0, 0.03, 0.1, 0.3]);
+        self.told_twice = pick(rng, &[0.0, 0.1]);
+        self.overlap = pick(rng, &[0.0, 0.0, 0.3]);
+        self.mapping_forgets = pick(rng, &[0.0, 0.0, 0.1]);
+        self.planted = pick(rng, &[0, 0, 0, 2]);
+        if rng.u8(0..4) == 0 {
+            self.throttle(rng);
+        }
+        if rng.u8(0..4) == 0 {
+            let from = Duration::from_secs(rng.u64(0..200));
+            self.denial = Some(Denial {
+                distribution: pick(rng, &DISTRIBUTIONS),
+                code: pick(rng, &[("AccessDenied", 403), ("NoSuchDistribution", 404)]),
+                from,
+                until: from + Duration::from_secs(rng.u64(10..600)),
+            });
+        }
+        if rng.u8(0..6) == 0 {
+            self.largest_batch = Some(pick(rng, &[1, 3]));
+        }
+        if rng.u8(0..4) == 0 {
+            let changes: Vec<_> = self.events.iter().flat_map(|it| &it.changes).collect();
+            let change = changes[rng.usize(0..changes.len())];
+            let paths = expected(change);
+            self.bad_paths
+                .extend(paths.into_iter().map(|(_, path)| path));
+        }
+    }
+
+    /// In the kinds of runs that are about time: how soon after its ingest a change must be at
+    /// CloudFront. That is the delay of the tick, a flush that is under way, two long polls, and the
+    /// calls.
+    pub fn promises(&self) -> Option<Duration> {
+        let prompt = self.debounce + Duration::from_secs(8);
+        match self.kind {
+            Kind::Quiet | Kind::Edges | Kind::SlowBuffer => Some(prompt),
+            Kind::NoTicks => Some(SWEEP + prompt),
+            _ => None,
+        }
+    }
+
+    /// Whether CloudFront may ever refuse, or seem to.
+    pub fn may_refuse(&self) -> bool {
+        let strikes_cloudfront = self.rules.iter().any(|rule| rule.strikes(Call::Invalidate));
+        self.throttle.is_some()
+            || self.denial.is_some()
+            || self.largest_batch.is_some()
+            || !self.bad_paths.is_empty()
+            || strikes_cloudfront
+    }
+
+    /// The tags of a bucket: one, or none.
+    pub fn tags(&self, bucket: &str) -> Option<(&'static str, &'static str)> {
+        (bucket == BETA).then_some(("exceptionPaths", "private"))
+    }
+
+    /// Puts the distributions in the account. [`expected`] says in other words what they serve.
+    pub fn set_up(&self, cloudfront: &mut Service) {
+        let alpha = || Origin::s3("alpha", ALPHA);
+        let beta = || Origin::s3("beta", BETA);
+        let by_query = Behavior::new("/q/*", "alpha")
+            .legacy(0, 86_400, 31_536_000)
+            .forward_query_strings(&[]);
+        for distribution in [
+            Distribution::new("E1", alpha())
+                .behavior(Behavior::new("/nocache/*", "alpha").policy(CACHING_DISABLED)),
+            Distribution::new("E2", alpha().path("/web")).behavior(by_query),
+            Distribution::new("E3", beta()),
+            Distribution::new("E4", alpha())
+                .origin(beta())
+                .behavior(Behavior::new("/b/*", "beta")),
+            Distribution::new("E5", alpha()).disabled(),
+        ] {
+            cloudfront.put_distribution(distribution);
+        }
+        if let Some((per_second, burst, in_progress, seconds)) = self.throttle {
+            cloudfront.rates.calls = Some(TokenBucket::new(per_second, burst));
+            cloudfront.in_progress_limit = in_progress.map(|paths| InProgressLimit {
+                paths,
+                wildcards: 15,
+            });
+            cloudfront.completes_after = seconds;
+        }
+    }
+
+    /// What CloudFront refuses for good: error code and status.
+    pub fn refusal(&self, path: &str, body: &[u8], now: Duration) -> Option<(&'static str, u16)> {
+        if let Some(denial) = &self.denial
+            && path.contains(&format!("/distribution/{}/", denial.distribution))
+            && (denial.from..denial.until).contains(&now)
+        {
+            return Some(denial.code);
+        }
+        if self.bad_paths.is_empty() && self.largest_batch.is_none() {
+            return None;
+        }
+        let body = String::from_utf8_lossy(body);
+        let paths = body.matches("<Path>").count();
+        if self.largest_batch.is_some_and(|largest| paths > largest) {
+            return Some(("BatchTooLarge", 413));
+        }
+        let is_bad = |path: &String| body.contains(&format!("<Path>{path}</Path>"));
+        self.bad_paths
+            .iter()
+            .any(is_bad)
+            .then_some(("InvalidArgument", 400))
+    }
+}
+
+const ALL_CALLS: [Call; 12] = [
+    Call::BufferChanges,
+    Call::SendTick,
+    Call::SendSet,
+    Call::Receive,
+    Call::Delete,
+    Call::Release,
+    Call::Hide,
+    Call::ReadTags,
+    Call::WriteFile,
+    Call::Mail,
+    Call::ReadDistributions,
+    Call::Invalidate,
+];
+
+const ALPHA: &str = "sim-alpha";
+const BETA: &str = "sim-beta";
+const UNSERVED: &str = "sim-gamma";
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.usize(0..from.len())]
+}
+
+fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
+    // A change that waits in vain is saved by whatever comes later, so there must be quiet times.
+    let (count, mean_pause) = match rng.u8(0..4) {
+        0 => (rng.usize(3..12), 40_000),
+        1 => (rng.usize(5..25), 8_000),
+        2 => (rng.usize(10..40), 3_000),
+        _ => (rng.usize(10..40), 300),
+    };
+    let large = kind == Kind::Storm && rng.u8(0..12) == 0;
+    let (count, mean_pause) = match kind {
+        Kind::Crawl => (5, 5_000),
+        _ => (count, mean_pause),
+    };
+    let mut at = Duration::from_millis(rng.u64(0..10_000));
+    let mut events = Vec::with_capacity(count);
+    for n in 0..count {
+        let changes = match rng.u8(0..10) {
+            _ if kind == Kind::Crawl => 80,
+            0 => rng.usize(2..25),
+            1 if large => 150,
+            _ => 1,
+        };
+        let changes = (0..changes).map(|m| change(rng, n, m, changes > 100));
+        events.push(Event {
+            at,
+            changes: changes.collect(),
+        });
+        at += Duration::from_millis(rng.u64(0..2 * mean_pause));
+    }
+    events
+}
+
+/// Pairs of changes: one is ingested just after a window begins on a clock that is ahead, the other
+/// just before it ends on one that is behind.
+fn at_edges(rng: &mut Rng, window: Duration, phase: Duration) -> Vec<Event> {
+    let start = epoch().duration_since(SystemTime::UNIX_EPOCH).unwrap() + phase;
+    let (start, window) = (start.as_millis() as u64, window.as_millis() as u64);
+    let mut events = Vec::new();
+    let mut after = start + 5_000;
+    for n in 0..8 {
+        let begin = after.next_multiple_of(window);
+        for (m, at) in [
+            begin - 1_150 + rng.u64(0..400),
+            begin + window + 150 + rng.u64(0..700),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            events.push(Event {
+                at: Duration::from_millis(at - start),
+                changes: vec![Change {
+                    bucket: ALPHA,
+                    ..change(rng, n, m, false)
+                }],
+            });
+        }
+        after = begin + window + 75_000;
+    }
+    events
+}
+
+fn change(rng: &mut Rng, n: usize, m: usize, long: bool) -> Change {
+    let bucket = pick(rng, &[ALPHA, ALPHA, ALPHA, BETA, BETA, UNSERVED]);
+    let folder = pick(
+        rng,
+        &["", "web/", "web/q/", "nocache/", "b/", "private/", "a b/"],
+    );
+    // Most keys change once: what becomes of them is told by no other change.
+    let name = match rng.u8(0..5) {
+        0 => format!("often-{}", rng.u8(0..3)),
+        _ => format!("{n}-{m}"),
+    };
+    let padding = if long { "x".repeat(600) } else { String::new() };
+    Change {
+        bucket,
+        key: format!("{folder}{name}{padding}.html"),
+        deleted: rng.u8(0..4) == 0,
+    }
+}
+
+/// Which paths of which distributions a change must reach. This is the simulation's own word on
+/// what [`Scenario::set_up`] serves: it knows nothing of the product's planning.
+pub fn expected(change: &Change) -> Vec<(&'static str, String)> {
+    let key = change.key.as_str();
+    let encoded = |key: &str| format!("/{}", key.replace(' ', "%20"));
+    let mut paths = Vec::new();
+    if change.bucket == ALPHA {
+        if change.deleted || !key.starts_with("nocache/") {
+            paths.push(("E1", encoded(key)));
+        }
+        if let Some(rest) = key.strip_prefix("web/") {
+            paths.push(("E2", encoded(rest)));
+        }
+        if !key.starts_with("b/") {
+            paths.push(("E4", encoded(key)));
+        }
+    }
+    if change.bucket == BETA && (change.deleted || !key.starts_with("private/")) {
+        paths.push(("E3", encoded(key)));
+        if key.starts_with("b/") {
+            paths.push(("E4", encoded(key)));
+        }
+    }
+    paths
+}
+
+/// A change to a path that need not, but may be invalidated: its bucket's tags may be unreadable.
+pub fn tolerated(change: &Change) -> Vec<(&'static str, String)> {
+    match change.bucket {
+        BETA => expected(&Change {
+            deleted: true,
+            ..change.clone()
+        }),
+        _ => expected(change),
+    }
+}
+
+/// The event as S3 sends it.
+pub fn payload(event: &Event, phase: Duration) -> Value {
+    let time = OffsetDateTime::from(epoch() + phase + event.at);
+    let time = time.format(&Rfc3339).unwrap();
+    let record = |change: &Change| {
+        let name = match change.deleted {
+            true => "ObjectRemoved:Delete",
+            false => "ObjectCreated:Put",
+        };
+        json!({
+            "eventVersion": "2.3", "eventSource": "aws:s3", "eventName": name, "eventTime": time,
+            "s3": { "bucket": { "name": change.bucket }, "object": { "key": change.key.replace(' ', "+") } },
+        })
+    };
+    json!({ "Records": event.changes.iter().map(record).collect::<Vec<_>>() })
+}

@@ -1,0 +1,470 @@
+//! The simulated account: what the function's calls do to it, and what is known of it afterwards.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::cloudfront::route::Request as CloudFrontRequest;
+use crate::cloudfront::service::{Delivery, Service};
+use crate::faults::{Call, Fault};
+use crate::queue::{Queue, Settings};
+use crate::scenario::{Scenario, epoch};
+
+/// A request of the function.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub service: String,
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub authorization: String,
+    /// `x-amz-target`
+    pub target: String,
+    pub body: Vec<u8>,
+}
+
+/// An answer to it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    fn json(body: &Value) -> Self {
+        Self::new(200, body.to_string())
+    }
+
+    fn new(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
+}
+
+/// A file in the error bucket.
+#[derive(Debug)]
+pub struct ErrorFile {
+    pub at: Duration,
+    pub distribution: String,
+    pub paths: Vec<String>,
+}
+
+/// The state of the account.
+pub struct World {
+    pub scenario: Scenario,
+    pub rng: Rng,
+    pub buffer: Queue,
+    pub tick: Queue,
+    pub retry: Queue,
+    pub cloudfront: Service,
+    pub files: Vec<ErrorFile>,
+    pub mails: usize,
+    /// Events that are on their way, and effects that are late.
+    pub pending: usize,
+    /// Flushes that run, and the most that ever ran at a time.
+    pub flushes: usize,
+    pub most_flushes: usize,
+    pub faults: BTreeMap<String, u64>,
+    pub calls: u64,
+    pub invocations: u64,
+    hash: DefaultHasher,
+    trace: bool,
+}
+
+/// A handle on the account.
+#[derive(Clone)]
+pub struct Sim {
+    world: Arc<Mutex<World>>,
+    changed: Arc<Notify>,
+    start: Instant,
+}
+
+impl Sim {
+    pub fn new(scenario: Scenario, trace: bool) -> Self {
+        let queue = |name, fifo, delay, max_receives| {
+            let settings = Settings {
+                fifo,
+                delay,
+                visibility: Duration::from_secs(360),
+                max_receives,
+            };
+            Queue::new(name, settings)
+        };
+        let mut world = World {
+            rng: Rng::with_seed(scenario.seed ^ 0x5eed),
+            buffer: queue("buffer", false, Duration::ZERO, 100),
+            tick: queue("tick.fifo", true, scenario.debounce, 100),
+            retry: queue("retry.fifo", true, Duration::ZERO, 20),
+            cloudfront: Service::new(OffsetDateTime::from(epoch())),
+            files: Vec::new(),
+            mails: 0,
+            pending: 0,
+            flushes: 0,
+            most_flushes: 0,
+            faults: BTreeMap::new(),
+            calls: 0,
+            invocations: 0,
+            hash: DefaultHasher::new(),
+            trace,
+            scenario,
+        };
+        world.buffer.moods = world.scenario.moods;
+        world.scenario.set_up(&mut world.cloudfront);
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            changed: Arc::default(),
+            start: Instant::now(),
+        }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// The time since the start.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The time of day on a clock that is ahead by `skew` milliseconds.
+    pub fn time_of_day(&self, skew: i64) -> SystemTime {
+        let time = epoch() + self.world().scenario.phase + self.now();
+        let by = Duration::from_millis(skew.unsigned_abs());
+        if skew < 0 { time - by } else { time + by }
+    }
+
+    /// A line of the trace. The hash over all of them tells whether two runs are the same.
+    pub fn trace(&self, line: impl FnOnce() -> String) {
+        let now = self.now();
+        self.world().note(now, line);
+    }
+
+    /// Something may be there to be received.
+    pub fn notify(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until a queue may have something to give, or `until`.
+    pub async fn wait(&self, queue: fn(&mut World) -> &mut Queue, until: Duration) {
+        let now = self.now();
+        let changed = self.changed.notified();
+        let next = queue(&mut self.world()).next(now);
+        let until = next.map_or(until, |next| next.min(until));
+        // Timers have a resolution of a millisecond.
+        let time = until.saturating_sub(now).max(Duration::from_millis(1));
+        let _ = tokio::time::timeout(time, changed).await;
+    }
+
+    /// Does what a request asks for.
+    pub fn perform(&self, request: &Request, flawed: Option<Fault>) -> Answer {
+        let now = self.now();
+        let answer = match request.service.as_str() {
+            "sqs" => self.world().sqs(request, flawed, now),
+            "s3" => self.world().s3(request, now),
+            "sns" => self.world().sns(),
+            _ => self.world().cloudfront(request, now),
+        };
+        self.notify();
+        answer
+    }
+}
+
+impl World {
+    pub fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
+        let line = format!("{:>10.3} {}", now.as_secs_f64(), line());
+        self.hash.write(line.as_bytes());
+        if self.trace {
+            println!("{line}");
+        }
+    }
+
+    /// How long a call is on its way, there or back.
+    pub fn latency(&mut self) -> Duration {
+        Duration::from_millis(self.rng.u64(3..60))
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    pub fn fault(&mut self, kind: impl ToString) {
+        *self.faults.entry(kind.to_string()).or_default() += 1;
+    }
+
+    /// Whether chance, while faults last, wants it.
+    pub fn dice(&mut self, probability: f64, now: Duration) -> bool {
+        probability > 0.0 && now < self.scenario.healed_at && self.rng.f64() < probability
+    }
+
+    /// What goes wrong with this call, if something does.
+    pub fn strike(&mut self, call: Call, now: Duration) -> Option<Fault> {
+        if now >= self.scenario.healed_at {
+            return None;
+        }
+        for rule in &self.scenario.rules {
+            if rule.strikes(call) && self.rng.f64() < rule.probability {
+                let fault = rule.fault;
+                // Which entries fail is not known before there are any.
+                if fault != Fault::EntriesFail {
+                    self.fault(fault);
+                }
+                return Some(fault);
+            }
+        }
+        None
+    }
+
+    fn queue(&mut self, url: &Value) -> &mut Queue {
+        match url.as_str().unwrap().rsplit('/').next().unwrap() {
+            "buffer" => &mut self.buffer,
+            "tick.fifo" => &mut self.tick,
+            "retry.fifo" => &mut self.retry,
+            other => panic!("no queue {other}"),
+        }
+    }
+
+    fn sqs(&mut self, request: &Request, flawed: Option<Fault>, now: Duration) -> Answer {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let url = &body["QueueUrl"];
+        let mut rng = self.rng.fork();
+        match request.target.as_str() {
+            "AmazonSQS.SendMessage" => {
+                let text = |field: &str| body[field].as_str().unwrap();
+                let id = match flawed {
+                    Some(Fault::Vanishes) => None,
+                    _ => self.queue(url).send(
+                        text("MessageBody"),
+                        text("MessageGroupId"),
+                        Some(text("MessageDeduplicationId")),
+                        now,
+                        &mut rng,
+                    ),
+                };
+                let id = id.unwrap_or_else(|| "not-enqueued".to_owned());
+                Answer::json(&json!({ "MessageId": id, "MD5OfMessageBody": "" }))
+            }
+            "AmazonSQS.ReceiveMessage" => panic!("received apart"),
+            "AmazonSQS.ChangeMessageVisibility" => {
+                let time = seconds(&body);
+                let handle = body["ReceiptHandle"].as_str().unwrap();
+                match self.queue(url).hide(handle, time, now) {
+                    Ok(()) => Answer::json(&json!({})),
+                    Err(()) => Answer::new(400, error_json("MessageNotInflight")),
+                }
+            }
+            _ => self.sqs_batch(request, &body, flawed, now),
+        }
+    }
+
+    fn sqs_batch(
+        &mut self,
+        request: &Request,
+        body: &Value,
+        flawed: Option<Fault>,
+        now: Duration,
+    ) -> Answer {
+        let url = &body["QueueUrl"];
+        let entries = body["Entries"].as_array().unwrap();
+        assert!(
+            (1..=10).contains(&entries.len()),
+            "a batch has 1 to 10 entries"
+        );
+        let size: usize = entries
+            .iter()
+            .filter_map(|entry| entry["MessageBody"].as_str())
+            .map(str::len)
+            .sum();
+        assert!(size <= 1024 * 1024, "a batch has at most 1 MiB");
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        let spared = match flawed {
+            Some(Fault::EntriesFail) => Some(self.rng.usize(0..entries.len())),
+            _ => None,
+        };
+        for (n, entry) in entries.iter().enumerate() {
+            let id = &entry["Id"];
+            // At least one fails, the others by chance.
+            if spared.is_some_and(|one| one == n) || (spared.is_some() && self.rng.bool()) {
+                self.fault(Fault::EntriesFail);
+                failed.push(json!({ "Id": id, "SenderFault": false, "Code": "InternalError" }));
+                continue;
+            }
+            let handle = entry["ReceiptHandle"].as_str().unwrap_or_default();
+            let mut rng = self.rng.fork();
+            let done = match request.target.as_str() {
+                "AmazonSQS.SendMessageBatch" => {
+                    let text = entry["MessageBody"].as_str().unwrap();
+                    let message = self.queue(url).send(text, "", None, now, &mut rng);
+                    let result = json!({ "Id": id, "MessageId": message, "MD5OfMessageBody": "" });
+                    successful.push(result);
+                    continue;
+                }
+                "AmazonSQS.DeleteMessageBatch" => {
+                    let again = self.queue(url).delete(handle, now, &mut rng);
+                    if again == Ok(true) {
+                        self.fault("comes again after it was deleted");
+                    }
+                    again.map(|_| ())
+                }
+                "AmazonSQS.ChangeMessageVisibilityBatch" => {
+                    self.queue(url).hide(handle, seconds(entry), now)
+                }
+                other => panic!("no operation {other}"),
+            };
+            match done {
+                Ok(()) => successful.push(json!({ "Id": id })),
+                Err(()) => failed.push(
+                    json!({ "Id": id, "SenderFault": true, "Code": "ReceiptHandleIsInvalid" }),
+                ),
+            }
+        }
+        Answer::json(&json!({ "Successful": successful, "Failed": failed }))
+    }
+
+    /// One look into a queue for a `ReceiveMessage`.
+    pub fn receive(&mut self, body: &Value, now: Duration) -> Option<Answer> {
+        let most = usize::try_from(body["MaxNumberOfMessages"].as_u64().unwrap()).unwrap();
+        let long = body["WaitTimeSeconds"].as_u64().unwrap_or_default() > 0;
+        let healed = now >= self.scenario.healed_at;
+        let mut rng = self.rng.fork();
+        let queue = self.queue(&body["QueueUrl"]);
+        if healed {
+            queue.moods.comes_twice = 0.0;
+            queue.moods.survives_deletion = 0.0;
+            queue.moods.long_poll_misses = 0.0;
+        }
+        let received = queue.receive(most, long, now, &mut rng);
+        if received.not_hidden > 0 {
+            let count = self.faults.entry("comes twice".to_owned()).or_default();
+            *count += received.not_hidden;
+        }
+        if received.missed > 0 && long {
+            self.fault("a long poll misses what waits");
+            return Some(Answer::json(&json!({})));
+        }
+        if received.messages.is_empty() {
+            return None;
+        }
+        let message = |message: &crate::queue::Message| {
+            json!({
+                "MessageId": message.id, "ReceiptHandle": message.receipt_handle(),
+                "MD5OfBody": "", "Body": message.body,
+            })
+        };
+        let messages: Vec<Value> = received.messages.iter().map(message).collect();
+        Some(Answer::json(&json!({ "Messages": messages })))
+    }
+
+    fn s3(&mut self, request: &Request, now: Duration) -> Answer {
+        let mut segments = request.path.trim_start_matches('/').splitn(2, '/');
+        let bucket = segments.next().unwrap();
+        if request.method == "GET" && request.query.contains("tagging") {
+            return match self.scenario.tags(bucket) {
+                Some((key, value)) => Answer::new(
+                    200,
+                    format!(
+                        "<Tagging><TagSet><Tag><Key>{key}</Key><Value>{value}</Value></Tag></TagSet></Tagging>"
+                    ),
+                ),
+                None => Answer::new(404, error_xml("NoSuchTagSet")),
+            };
+        }
+        assert_eq!((request.method.as_str(), bucket), ("PUT", "errors"));
+        let key = percent_decode_str(segments.next().unwrap()).decode_utf8_lossy();
+        assert!(key.starts_with("invalidation_error/"), "{key}");
+        let text = String::from_utf8(request.body.clone()).unwrap();
+        let distribution = text
+            .strip_prefix("CloudFront Id [")
+            .and_then(|rest| Some(rest.split_once(']')?.0.to_owned()))
+            .unwrap_or_else(|| panic!("not an error file: {text}"));
+        let paths = text.lines().filter(|line| line.starts_with('/'));
+        self.files.push(ErrorFile {
+            at: now,
+            distribution,
+            paths: paths.map(str::to_owned).collect(),
+        });
+        let mut answer = Answer::new(200, "");
+        answer.headers.push(("etag", "\"0\"".to_owned()));
+        answer
+    }
+
+    fn sns(&mut self) -> Answer {
+        self.mails += 1;
+        Answer::new(
+            200,
+            "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult>\
+             <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></PublishResponse>",
+        )
+    }
+
+    fn cloudfront(&mut self, request: &Request, now: Duration) -> Answer {
+        if request.path.ends_with("/invalidation")
+            && let Some(answer) = self.refusal(request, now)
+        {
+            return answer;
+        }
+        let request = CloudFrontRequest {
+            method: &request.method,
+            path: &request.path,
+            query: &request.query,
+            authorization: Some(&request.authorization),
+            body: &request.body,
+        };
+        match self.cloudfront.handle(&request, now).delivery {
+            Delivery::Answer(answer) => Answer {
+                status: answer.status,
+                headers: answer.headers,
+                body: answer.body,
+            },
+            Delivery::Hang | Delivery::BreakOff => panic!("the stand-in has no faults of its own"),
+        }
+    }
+
+    /// What this scenario's CloudFront refuses for good.
+    fn refusal(&mut self, request: &Request, now: Duration) -> Option<Answer> {
+        let (code, status) = self.scenario.refusal(&request.path, &request.body, now)?;
+        self.fault(format!("CloudFront refuses: {code}"));
+        Some(Answer::new(status, cloudfront_error(code)))
+    }
+}
+
+fn seconds(of: &Value) -> Duration {
+    Duration::from_secs(of["VisibilityTimeout"].as_u64().unwrap())
+}
+
+fn error_json(code: &str) -> String {
+    json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "simulated" }).to_string()
+}
+
+fn error_xml(code: &str) -> String {
+    format!("<Error><Code>{code}</Code><Message>simulated</Message></Error>")
+}
+
+fn cloudfront_error(code: &str) -> String {
+    format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>simulated</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+    )
+}
+
+/// How a service says that it failed, or that it was asked too often.
+pub fn failure(service: &str, throttled: bool) -> Answer {
+    match (service, throttled) {
+        ("sqs", true) => Answer::new(400, error_json("RequestThrottled")),
+        ("sqs", false) => Answer::new(500, error_json("InternalError")),
+        ("s3", true) => Answer::new(503, error_xml("SlowDown")),
+        ("s3", false) => Answer::new(500, error_xml("InternalError")),
+        (_, true) => Answer::new(400, cloudfront_error("Throttling")),
+        (_, false) => Answer::new(503, cloudfront_error("ServiceUnavailable")),
+    }
+}
