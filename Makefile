@@ -4,10 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
 PACKAGE := target/lambda/invalidator/bootstrap.zip
-PYTHON_SOURCES := tests/local benches
+PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template build figures clean need-rust need-nextest need-python binary
+.PHONY: help local test fmt lint check-template check-docs pictures build figures oracle fuzz simulate mutants clean need-rust need-nextest need-python binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -15,7 +15,7 @@ help: ## List these commands
 local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..900)
 	@$(VENV)/bin/python tests/local/run.py $(BINARY)
 
-test: need-nextest $(VENV)/local ## Run all tests
+test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
 	cargo nextest run --locked
 	cargo build --locked --bin invalidator
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
@@ -26,13 +26,22 @@ fmt: $(VENV)/checks ## Format everything
 
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
-check-template: $(VENV)/checks ## Check template.yaml
+check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
 	$(VENV)/bin/cfn-lint --regions us-east-1 --template template.yaml
+	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
+	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py
+
+check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
+	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py
+
+pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
+	@PYTHONPATH=tests/local $(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
 
 build: need-rust need-python ## Build the function for this machine's processor, without the command line, and zip it
 	cargo build --locked --release --no-default-features --bin invalidator
@@ -40,6 +49,25 @@ build: need-rust need-python ## Build the function for this machine's processor,
 
 figures: build $(VENV)/local ## Measure size, first and warm event, memory, instructions (needs valgrind)
 	@PYTHONPATH=tests/local $(VENV)/bin/python benches/figures.py target/release/invalidator
+
+CASES ?= 1000000
+oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
+	@ORACLE_CASES=$(CASES) cargo test --quiet --locked --test oracle \
+	  --config 'profile.dev.package.invalidator.opt-level=2' --config 'profile.dev.package.proptest.opt-level=2' \
+	  -- --exact plans_agree_with_the_model --nocapture
+
+SECONDS ?= 60
+fuzz: need-fuzz ## Fuzz each target for SECONDS (needs nightly Rust)
+	@fuzz/run.sh $(SECONDS)
+
+SEEDS ?= 10000
+SEED ?=
+simulate: need-rust ## Let everything fail, by SEEDS different seeds (SEED=n replays one and shows all that happens)
+	@SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) \
+	  cargo test --quiet --locked --test simulation -- --exact --nocapture nothing_is_lost_whatever_fails
+
+mutants: need-rust ## Break each guard on purpose, and see the simulation notice
+	@tests/mutants/run.sh
 
 clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local
@@ -57,6 +85,12 @@ $(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# Two with libraries of their own that fit no other: checkov, and the AWS CLI that the commands of docs/ are run with.
+$(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)/local
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 need-rust:
 	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "make: a C compiler is missing: install gcc or clang" >&2; exit 1; }
@@ -67,3 +101,7 @@ need-nextest: need-rust
 need-python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }
+
+need-fuzz: need-rust
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: nightly Rust is missing: install it with 'rustup toolchain install nightly'" >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2

@@ -1,7 +1,8 @@
-"""CloudFront as it is when it has a bad day: a proxy before the emulator's, which never has one.
+"""A proxy before the emulator's services: it notes what the function asks, and is CloudFront on a bad day.
 
-The emulator accepts every invalidation at once. The tests need one that is refused, in the words of CloudFront, and
-one that takes long enough for the function to die meanwhile. All else goes through untouched, signatures included.
+The emulator accepts every invalidation at once. The tests need one that is refused, in the words of CloudFront, one
+that is put off, and one that takes long enough for the function to die meanwhile. All else goes through untouched,
+signatures included.
 """
 
 import http.client
@@ -10,42 +11,60 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+import calls
+
 CREATE_INVALIDATION = re.compile(r"/2020-05-31/distribution/([^/]+)/invalidation/?")
 # A connection's own business, which a proxy does not pass on.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
-REFUSAL = """<?xml version="1.0"?>
+SERVICES = ("cloudfront", "s3", "sns", "sqs")
+ERROR = """<?xml version="1.0"?>
 <ErrorResponse xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">
-  <Error><Type>Sender</Type><Code>AccessDenied</Code><Message>You may not.</Message></Error>
+  <Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>
   <RequestId>00000000-0000-0000-0000-000000000000</RequestId>
 </ErrorResponse>"""
+REFUSED = (403, ERROR.format(code="AccessDenied", message="You may not."))
+BUSY = (400, ERROR.format(code="TooManyInvalidationsInProgress", message="Later."))
+UNLISTABLE = (403, ERROR.format(code="AccessDenied", message="You may not list."))
 
 
 class CloudFrontFront:
-    """The proxy, and how it is to treat a distribution's invalidations. Use it in a `with` statement."""
+    """The proxy: a server for each service, and how it is to treat a distribution. Use it in a `with` statement."""
 
     def __init__(self) -> None:
         self.upstream = ""
         self.refused: set[str] = set()
         self.held: set[str] = set()
+        self.busy: set[str] = set()
+        # Whether the distributions cannot be listed.
+        self.unlistable = False
+        # What the function has called.
+        self.calls: set[calls.Call] = set()
         # Set when an invalidation of a held distribution has arrived; it is never answered.
         self.holding = threading.Event()
         self.closing = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
-        self.server.daemon_threads = True
+        self.servers = {
+            service: ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self, service)) for service in SERVICES
+        }
 
     @property
-    def url(self) -> str:
-        """Where the function finds it."""
-        return f"http://127.0.0.1:{self.server.server_port}"
+    def environment(self) -> dict[str, str]:
+        """By which the function finds it."""
+        return {
+            f"AWS_ENDPOINT_URL_{service.upper()}": f"http://127.0.0.1:{server.server_port}"
+            for service, server in self.servers.items()
+        }
 
     def __enter__(self) -> "CloudFrontFront":
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        for server in self.servers.values():
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self.server.shutdown()
-        self.server.server_close()
+        for server in self.servers.values():
+            server.shutdown()
+            server.server_close()
 
     def hold(self) -> None:
         """Keep a caller waiting until everything ends."""
@@ -53,25 +72,52 @@ class CloudFrontFront:
         self.closing.wait()
 
 
-def handler_of(front: CloudFrontFront) -> type[BaseHTTPRequestHandler]:
-    """The request handler of this proxy."""
+def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHandler]:
+    """The request handler of a service."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body of an answer go in one packet: two would wait for each other's acknowledgement.
+        wbufsize = -1
 
         def do_GET(self) -> None:
-            self.forward(b"")
+            self.handle_call()
+
+        def do_PUT(self) -> None:
+            self.handle_call()
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            match = CREATE_INVALIDATION.fullmatch(urlsplit(self.path).path)
+            self.handle_call()
+
+        def handle_call(self) -> None:
+            body = self.body()
+            call = calls.read(service, self.command, self.path, dict(self.headers), body)
+            front.calls.add(call)
+            match = CREATE_INVALIDATION.fullmatch(urlsplit(self.path).path) if self.command == "POST" else None
             distribution = match.group(1) if match else ""
             if distribution in front.held:
                 front.hold()
             elif distribution in front.refused:
-                self.answer(403, {"Content-Type": "text/xml"}, REFUSAL.encode())
+                self.fail(*REFUSED)
+            elif distribution in front.busy:
+                self.fail(*BUSY)
+            elif front.unlistable and call.action == "cloudfront:ListDistributions":
+                self.fail(*UNLISTABLE)
             else:
                 self.forward(body)
+
+        def body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
+
+        def fail(self, status: int, text: str) -> None:
+            self.answer(status, {"Content-Type": "text/xml"}, text.encode())
 
         def forward(self, body: bytes) -> None:
             """Let the emulator answer. The Host header stays: it is part of what the caller has signed."""

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ DEAD_LETTER_QUEUES = [
     "TickDeadLetterQueueUrl",
     "RetryDeadLetterQueueUrl",
     "FailedEventsQueueUrl",
+    "UndeliveredQueueUrl",
 ]
 
 # Far more than the pipeline needs after the debounce, on a slow and busy machine.
@@ -54,6 +57,11 @@ class Pipeline:
     def invoke_with_test_event(self) -> dict:
         """Invoke the function with what S3 sends when a bucket is connected."""
         return self.invoke({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": sample_site.SITE})
+
+    def restart_function(self) -> None:
+        """End the function's processes, whatever they are doing: what they know of the account is forgotten."""
+        for process in self.emulator.function_processes():
+            os.kill(process, signal.SIGKILL)
 
     def decisions(self) -> list[observe.Decision]:
         """What the function says it has decided."""

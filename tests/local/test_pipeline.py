@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 
 import pytest
 
@@ -126,7 +125,7 @@ def test_what_a_dying_flush_had_in_hand_is_flushed_again(running: Pipeline, fron
     try:
         put(running, "survivor.html")
         assert running.wait(front.holding.is_set), "no flush has called CloudFront"
-        kill_function(running)
+        running.restart_function()
         front.held.clear()
         assert running.wait(lambda: "/survivor.html" in running.invalidated_paths("www"))
         assert running.wait(running.idle)
@@ -215,9 +214,3 @@ def set_visibility_timeout(running: Pipeline, queue: str, seconds: str) -> None:
     running.emulator.client("sqs").set_queue_attributes(
         QueueUrl=running.stack.outputs[queue], Attributes={"VisibilityTimeout": seconds}
     )
-
-
-def kill_function(running: Pipeline) -> None:
-    """End the function's processes, whatever they are doing."""
-    for process in running.emulator.function_processes():
-        os.kill(process, signal.SIGKILL)

@@ -1,0 +1,146 @@
+"""The docs against what they speak of: commands, links, parameters, statements. Nothing is run here.
+
+What can be run is run against the emulator, by tests/local/test_docs.py.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore import xform_name
+
+import docs
+import template
+
+TEXTS = {page: page.read_text() for page in docs.PAGES}
+BLOCKS = [block for page in docs.PAGES for block in docs.blocks(page)]
+SESSION = botocore.session.get_session()
+# Commands of the AWS CLI that are no single call.
+CUSTOM = {("s3", "cp"), ("s3", "ls")}
+# Options that the CLI calls otherwise than the service does, or has beside them.
+OWN_OPTIONS = {"create-invalidation": {"paths"}, "subscribe": {"notification-endpoint"}}
+GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
+SOURCES = sorted((docs.ROOT / "src").rglob("*.rs"))
+EMITTED = re.compile(r'Metric::(?:Count|Milliseconds|duration)\(\s*"(\w+)"')
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def aws_commands(text: str) -> list[list[str]]:
+    """The calls of the AWS CLI in a block: service, operation, options."""
+    joined = text.replace("\\\n", " ")
+    found = []
+    for match in re.finditer(r"\baws (?P<service>[a-z0-9]+) (?P<operation>[a-z0-9-]+)(?P<rest>[^\n]*)", joined):
+        options = re.findall(r"(?<=\s)--([a-z][a-z-]+)", match.group("rest").split(" | ")[0])
+        found.append([match.group("service"), match.group("operation"), *options])
+    return found
+
+
+ALL_AWS = sorted({tuple(command) for block in BLOCKS for command in aws_commands(block.text)})
+
+
+@pytest.mark.parametrize("command", ALL_AWS, ids=" ".join)
+def test_the_aws_cli_has_this_command(command: tuple[str, ...]) -> None:
+    service, operation, *options = command
+    if (service, operation) in CUSTOM:
+        return
+    model = SESSION.get_service_model("s3" if service == "s3api" else service)
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    shape = model.operation_model(names[operation]).input_shape
+    members = {xform_name(member, "-") for member in (shape.members if shape else {})}
+    known = members | {f"no-{member}" for member in members} | GLOBAL_OPTIONS
+    assert set(options) <= known | OWN_OPTIONS.get(operation, set())
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_is_shell(block: docs.Block) -> None:
+    checked = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_make_target_in_the_docs_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (docs.ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for block in BLOCKS for name in re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE)}
+    named |= {name for text in TEXTS.values() for name in re.findall(r"`make ([a-z-]+)`", text)}
+    assert named
+    assert named <= targets
+
+
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", docs.PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(TEXTS[page]):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def table(page: str, heading: str) -> list[str]:
+    """The first cells of the first table that has this heading, without their backquotes."""
+    text = (docs.ROOT / page).read_text()
+    rows = text[text.index(heading) :].split("\n\n")[0].split("\n")[2:]
+    return [cell.strip("` ") for row in rows for cell in [row.split("|")[1]]]
+
+
+def test_deploy_tells_every_parameter_and_its_default() -> None:
+    parameters = template.load()["Parameters"]
+    assert sorted(table("docs/deploy.md", "| parameter |")) == sorted(parameters)
+    text = (docs.ROOT / "docs/deploy.md").read_text()
+    for name, parameter in parameters.items():
+        default = str(parameter["Default"])
+        row = next(line for line in text.split("\n") if line.startswith(f"| `{name}` |"))
+        assert not default or default in row.split("|")[2], row
+
+
+def test_security_explains_every_statement_with_its_actions() -> None:
+    role = template.load()["Resources"]["FunctionRole"]["Properties"]
+    statements = role["Policies"][0]["PolicyDocument"]["Statement"]
+    assert table("docs/security.md", "| statement |") == [statement["Sid"] for statement in statements]
+    text = (docs.ROOT / "docs/security.md").read_text()
+    for statement in statements:
+        row = next(line for line in text.split("\n") if line.startswith(f"| `{statement['Sid']}` |"))
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if statement["Sid"] != "TickAndRetry":  # "the same four"
+            assert all(action.split(":")[1] in row for action in actions), row
+
+
+def test_costs_add_up() -> None:
+    text = (docs.ROOT / "docs/costs.md").read_text()
+    example = text[text.index("| | a month") :].split("\n\n")[0]
+    amounts = [row.split("|")[-2].strip(" *") for row in example.split("\n")[2:]]
+    numbers = [float(amount.removeprefix("< ")) for amount in amounts if amount]
+    *lines, total = numbers
+    assert abs(sum(lines) - total) < 0.06
+
+
+def test_costs_know_how_many_alarms_and_metrics_there_are() -> None:
+    text = (docs.ROOT / "docs/costs.md").read_text()
+    resources = template.load()["Resources"].values()
+    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources)
+    assert f"| alarms | {alarms} |" in text
+    emitted = {name for source in SOURCES for name in re.findall(EMITTED, source.read_text().split("#[cfg(test)]")[0])}
+    assert f"metrics: {len(emitted)} for the function" in text
+
+
+def test_samples_named_in_the_docs_exist() -> None:
+    for block in BLOCKS:
+        for word in shlex.split(block.text.replace("\\\n", " "), comments=True):
+            if word.startswith("events/"):
+                assert (docs.ROOT / word).exists(), word
+
+
+def test_json_samples_are_json() -> None:
+    for text in TEXTS.values():
+        for sample in re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            json.loads(sample)

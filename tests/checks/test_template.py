@@ -1,0 +1,215 @@
+"""Rules of template.yaml that no linter knows."""
+
+import json
+import re
+from pathlib import Path
+
+import cfnlint
+import pytest
+
+import template
+
+ROOT = template.TEMPLATE.parent
+TEXT = template.TEMPLATE.read_text()
+RESOURCES = template.load()["Resources"]
+OPERATE = (ROOT / "docs/operate.md").read_text()
+TAG = {"Key": "invalidator", "Value": {"Ref": "AWS::StackName"}}
+
+
+def of_type(kind: str) -> dict[str, dict]:
+    """The resources of a type, by logical id."""
+    return {name: resource for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+QUEUES = of_type("AWS::SQS::Queue")
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in ("BufferQueue", "TickQueue", "RetryQueue")]
+
+
+def each(names) -> pytest.MarkDecorator:
+    """A test for each of them."""
+    return pytest.mark.parametrize("name", sorted(names))
+
+
+def is_taggable(kind: str) -> bool:
+    """Whether CloudFormation tags resources of a type, by the schemas that cfn-lint brings."""
+    schemas = Path(cfnlint.__file__).parent / "data/schemas"
+    digest = json.loads((schemas / "providers/us-east-1.json").read_text()).get(kind)
+    schema = json.loads((schemas / f"resources/{digest}.json").read_text()) if digest else {}
+    return schema.get("tagging", {}).get("taggable", False)
+
+
+@each(name for name, resource in RESOURCES.items() if is_taggable(resource["Type"]))
+def test_what_can_be_tagged_has_the_tag(name: str) -> None:
+    assert TAG in RESOURCES[name]["Properties"]["Tags"]
+
+
+def test_the_function_and_what_sam_makes_of_it_has_the_tag() -> None:
+    function = RESOURCES["Function"]["Properties"]
+    assert function["Tags"] == {"invalidator": {"Ref": "AWS::StackName"}}
+    assert function["PropagateTags"] is True
+
+
+def denies_http(policy: dict) -> bool:
+    """Whether a resource's policy denies calls without TLS to everybody."""
+    return any(
+        statement.get("Effect") == "Deny"
+        and statement["Principal"] == "*"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    )
+
+
+def test_every_queue_bucket_and_topic_takes_calls_with_tls_only() -> None:
+    policies = {
+        "AWS::SQS::Queue": ("AWS::SQS::QueuePolicy", lambda p: p["Queues"]),
+        "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", lambda p: [p["Bucket"]]),
+        "AWS::SNS::Topic": ("AWS::SNS::TopicPolicy", lambda p: p["Topics"]),
+    }
+    for kind, (policy_kind, targets) in policies.items():
+        covered = [
+            target["Ref"]
+            for policy in of_type(policy_kind).values()
+            if denies_http(policy)
+            for target in targets(policy["Properties"])
+        ]
+        assert sorted(covered) == sorted(of_type(kind))
+
+
+def test_a_statement_of_a_queue_policy_is_about_one_queue() -> None:
+    # SQS: "Policy statement must apply to a single resource".
+    for policy in of_type("AWS::SQS::QueuePolicy").values():
+        (queue,) = policy["Properties"]["Queues"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            statement = statement.get("Fn::If", [None, statement])[1]
+            assert statement["Resource"] == {"Fn::GetAtt": [queue["Ref"], "Arn"]}
+
+
+@each(QUEUES)
+def test_queues_are_encrypted(name: str) -> None:
+    assert QUEUES[name]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+@each(["BufferQueue", "TickQueue", "RetryQueue"])
+def test_every_working_queue_has_a_dead_letter_queue_that_keeps_longer(name: str) -> None:
+    queue = QUEUES[name]["Properties"]
+    target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+    dead_letters = QUEUES[target]["Properties"]
+    assert dead_letters["MessageRetentionPeriod"] == 1_209_600
+    assert dead_letters.get("FifoQueue") == queue.get("FifoQueue")
+
+
+@each(QUEUES)
+def test_a_message_outlives_the_function(name: str) -> None:
+    timeout = RESOURCES["Function"]["Properties"]["Timeout"]
+    assert QUEUES[name]["Properties"].get("VisibilityTimeout", timeout) >= timeout or name in DEAD_LETTER_QUEUES
+
+
+@each([name for name in DEAD_LETTER_QUEUES if name != "TickDeadLetterQueue"] + ["ErrorBucket"])
+def test_what_could_not_be_done_outlives_the_stack(name: str) -> None:
+    assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+@each(DEAD_LETTER_QUEUES)
+def test_any_message_in_a_dead_letter_queue_is_an_alarm(name: str) -> None:
+    dimension = {"Name": "QueueName", "Value": {"Fn::GetAtt": [name, "QueueName"]}}
+    (alarm,) = [a["Properties"] for a in ALARMS.values() if dimension in a["Properties"].get("Dimensions", [])]
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["Threshold"] == 0
+
+
+@each(ALARMS)
+def test_an_alarm_goes_to_both_topics_and_is_explained(name: str) -> None:
+    alarm = ALARMS[name]["Properties"]
+    topics = [{"Ref": "AlertTopic"}, {"Fn::If": ["HasOnCallTopic", {"Ref": "OnCallTopicArn"}, {"Ref": "AWS::NoValue"}]}]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == topics
+    assert alarm["AlarmDescription"].endswith(f"See docs/operate.md, {name}.")
+    assert f"\n### {name}\n" in OPERATE
+
+
+@each(ALARMS)
+def test_an_alarm_has_no_name_of_its_own_so_that_the_topic_knows_it(name: str) -> None:
+    # The topic's and the key's policies admit alarms that are called STACK-*, as CloudFormation calls them.
+    assert "AlarmName" not in ALARMS[name]["Properties"]
+
+
+def dashboard() -> dict:
+    """The dashboard's JSON, with any value for what is substituted."""
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    return json.loads(re.sub(r"\$\{!(.*?)\}", r"${\1}", re.sub(r"\$\{(?!!).*?\}", "x", body)))
+
+
+def metric_names(widget: dict) -> set[str]:
+    """The function's own metrics in a widget."""
+    rows = widget["properties"].get("metrics", [])
+    expressions = " ".join(row[0].get("expression", "") for row in rows if isinstance(row[0], dict))
+    searched = re.findall(r'MetricName="(\w+)"', expressions)
+    return {row[1] for row in rows if row[0] == "Invalidator"} | set(searched)
+
+
+def emitted_metrics() -> set[str]:
+    """The metrics the function's code emits."""
+    found = set()
+    for source in (ROOT / "src").rglob("*.rs"):
+        code = source.read_text().split("#[cfg(test)]")[0]
+        found |= set(re.findall(r'Metric::(?:Count|Milliseconds|duration)\(\s*"(\w+)"', code))
+    return found
+
+
+def test_the_dashboard_shows_exactly_the_metrics_that_are_emitted() -> None:
+    shown = set().union(*(metric_names(widget) for widget in dashboard()["widgets"]))
+    assert shown == emitted_metrics()
+
+
+def test_the_dashboard_shows_every_alarm() -> None:
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    assert set(re.findall(r"\$\{(\w+)\.Arn\}", body)) == set(ALARMS)
+
+
+def test_alarms_watch_metrics_that_are_emitted() -> None:
+    for alarm in ALARMS.values():
+        watched = [alarm["Properties"], *(m["MetricStat"]["Metric"] for m in metric_stats(alarm))]
+        own = [metric["MetricName"] for metric in watched if metric.get("Namespace") == "Invalidator"]
+        assert set(own) <= emitted_metrics()
+
+
+def metric_stats(alarm: dict) -> list[dict]:
+    """The metrics of an alarm on an expression."""
+    return [metric for metric in alarm["Properties"].get("Metrics", []) if "MetricStat" in metric]
+
+
+def test_widgets_do_not_overlap() -> None:
+    taken = set()
+    for widget in dashboard()["widgets"]:
+        cells = {
+            (x, y)
+            for x in range(widget["x"], widget["x"] + widget["width"])
+            for y in range(widget["y"], widget["y"] + widget["height"])
+        }
+        assert not taken & cells
+        assert widget["x"] + widget["width"] <= 24
+        taken |= cells
+
+
+def test_a_star_for_a_resource_has_its_reason_beside_it() -> None:
+    statements = re.split(r"\n +- Sid: ", TEXT)[1:]
+    stars = [statement for statement in statements if re.search(r'Resource: ("\*"|.*:::\*)', statement)]
+    assert len(stars) == 5
+    for statement in stars:
+        assert re.search(r"# .{10,}", statement), statement
+
+
+def test_a_suppressed_check_has_its_reason() -> None:
+    for resource in RESOURCES.values():
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
+            assert len(skip["comment"]) > 20
+
+
+def test_every_parameter_has_a_default_and_a_description_and_a_place_in_the_form() -> None:
+    whole = template.load()
+    interface = whole["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in interface for name in group["Parameters"]) == sorted(whole["Parameters"])
+    for name, parameter in whole["Parameters"].items():
+        assert "Default" in parameter, name
+        assert parameter["Description"], name

@@ -1,0 +1,77 @@
+"""The AWS calls the function makes, as IAM sees them: an action on a resource."""
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from emulator import REGION
+
+ACCOUNT = "000000000000"
+DISTRIBUTION = f"arn:aws:cloudfront::{ACCOUNT}:distribution/"
+TENANT = f"arn:aws:cloudfront::{ACCOUNT}:distribution-tenant/"
+
+# Method, path below the API's version, action, and the resource, in which \1 is the id (Service Authorization
+# Reference).
+CLOUDFRONT = [
+    ("GET", r"distribution", "ListDistributions", "*"),
+    ("POST", r"distribution-tenants", "ListDistributionTenants", "*"),
+    ("GET", r"cache-policy/([^/]+)", "GetCachePolicy", rf"arn:aws:cloudfront::{ACCOUNT}:cache-policy/\1"),
+    ("GET", r"distribution/([^/]+)/config", "GetDistributionConfig", rf"{DISTRIBUTION}\1"),
+    ("GET", r"distribution-tenant/([^/]+)", "GetDistributionTenant", rf"{TENANT}\1"),
+    ("POST", r"distribution/([^/]+)/invalidation", "CreateInvalidation", rf"{DISTRIBUTION}\1"),
+    (
+        "POST",
+        r"distribution-tenant/([^/]+)/invalidation",
+        "CreateInvalidationForDistributionTenant",
+        rf"{TENANT}\1",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What IAM is asked."""
+
+    action: str
+    resource: str
+
+
+def read(service: str, method: str, target: str, headers: dict[str, str], body: bytes) -> Call:
+    """The call in an HTTP request."""
+    return {"sqs": sqs, "sns": sns, "s3": s3, "cloudfront": cloudfront}[service](
+        method, urlsplit(target), {name.lower(): value for name, value in headers.items()}, body
+    )
+
+
+def sqs(_method: str, _url, headers: dict[str, str], body: bytes) -> Call:
+    """SQS: JSON; a batch is allowed by the action for one."""
+    action = headers["x-amz-target"].split(".")[1].removesuffix("Batch")
+    queue = json.loads(body)["QueueUrl"].rsplit("/", 1)[1]
+    return Call(f"sqs:{action}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+
+
+def sns(_method: str, _url, _headers: dict[str, str], body: bytes) -> Call:
+    """SNS: a form."""
+    form = parse_qs(body.decode())
+    return Call(f"sns:{form['Action'][0]}", form["TopicArn"][0])
+
+
+def s3(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
+    """S3: the path is the object, the query says what of it."""
+    bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+    if method == "GET" and not key and "tagging" in url.query:
+        return Call("s3:GetBucketTagging", f"arn:aws:s3:::{bucket}")
+    if method == "PUT" and key:
+        return Call("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")
+    return Call(f"s3:{method} {url.path}?{url.query}", f"arn:aws:s3:::{bucket}")
+
+
+def cloudfront(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
+    """CloudFront: the path."""
+    path = url.path.removeprefix("/2020-05-31/").rstrip("/")
+    for its_method, pattern, action, resource in CLOUDFRONT:
+        match = re.fullmatch(pattern, path)
+        if match and method == its_method:
+            return Call(f"cloudfront:{action}", match.expand(resource) if match.groups() else resource)
+    return Call(f"cloudfront:{method} {path}", "*")

@@ -1,0 +1,201 @@
+"""Least privilege: the function's policy, as the template renders it, against the calls that the function makes."""
+
+import json
+
+import pytest
+
+import policy
+import sample_site
+import stack
+from calls import ACCOUNT, Call
+from cloudfront_front import CloudFrontFront
+from emulator import REGION
+from pipeline import TEMPLATE, Pipeline
+
+# Conditions that hold for the function's calls, and would not for others.
+CONTEXT = {"aws:ResourceAccount": ACCOUNT, "kms:ViaService": f"sns.{REGION}.amazonaws.com"}
+
+# Calls that AWS makes with the function's role, which are not in its code. Sources: Lambda Developer Guide, "Using
+# Lambda with Amazon SQS" (permissions), "Retaining records" (destinations), "Sending logs", "Visualize with X-Ray";
+# SNS Developer Guide, "Key management".
+BY_AWS = {
+    "sqs:ReceiveMessage": ["TickQueue", "RetryQueue"],
+    "sqs:DeleteMessage": ["TickQueue", "RetryQueue"],
+    "sqs:GetQueueAttributes": ["TickQueue", "RetryQueue"],
+    "sqs:SendMessage": ["FailedEventsQueue"],
+    "logs:CreateLogStream": ["FunctionLogs"],
+    "logs:PutLogEvents": ["FunctionLogs"],
+    "xray:PutTraceSegments": ["*"],
+    "xray:PutTelemetryRecords": ["*"],
+    "kms:GenerateDataKey": ["AlertKey"],
+    "kms:Decrypt": ["AlertKey"],
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(running: Pipeline, front: CloudFrontFront) -> set[Call]:
+    """All calls of the function: the sample site's, and the rare ones, provoked here."""
+    www = running.site.distributions["www"]
+    serve_with_custom_policy(running)
+    serve_by_tenant(running)
+    # Refused for good: a file and a mail.
+    front.refused.add(www)
+    put(running, "refused-once.html")
+    assert running.wait(lambda: called(front, "sns:Publish"))
+    front.refused.clear()
+    # Busy: a retry, which is put off again.
+    undelayed(running)
+    front.busy.add(www)
+    put(running, "busy.html")
+    retry_queue = arn(running, "RetryQueue")
+    assert running.wait(lambda: Call("sqs:ChangeMessageVisibility", retry_queue) in front.calls)
+    front.busy.clear()
+    # Distributions that cannot be listed: messages and tick come again later.
+    assert running.wait(lambda: running.depth("BufferQueueUrl") == running.depth("TickQueueUrl") == 0)
+    front.unlistable = True
+    running.restart_function()
+    put(running, "unlisted.html")
+    tick_queue = arn(running, "TickQueue")
+    assert running.wait(lambda: Call("sqs:ChangeMessageVisibility", tick_queue) in front.calls)
+    front.unlistable = False
+    tenant_served = running.wait(lambda: called(front, "cloudfront:CreateInvalidationForDistributionTenant"))
+    assert tenant_served, "\n".join(line[:600] for line in running.complaints()[-6:])
+    assert running.wait(running.idle), running.complaints()
+    # Other tests have stacks of their own.
+    return {call for call in front.calls if "by-eventbridge" not in call.resource}
+
+
+@pytest.fixture(scope="module")
+def granted(running: Pipeline) -> list[policy.Grant]:
+    """The policy, as CloudFormation renders it from the template."""
+    return rendered(running, running.stack)
+
+
+def test_every_call_is_allowed(recorded: set[Call], granted: list[policy.Grant]) -> None:
+    denied = [call for call in recorded if not any(grant.allows(call, CONTEXT) for grant in granted)]
+    assert not denied
+
+
+def test_every_allowed_action_is_used_on_every_resource(
+    running: Pipeline, recorded: set[Call], granted: list[policy.Grant]
+) -> None:
+    used = recorded | by_aws(running)
+    unused = [grant for grant in granted if not any(grant.allows(call, CONTEXT) for call in used)]
+    assert not unused
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("cloudfront:CreateInvalidation", "arn:aws:cloudfront::111111111111:distribution/E1"),
+        Call("cloudfront:DeleteDistribution", f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1"),
+        Call("s3:GetObject", "arn:aws:s3:::sample-site/index.html"),
+        Call("s3:PutObject", "arn:aws:s3:::sample-site/index.html"),
+        Call("s3:PutBucketTagging", "arn:aws:s3:::sample-site"),
+        Call("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:another"),
+        Call("sqs:PurgeQueue", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{stack.NAME}-BufferQueue"),
+        Call("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:another"),
+        Call("iam:PassRole", "*"),
+    ],
+    ids=str,
+)
+def test_what_it_does_not_need_is_denied(call: Call, granted: list[policy.Grant]) -> None:
+    assert not any(grant.allows(call, CONTEXT) for grant in granted)
+
+
+def test_tags_of_other_accounts_buckets_are_denied(granted: list[policy.Grant]) -> None:
+    call = Call("s3:GetBucketTagging", "arn:aws:s3:::of-somebody-else")
+    assert not any(grant.allows(call, CONTEXT | {"aws:ResourceAccount": "111111111111"}) for grant in granted)
+
+
+def test_permissions_follow_the_list_of_distributions(running: Pipeline) -> None:
+    parameters = {"DistributionIds": "E1LISTED,E2LISTED"}
+    limited = stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, "limited")
+    granted = rendered(running, limited)
+    for distribution, expected in {"E1LISTED": True, "E2LISTED": True, "E3OTHER": False}.items():
+        call = Call("cloudfront:CreateInvalidation", f"arn:aws:cloudfront::{ACCOUNT}:distribution/{distribution}")
+        assert any(grant.allows(call, CONTEXT) for grant in granted) == expected
+
+
+def rendered(running: Pipeline, deployed: stack.Stack) -> list[policy.Grant]:
+    """The policy of a stack's function."""
+    iam = running.emulator.client("iam")
+    answer = iam.get_role_policy(RoleName=deployed.resources["FunctionRole"], PolicyName="invalidator")
+    document = answer["PolicyDocument"]
+    return policy.grants(document if isinstance(document, dict) else json.loads(document))
+
+
+def by_aws(running: Pipeline) -> set[Call]:
+    """The calls that AWS makes with the role, on this stack's resources."""
+    return {
+        Call(action, "*" if resource == "*" else arn(running, resource))
+        for action, resources in BY_AWS.items()
+        for resource in resources
+    }
+
+
+def arn(running: Pipeline, logical_id: str) -> str:
+    """The ARN of a resource of the stack."""
+    its_id = running.stack.resources[logical_id]
+    if logical_id.endswith("Queue"):
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{its_id.rsplit('/', 1)[-1]}"
+    if logical_id == "FunctionLogs":
+        return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{its_id}:log-stream:any"
+    return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{its_id}"
+
+
+def called(front: CloudFrontFront, action: str) -> bool:
+    """Whether the function has done this."""
+    return any(call.action == action for call in front.calls)
+
+
+def put(running: Pipeline, key: str) -> None:
+    """Change an object of the site."""
+    running.emulator.client("s3").put_object(Bucket=sample_site.SITE, Key=key, Body=b"changed")
+
+
+def undelayed(running: Pipeline) -> None:
+    """Let sets be tried again at once."""
+    running.emulator.client("sqs").set_queue_attributes(
+        QueueUrl=running.stack.outputs["RetryQueueUrl"], Attributes={"DelaySeconds": "0"}
+    )
+
+
+def serve_with_custom_policy(running: Pipeline) -> None:
+    """A distribution with a cache policy of the account's own."""
+    cloudfront = running.emulator.client("cloudfront")
+    made = cloudfront.create_cache_policy(
+        CachePolicyConfig={"Name": "own", "MinTTL": 0, "DefaultTTL": 60, "MaxTTL": 3600}
+    )
+    config = {
+        "CallerReference": "own-policy",
+        "Comment": "own policy",
+        "Enabled": True,
+        "Origins": sample_site.items([sample_site.s3_origin("bucket", f"{sample_site.SITE}.s3.amazonaws.com", "/own")]),
+        "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=made["CachePolicy"]["Id"]),
+    }
+    cloudfront.create_distribution(DistributionConfig=config)
+
+
+def serve_by_tenant(running: Pipeline) -> None:
+    """A multi-tenant distribution, with a tenant who fills its placeholder with the whole bucket."""
+    cloudfront = running.emulator.client("cloudfront")
+    config = {
+        "CallerReference": "tenants",
+        "Comment": "tenants",
+        "Enabled": True,
+        "ConnectionMode": "tenant-only",
+        "TenantConfig": {
+            "ParameterDefinitions": [{"Name": "site", "Definition": {"StringSchema": {"Required": True}}}]
+        },
+        "Origins": sample_site.items([sample_site.s3_origin("bucket", "{{site}}.s3.amazonaws.com", "")]),
+        "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=sample_site.CACHING_OPTIMIZED),
+    }
+    made = cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+    cloudfront.create_distribution_tenant(
+        DistributionId=made,
+        Name="acme",
+        Domains=[{"Domain": "acme.example.com"}],
+        Parameters=[{"Name": "site", "Value": sample_site.SITE}],
+        Enabled=True,
+    )
