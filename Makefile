@@ -17,7 +17,7 @@ local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample 
 
 test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
 	cargo nextest run --locked
-	cargo build --locked --bin invalidator
+	@test -x $(BINARY) # the tests above have built it, with the features they share
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
 fmt: $(VENV)/checks ## Format everything
