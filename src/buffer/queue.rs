@@ -30,14 +30,18 @@ const TICK_GROUP: &str = "flush";
 /// # Errors
 /// If any of them was not taken. Those that were stay: a change that comes twice does no harm.
 pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
-    let batches: Vec<Vec<String>> = bodies.chunks(BATCH).map(<[String]>::to_vec).collect();
-    let mut results = stream::iter(batches)
+    let mut results = stream::iter(batches(&bodies))
         .map(|bodies| send_batch(sqs, queue, bodies))
         .buffer_unordered(CONCURRENCY);
     while let Some(result) = results.next().await {
         result?;
     }
     Ok(())
+}
+
+/// Cuts bodies or receipt handles into what one batch call takes.
+fn batches(texts: &[String]) -> Vec<Vec<String>> {
+    texts.chunks(BATCH).map(<[String]>::to_vec).collect()
 }
 
 async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
@@ -88,11 +92,7 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
 /// Deletes messages; returns how many could not be. Those come again, and are worked off again:
 /// that costs a little and loses nothing, so it is no error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
-    let batches: Vec<Vec<String>> = receipt_handles
-        .chunks(BATCH)
-        .map(<[String]>::to_vec)
-        .collect();
-    stream::iter(batches)
+    stream::iter(batches(&receipt_handles))
         .map(|handles| async move {
             let failed = delete_batch(sqs, queue, handles).await;
             if failed.is_empty() {
@@ -153,11 +153,7 @@ pub const RELEASE_AFTER: Duration = Duration::from_secs(30);
 /// queue's visibility timeout is over.
 pub async fn release(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) {
     let seconds = i32::try_from(RELEASE_AFTER.as_secs()).unwrap_or(i32::MAX);
-    let batches: Vec<Vec<String>> = receipt_handles
-        .chunks(BATCH)
-        .map(<[String]>::to_vec)
-        .collect();
-    stream::iter(batches)
+    stream::iter(batches(&receipt_handles))
         .for_each_concurrent(CONCURRENCY, |handles| async move {
             let entry = |(id, handle): (usize, String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());
