@@ -267,6 +267,11 @@ impl Distribution {
         }
     }
 
+    /// Whether it serves anything: a multi-tenant one does so by its tenants only.
+    pub fn is_in_service(&self) -> bool {
+        self.enabled && !self.targets.is_empty()
+    }
+
     /// The origins that are this bucket, each with whether it is the bucket's website endpoint.
     pub fn origins_of<'a, 'b>(
         &'a self,
@@ -277,6 +282,16 @@ impl Distribution {
             let endpoint = origin.domain.endpoint_of(bucket, aliases)?;
             Some((origin, endpoint.is_website()))
         })
+    }
+
+    /// The behaviors with a path pattern, in the order in which they are tried.
+    pub fn behaviors(&self) -> &[Behavior] {
+        &self.behaviors
+    }
+
+    /// The behavior that takes what no other takes.
+    pub fn default_behavior(&self) -> &Behavior {
+        &self.default_behavior
     }
 
     /// The behavior that takes a path: the first whose pattern matches, else the default one

@@ -47,7 +47,7 @@ impl fmt::Display for BucketName {
 /// The key of an object, decoded: what `aws s3 ls` shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct ObjectKey(Box<str>);
+pub struct ObjectKey<'a>(Cow<'a, str>);
 
 /// A text that is no object key.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,12 +63,12 @@ pub enum InvalidKey {
     NotUtf8(String),
 }
 
-impl ObjectKey {
+impl<'a> ObjectKey<'a> {
     /// Takes a key that is not encoded, as EventBridge sends it.
     ///
     /// # Errors
     /// If the key is empty or longer than S3 allows.
-    pub fn new(key: impl Into<Box<str>>) -> Result<Self, InvalidKey> {
+    pub fn new(key: impl Into<Cow<'a, str>>) -> Result<Self, InvalidKey> {
         let key = key.into();
         match key.len() {
             0 => Err(InvalidKey::Empty),
@@ -82,29 +82,45 @@ impl ObjectKey {
     ///
     /// # Errors
     /// If the key does not decode to UTF-8, is empty, or is longer than S3 allows.
-    pub fn from_form_encoded(encoded: &str) -> Result<Self, InvalidKey> {
+    pub fn from_form_encoded(encoded: &'a str) -> Result<Self, InvalidKey> {
+        if !encoded.contains('+') {
+            return Self::from_percent_encoded(encoded);
+        }
         let spaced = encoded.replace('+', " ");
-        Self::from_percent_encoded(&spaced)
+        ObjectKey::from_percent_encoded(&spaced).map(ObjectKey::into_owned)
     }
 
     /// Decodes a percent-encoded key.
     ///
     /// # Errors
     /// If the key does not decode to UTF-8, is empty, or is longer than S3 allows.
-    pub fn from_percent_encoded(encoded: &str) -> Result<Self, InvalidKey> {
+    pub fn from_percent_encoded(encoded: &'a str) -> Result<Self, InvalidKey> {
+        if !encoded.contains('%') {
+            return Self::new(encoded);
+        }
         let decoded = percent_decode(encoded.as_bytes())
             .decode_utf8()
             .map_err(|_| InvalidKey::NotUtf8(encoded.to_owned()))?;
         Self::new(decoded)
     }
 
+    /// Takes a text that was an object key before.
+    pub(crate) fn known(key: &'a str) -> Self {
+        Self(Cow::Borrowed(key))
+    }
+
     /// The decoded key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A key that borrows from nothing.
+    pub fn into_owned(self) -> ObjectKey<'static> {
+        ObjectKey(Cow::Owned(self.0.into_owned()))
+    }
 }
 
-impl fmt::Display for ObjectKey {
+impl fmt::Display for ObjectKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -146,11 +162,11 @@ impl EventTime {
 
 /// One object that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Change {
+pub struct Change<'a> {
     /// The bucket that holds, or held, the object.
     pub bucket: BucketName,
     /// The object's key.
-    pub key: ObjectKey,
+    pub key: ObjectKey<'a>,
     /// What happened to it.
     pub kind: ChangeKind,
     /// When, if the event tells.
@@ -193,7 +209,7 @@ pub enum Cause {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The changed objects, in the order of the event.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Change<'static>>,
     /// Events that change no object's content (tagging, restore, a test event), counted by name.
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
@@ -428,12 +444,12 @@ impl Reader {
         };
         let key = match encoding {
             KeyEncoding::Form => ObjectKey::from_form_encoded(&key),
-            KeyEncoding::None => ObjectKey::new(key.into_owned()),
+            KeyEncoding::None => ObjectKey::new(&*key),
         };
         match key {
             Ok(key) => self.reading.changes.push(Change {
                 bucket: self.bucket_name(&bucket),
-                key,
+                key: key.into_owned(),
                 kind,
                 event_time: time.and_then(EventTime::parse),
             }),

@@ -70,7 +70,7 @@ impl ExceptionRules {
     }
 
     /// The rule that exempts this change, if one does. None ever exempts a deletion.
-    pub fn exempting(&self, change: &Change) -> Option<&ExceptionRule> {
+    pub fn exempting(&self, change: &Change<'_>) -> Option<&ExceptionRule> {
         match change.kind {
             ChangeKind::Created => self.0.iter().find(|rule| rule.covers(&change.key)),
             ChangeKind::Deleted => None,
@@ -115,7 +115,7 @@ impl ExceptionRule {
         })
     }
 
-    fn covers(&self, key: &ObjectKey) -> bool {
+    fn covers(&self, key: &ObjectKey<'_>) -> bool {
         match &self.cover {
             Cover::Pattern(wildcards) => wildcards.match_text(key.as_str()),
             Cover::Folder(folder) => key
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    fn change(key: &str, kind: ChangeKind) -> Change {
+    fn change(key: &str, kind: ChangeKind) -> Change<'_> {
         Change {
             bucket: BucketName::new("site"),
             key: ObjectKey::new(key).unwrap(),

@@ -85,7 +85,7 @@ impl Counts {
 }
 
 /// Buffers changes, and then, and only then, asks for a flush.
-async fn buffer(app: &App, changes: &[Change], counts: &mut Counts) -> Result<()> {
+async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut Counts) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -105,7 +105,11 @@ async fn buffer(app: &App, changes: &[Change], counts: &mut Counts) -> Result<()
     Ok(())
 }
 
-async fn without_excepted(app: &App, mut changes: Vec<Change>, counts: &mut Counts) -> Vec<Change> {
+async fn without_excepted<'a>(
+    app: &App,
+    mut changes: Vec<Change<'a>>,
+    counts: &mut Counts,
+) -> Vec<Change<'a>> {
     let settings = settings(app, &changes, counts).await;
     let mut logged = 0;
     changes.retain(|change| {
@@ -134,7 +138,7 @@ async fn without_excepted(app: &App, mut changes: Vec<Change>, counts: &mut Coun
 /// The settings of the buckets that decide about a change: none is read for deletions alone.
 async fn settings(
     app: &App,
-    changes: &[Change],
+    changes: &[Change<'_>],
     counts: &mut Counts,
 ) -> HashMap<BucketName, Arc<BucketSettings>> {
     let created = changes

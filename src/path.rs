@@ -6,7 +6,7 @@
 //! let origin_path = OriginPath::new("/web");
 //! let viewer_path = ViewerPath::of_key("web/a photo.jpg", &origin_path).unwrap();
 //! assert_eq!(viewer_path.as_str(), "/a photo.jpg");
-//! assert_eq!(viewer_path.invalidation_paths(false)[0].as_str(), "/a%20photo.jpg");
+//! assert_eq!(viewer_path.invalidation_paths(false).next().unwrap().as_str(), "/a%20photo.jpg");
 //! ```
 
 use std::borrow::Cow;
@@ -71,40 +71,90 @@ impl OriginPath {
 
 /// The path a viewer asks CloudFront for, decoded, beginning with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ViewerPath(String);
+pub struct ViewerPath<'a> {
+    decoded: Cow<'a, str>,
+    is_plain: bool,
+}
 
-impl ViewerPath {
+impl<'a> ViewerPath<'a> {
     /// The path under which an origin serves `key`, or `None` if the key is outside its folder.
     ///
     /// CloudFront asks the origin for `OriginPath` + viewer path, and S3 reads what follows the
     /// first slash as the key.
-    pub fn of_key(key: &str, origin_path: &OriginPath) -> Option<Self> {
-        let Some(folder) = origin_path.0.strip_prefix('/') else {
-            return Some(Self(format!("/{key}")));
-        };
-        let rest = key.strip_prefix(folder)?;
-        rest.starts_with('/').then(|| Self(rest.to_owned()))
+    pub fn of_key(key: &str, origin_path: &OriginPath) -> Option<ViewerPath<'static>> {
+        let whole = format!("/{key}");
+        let whole = ViewerPath::of_whole_bucket(&whole);
+        let path = whole.below(origin_path)?;
+        Some(ViewerPath {
+            decoded: Cow::Owned(path.decoded.into_owned()),
+            is_plain: path.is_plain,
+        })
+    }
+
+    /// The path of a key where the origin serves the whole bucket: `/` and the key.
+    pub fn of_whole_bucket(path: &'a str) -> Self {
+        Self {
+            decoded: Cow::Borrowed(path),
+            is_plain: is_plain(path),
+        }
+    }
+
+    /// As [`ViewerPath::of_whole_bucket`], of a path that was looked at before with [`is_plain`].
+    pub fn of_whole_bucket_known(path: &'a str, is_plain: bool) -> Self {
+        Self {
+            decoded: Cow::Borrowed(path),
+            is_plain,
+        }
+    }
+
+    /// This path of the whole bucket, as an origin with `origin_path` serves it, if it does.
+    pub fn below(&'a self, origin_path: &OriginPath) -> Option<Self> {
+        let rest = self.decoded.strip_prefix(origin_path.as_str())?;
+        rest.starts_with('/').then(|| self.part(rest))
     }
 
     /// `/`
     pub fn root() -> Self {
-        Self("/".to_owned())
+        Self {
+            decoded: Cow::Borrowed("/"),
+            is_plain: true,
+        }
     }
 
     /// The decoded path.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.decoded
+    }
+
+    /// Whether the path is the same encoded and [normalized](ViewerPath::normalized), and names one
+    /// object: true of nearly all.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// The folder (with its trailing slash) if this is the path of an index document of this name.
-    pub fn folder_of(&self, index_document: &str) -> Option<Self> {
-        let folder = self.0.strip_suffix(index_document)?;
-        folder.ends_with('/').then(|| Self(folder.to_owned()))
+    pub fn folder_of(&'a self, index_document: &str) -> Option<Self> {
+        let folder = self.decoded.strip_suffix(index_document)?;
+        folder.ends_with('/').then(|| self.part(folder))
+    }
+
+    /// A part of a plain path is plain.
+    fn part(&self, decoded: &'a str) -> Self {
+        Self {
+            decoded: Cow::Borrowed(decoded),
+            is_plain: self.is_plain || is_plain(decoded),
+        }
     }
 
     /// What path patterns are compared with.
     pub fn normalized(&self) -> NormalizedPath<'_> {
-        let decoded = normalize(&self.0);
+        if self.is_plain {
+            return NormalizedPath {
+                decoded: Cow::Borrowed(&self.decoded),
+                encoded: None,
+            };
+        }
+        let decoded = normalize(&self.decoded);
         let encoded = match encode(&decoded) {
             Cow::Borrowed(_) => None,
             Cow::Owned(encoded) => Some(encoded),
@@ -112,7 +162,7 @@ impl ViewerPath {
         NormalizedPath { decoded, encoded }
     }
 
-    /// The paths that clear this one from a cache: nearly always one.
+    /// The paths that clear this one from a cache: one, nearly always, or two.
     ///
     /// With `query_strings` in the cache key, `/x.jpg` leaves `/x.jpg?v=2` stale, and `/x.jpg*`
     /// clears all. For a folder `/d/` that wildcard would clear all below it, so it becomes two
@@ -121,32 +171,66 @@ impl ViewerPath {
     /// A path with `~` cannot be named: raw it makes CloudFront refuse the whole batch, and `%7E`
     /// is accepted and does nothing (aws-sdk #525). A wildcard that ends before it clears it. So
     /// does one for a path that is too long.
-    pub fn invalidation_paths(&self, query_strings: bool) -> Vec<InvalidationPath> {
-        let encoded = encode(&self.0);
-        if let Some(tilde) = encoded.find('~') {
-            return vec![InvalidationPath::starting_with(&encoded[..tilde])];
-        }
+    pub fn invalidation_paths(
+        &self,
+        query_strings: bool,
+    ) -> impl Iterator<Item = InvalidationPath> + use<> {
+        let encoded = if self.is_plain {
+            Cow::Borrowed(&*self.decoded)
+        } else {
+            encode(&self.decoded)
+        };
         let is_folder = encoded.ends_with('/');
         let marker = match (query_strings, is_folder) {
             (false, _) => "",
             (true, false) => "*",
             (true, true) => "?*",
         };
-        if encoded.len() + marker.len() > MAX_PATH_CHARACTERS {
-            return vec![InvalidationPath::starting_with(&encoded)];
-        }
-        let whole = InvalidationPath(format!("{encoded}{marker}"));
-        if marker == "?*" {
-            vec![InvalidationPath(encoded.into_owned()), whole]
+        let tilde = if self.is_plain {
+            None
         } else {
-            vec![whole]
-        }
+            encoded.find('~')
+        };
+        let fits = encoded.len() + marker.len() <= MAX_PATH_CHARACTERS;
+        let (path, with_queries) = match tilde {
+            Some(tilde) => (InvalidationPath::starting_with(&encoded[..tilde]), None),
+            None if !fits => (InvalidationPath::starting_with(&encoded), None),
+            None if marker == "?*" => {
+                let with_queries = InvalidationPath(format!("{encoded}?*"));
+                (InvalidationPath(encoded.into_owned()), Some(with_queries))
+            }
+            None => (InvalidationPath([&*encoded, marker].concat()), None),
+        };
+        std::iter::once(path).chain(with_queries)
     }
 }
 
-impl fmt::Display for ViewerPath {
+/// Whether a path begins with `/` and holds nothing that is encoded, normalized, or not to be named.
+pub fn is_plain(path: &str) -> bool {
+    let mut after_slash = false;
+    path.starts_with('/')
+        && path.bytes().all(|byte| {
+            let is_collapsed = after_slash && matches!(byte, b'/' | b'.');
+            after_slash = byte == b'/';
+            !is_collapsed && PLAIN[usize::from(byte)]
+        })
+}
+
+/// Which bytes stay as they are, whatever surrounds them.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let kept = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!$&()*,:;=@/";
+    let mut index = 0;
+    while index < kept.len() {
+        plain[kept[index] as usize] = true;
+        index += 1;
+    }
+    plain
+};
+
+impl fmt::Display for ViewerPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.decoded)
     }
 }
 
@@ -269,13 +353,13 @@ fn normalize(path: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn viewer_path(path: &str) -> ViewerPath {
+    fn viewer_path(path: &str) -> ViewerPath<'static> {
         ViewerPath::of_key(path.strip_prefix('/').unwrap(), &OriginPath::default()).unwrap()
     }
 
     fn paths(path: &str, query_strings: bool) -> Vec<String> {
         let paths = viewer_path(path).invalidation_paths(query_strings);
-        paths.into_iter().map(String::from).collect()
+        paths.map(String::from).collect()
     }
 
     #[test]
@@ -326,6 +410,19 @@ mod tests {
             ("/a*", "/a*"),
         ] {
             assert_eq!(paths(path, false), [expected], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_plain_path_is_one_that_stays_as_it_is() {
+        for character in (0..=0x17f).filter_map(char::from_u32) {
+            let path = format!("/a{character}b/{character}");
+            let kept = paths(&path, false) == [path.as_str()];
+            let normalized = normalize(&path) != path;
+            assert_eq!(is_plain(&path), kept && !normalized, "{character:?}");
+        }
+        for path in ["a", "", "//a", "/a//b", "/./a", "/a/..", "/.a"] {
+            assert!(!is_plain(path), "{path}");
         }
     }
 
@@ -406,7 +503,8 @@ mod tests {
             ("/d/index.html/a", None),
             ("/index.htm", None),
         ] {
-            let found = viewer_path(path).folder_of("index.html");
+            let path = viewer_path(path);
+            let found = path.folder_of("index.html");
             assert_eq!(found.as_ref().map(ViewerPath::as_str), folder, "{path}");
         }
     }

@@ -6,6 +6,8 @@
 //! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and escaping all of
 //! them away costs more than the thirty lines of the general form below.
 
+pub mod set;
+
 use std::fmt;
 
 use crate::path::NormalizedPath;
@@ -29,6 +31,11 @@ impl PathPattern {
             configured: configured.to_owned(),
             wildcards: Wildcards::new(&path),
         }
+    }
+
+    /// The pattern with its leading `/`.
+    pub fn wildcards(&self) -> &Wildcards {
+        &self.wildcards
     }
 
     /// Whether a behavior with this pattern takes this path.
@@ -56,11 +63,11 @@ impl fmt::Display for PathPattern {
 ///
 /// assert!(Wildcards::new("img/*.jp?g").match_text("img/2026/a.jpeg"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wildcards(Form);
 
 /// The frequent forms are compared without a search.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Form {
     /// `/index.html`
     Exact(String),
@@ -83,6 +90,18 @@ impl Wildcards {
             _ => Form::General(text.to_owned()),
         };
         Self(form)
+    }
+
+    /// What all texts that match begin with: all before the first wildcard.
+    pub fn literal_beginning(&self) -> &str {
+        match &self.0 {
+            Form::Exact(exact) => exact,
+            Form::Prefix(start) | Form::Between(start, _) => start,
+            Form::General(pattern) => {
+                let end = pattern.find(['*', '?']).unwrap_or(pattern.len());
+                &pattern[..end]
+            }
+        }
     }
 
     /// Whether `text` as a whole matches.

@@ -3,27 +3,37 @@
 //! For a change to key K of bucket B, and each origin of a distribution that is B: K below the
 //! origin path is the viewer path V. The behavior that takes V must send it to that origin, and
 //! must cache, unless the object was deleted: with TTL 0 CloudFront may still hold the error page
-//! of a missing object. Every answer carries its reason ([`Decision`], [`Skip`]).
+//! of a missing object.
+//!
+//! * [`changes`]: changes in, one entry a key out
+//! * [`decision`]: what a distribution makes of one key, with the reason
+//! * [`serving`]: what all distributions make of all keys of a bucket, fast
+//! * [`sets`]: paths, cut into sets
 
+mod changes;
+mod decision;
+mod serving;
 mod sets;
 
 use std::collections::HashMap;
-use std::fmt;
 
 use serde::Serialize;
 
 use crate::distributions::origin::OriginBuckets;
-use crate::distributions::{Behavior, Distribution, Origin, Target};
-use crate::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
-use crate::path::{InvalidationPath, ViewerPath};
+use crate::distributions::{Distribution, Target};
+use crate::event::BucketName;
+use crate::path::OriginPath;
+use serving::{Builder, Outcome, Serving};
 
-pub use sets::{PathSet, SetLimits};
+pub use changes::{Changes, KeyChange, KeyChanges, TooMany};
+pub use decision::{Decision, Skip, Verdict, decide, explain};
+pub use sets::{PathSet, SetLimits, Sets};
 
 /// The index document of a website endpoint whose bucket has no `indexDocument` tag.
 const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
 
 /// What planning goes by.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// The distributions that may serve the changed buckets.
     pub distributions: &'a [Distribution],
@@ -35,140 +45,47 @@ pub struct Rules<'a> {
     pub limits: SetLimits,
 }
 
-/// A change and where it came from: the index of a buffered message.
-#[derive(Clone, Debug)]
-pub struct SourcedChange {
-    /// The change.
-    pub change: Change,
-    /// The index of its message.
-    pub source: u32,
-}
-
-/// All that happened to one key.
-#[derive(Debug)]
-pub struct KeyChange {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key.
-    pub key: ObjectKey,
-    /// A key that was deleted anywhere in the batch counts as deleted, whatever came after.
-    pub kind: ChangeKind,
-    /// The earliest of its changes.
-    pub event_time: Option<EventTime>,
-    /// The messages that told of it.
-    pub sources: Vec<u32>,
-}
-
-/// What becomes of a key at one origin of one distribution.
-#[derive(Debug)]
-pub enum Decision<'a> {
-    /// These paths are invalidated.
-    Invalidate {
-        /// The paths, nearly always one.
-        paths: Vec<InvalidationPath>,
-        /// The behavior that decided.
-        behavior: &'a Behavior,
-        /// What happened to the object.
-        kind: ChangeKind,
-    },
-    /// Nothing is.
-    Skip(Skip<'a>),
-}
-
-/// Why a key is not invalidated at an origin that is its bucket, the nearest to a match last.
-#[derive(Clone, Copy, Debug)]
-pub enum Skip<'a> {
-    /// The distribution is disabled.
-    Disabled,
-    /// The distribution is a multi-tenant one without enabled tenants.
-    NoTenants,
-    /// The key is outside the origin's folder.
-    OutsideOriginPath(&'a Origin),
-    /// The behavior that takes the path sends it to another origin.
-    SentElsewhere(&'a Behavior),
-    /// The behavior that takes the path caches nothing.
-    NotCached(&'a Behavior),
-}
-
-impl Skip<'_> {
-    fn nearness(self) -> u8 {
-        match self {
-            Self::Disabled => 0,
-            Self::NoTenants => 1,
-            Self::OutsideOriginPath(_) => 2,
-            Self::SentElsewhere(_) => 3,
-            Self::NotCached(_) => 4,
-        }
+impl<'a> Rules<'a> {
+    /// The name of the objects that an origin serves for their folders.
+    fn index_document(&self, bucket: &BucketName, is_website: bool) -> Option<&'a str> {
+        let tagged = self.index_documents.get(bucket).map(String::as_str);
+        tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT))
     }
 }
 
-impl fmt::Display for Decision<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalidate {
-                behavior,
-                kind: ChangeKind::Deleted,
-                ..
-            } if !behavior.caching.caches() => {
-                write!(
-                    f,
-                    "{behavior}: {}; a deletion counts all the same",
-                    behavior.caching
-                )
-            }
-            Self::Invalidate { behavior, .. } => write!(f, "{behavior}: {}", behavior.caching),
-            Self::Skip(skip) => write!(f, "{skip}"),
-        }
-    }
-}
-
-impl fmt::Display for Skip<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disabled => write!(f, "the distribution is disabled"),
-            Self::NoTenants => write!(f, "the distribution has no enabled tenant"),
-            Self::OutsideOriginPath(origin) => {
-                write!(
-                    f,
-                    "outside origin path `{}` of origin `{}`",
-                    origin.path.as_str(),
-                    origin.id
-                )
-            }
-            Self::SentElsewhere(behavior) => {
-                write!(f, "{behavior} sends it to `{}`", behavior.target_origin_id)
-            }
-            Self::NotCached(behavior) => write!(f, "{behavior}: {}", behavior.caching),
-        }
-    }
-}
-
-/// What is told of each key while planning, for logs and for `invalidatorctl plan`.
+/// Invalidations to make.
 #[derive(Debug)]
-pub enum Verdict<'a> {
-    /// What a distribution with this bucket as an origin makes of the key.
-    Decided(&'a Distribution, &'a Decision<'a>),
-    /// No distribution serves the key: the nearest miss, or `None` if no distribution has the
-    /// bucket as an origin.
-    Unmatched(Option<(&'a Distribution, Skip<'a>)>),
-}
-
-/// Invalidations to make, in order of target.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// The sets of each target.
-    pub targets: Vec<TargetPlan>,
+pub struct Plan<'a> {
     /// What became of the keys.
     pub counts: Counts,
+    /// The keys.
+    pub keys: KeyChanges,
+    servings: Vec<Serving<'a>>,
+    served: Vec<Served<'a>>,
+    limits: SetLimits,
 }
 
-/// The sets of one target.
+/// A distribution in service, and the origins it serves the buckets from.
 #[derive(Debug)]
-pub struct TargetPlan {
+struct Served<'a> {
+    distribution: &'a Distribution,
+    origins: Vec<Place>,
+}
+
+/// Which serving an origin belongs to, and which of its lists of behaviors decide there.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    serving: usize,
+    behaviors: usize,
+}
+
+/// The part of a plan that is for one target.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetPlan<'p> {
     /// The distribution or tenant.
-    pub target: Target,
-    /// Its sets, to be submitted in this order.
-    pub sets: Vec<PathSet>,
+    pub target: &'p Target,
+    plan: &'p Plan<'p>,
+    origins: &'p [Place],
 }
 
 /// What became of the keys of a plan.
@@ -180,190 +97,104 @@ pub struct Counts {
     pub unmatched: usize,
     /// Of those, the ones that some distribution serves, but does not cache.
     pub not_cached: usize,
-    /// Paths in all sets.
-    pub paths: usize,
 }
 
-/// Plans the invalidations for these changes. `tell` hears the verdict on each key.
-pub fn plan(
-    changes: Vec<SourcedChange>,
-    rules: &Rules<'_>,
-    mut tell: impl FnMut(&KeyChange, Verdict<'_>),
-) -> Plan {
-    let keys = merge(changes);
-    let mut counts = Counts {
-        keys: keys.len(),
-        ..Counts::default()
-    };
-    let mut builders: Vec<sets::Builder> = rules
+/// Plans the invalidations for these changes.
+pub fn plan<'a>(changes: Changes, rules: &Rules<'a>) -> Plan<'a> {
+    let keys = KeyChanges::from(changes);
+    let mut outcomes = vec![Outcome::default(); keys.len()];
+    let mut servings = Vec::new();
+    let mut served: Vec<Served<'a>> = rules
         .distributions
         .iter()
-        .map(|_| sets::Builder::default())
+        .filter(|distribution| distribution.is_in_service())
+        .map(|distribution| Served {
+            distribution,
+            origins: Vec::new(),
+        })
         .collect();
-    for key in &keys {
-        let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
-        let mut matched = false;
-        for (distribution, builder) in rules.distributions.iter().zip(&mut builders) {
-            for decision in decide(key, distribution, rules) {
-                tell(key, Verdict::Decided(distribution, &decision));
-                match decision {
-                    Decision::Invalidate { paths, .. } => {
-                        matched = true;
-                        builder.add(paths, key);
-                    }
-                    Decision::Skip(skip) => {
-                        if nearest.is_none_or(|(_, other)| skip.nearness() > other.nearness()) {
-                            nearest = Some((distribution, skip));
-                        }
-                    }
-                }
-            }
-        }
-        if !matched {
-            counts.unmatched += 1;
-            counts.not_cached += usize::from(matches!(nearest, Some((_, Skip::NotCached(_)))));
-            tell(key, Verdict::Unmatched(nearest));
+    for (bucket, of_bucket) in keys.by_bucket() {
+        for builder in serve(bucket, rules, &mut served, servings.len()) {
+            let mut serving = builder.build(&keys, of_bucket.clone());
+            serving.decide(&keys, &mut outcomes);
+            servings.push(serving);
         }
     }
-    let mut targets = Vec::new();
-    for (distribution, builder) in rules.distributions.iter().zip(builders) {
-        let sets = builder.into_sets(rules.limits);
-        for target in &distribution.targets {
-            counts.paths += sets.iter().map(|set| set.paths.len()).sum::<usize>();
-            if !sets.is_empty() {
-                targets.push(TargetPlan {
-                    target: target.clone(),
-                    sets: sets.clone(),
+    Plan {
+        counts: Counts::of(&outcomes),
+        keys,
+        servings,
+        served,
+        limits: rules.limits,
+    }
+}
+
+/// Finds the origins that are a bucket, and puts those with the same origin path together: each
+/// makes one serving, the first of them with the number `first`.
+fn serve<'a>(
+    bucket: &BucketName,
+    rules: &Rules<'a>,
+    served: &mut [Served<'a>],
+    first: usize,
+) -> Vec<Builder<'a>> {
+    let mut builders: Vec<Builder<'a>> = Vec::new();
+    let mut by_path: HashMap<&OriginPath, usize> = HashMap::new();
+    for Served {
+        distribution,
+        origins,
+    } in served
+    {
+        for (origin, is_website) in distribution.origins_of(bucket.as_str(), rules.origin_buckets) {
+            let number = *by_path.entry(&origin.path).or_insert(builders.len());
+            if number == builders.len() {
+                builders.push(Builder::new(&origin.path));
+            }
+            let index_document = rules.index_document(bucket, is_website);
+            origins.push(Place {
+                serving: first + number,
+                behaviors: builders[number].add(distribution, origin, index_document),
+            });
+        }
+    }
+    builders
+}
+
+impl Counts {
+    fn of(outcomes: &[Outcome]) -> Self {
+        let unmatched = || outcomes.iter().filter(|outcome| !outcome.invalidated);
+        Self {
+            keys: outcomes.len(),
+            unmatched: unmatched().count(),
+            not_cached: unmatched().filter(|outcome| outcome.not_cached).count(),
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The targets that serve a changed bucket, in the order of their distributions.
+    pub fn targets(&self) -> impl Iterator<Item = TargetPlan<'_>> {
+        self.served.iter().flat_map(move |served| {
+            let targets = served.distribution.targets.iter();
+            targets.map(move |target| TargetPlan {
+                target,
+                plan: self,
+                origins: &served.origins,
+            })
+        })
+    }
+}
+
+impl<'p> TargetPlan<'p> {
+    /// The sets for the target, to be submitted in this order; there may be none.
+    pub fn sets(&self) -> Sets<'p> {
+        let mut paths = Vec::new();
+        for place in self.origins {
+            if let Some(serving) = self.plan.servings.get(place.serving) {
+                serving.for_each_path(place.behaviors, &self.plan.keys, |path, key| {
+                    paths.push((path, key));
                 });
             }
         }
-    }
-    Plan { targets, counts }
-}
-
-/// One entry a key, in the order in which the keys first appear.
-fn merge(changes: Vec<SourcedChange>) -> Vec<KeyChange> {
-    let mut positions: HashMap<(BucketName, ObjectKey), usize> = HashMap::new();
-    let mut keys: Vec<KeyChange> = Vec::new();
-    for SourcedChange { change, source } in changes {
-        let id = (change.bucket.clone(), change.key.clone());
-        let position = *positions.entry(id).or_insert(keys.len());
-        let Some(known) = keys.get_mut(position) else {
-            keys.push(KeyChange {
-                bucket: change.bucket,
-                key: change.key,
-                kind: change.kind,
-                event_time: change.event_time,
-                sources: vec![source],
-            });
-            continue;
-        };
-        known.kind = known.kind.max(change.kind);
-        known.event_time = match (known.event_time, change.event_time) {
-            (Some(known), Some(new)) => Some(known.min(new)),
-            (known, new) => known.or(new),
-        };
-        if known.sources.last() != Some(&source) {
-            known.sources.push(source);
-        }
-    }
-    keys
-}
-
-/// What a distribution makes of a key: an answer for each of its origins that is the key's bucket.
-pub fn decide<'a>(
-    key: &KeyChange,
-    distribution: &'a Distribution,
-    rules: &Rules<'_>,
-) -> Vec<Decision<'a>> {
-    let mut origins = distribution
-        .origins_of(key.bucket.as_str(), rules.origin_buckets)
-        .peekable();
-    let out_of_service = match (distribution.enabled, distribution.targets.is_empty()) {
-        (false, _) => Some(Skip::Disabled),
-        (true, true) => Some(Skip::NoTenants),
-        (true, false) => None,
-    };
-    if let Some(skip) = out_of_service {
-        return origins
-            .next()
-            .map(|_| Decision::Skip(skip))
-            .into_iter()
-            .collect();
-    }
-    let tagged = rules.index_documents.get(&key.bucket).map(String::as_str);
-    let decisions = origins.map(|(origin, is_website)| {
-        let index_document = tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT));
-        decide_at_origin(key, distribution, origin, index_document)
-    });
-    decisions.collect()
-}
-
-fn decide_at_origin<'a>(
-    key: &KeyChange,
-    distribution: &'a Distribution,
-    origin: &'a Origin,
-    index_document: Option<&str>,
-) -> Decision<'a> {
-    let Some(path) = ViewerPath::of_key(key.key.as_str(), &origin.path) else {
-        return Decision::Skip(Skip::OutsideOriginPath(origin));
-    };
-    let own = deciding_behavior(&path, key.kind, distribution, origin);
-    // A viewer who asks for the folder is answered by the behavior that takes the folder's path,
-    // which need not be the one that takes `/index.html`.
-    let folder = index_document
-        .and_then(|name| path.folder_of(name))
-        .map(|folder| {
-            (
-                deciding_behavior(&folder, key.kind, distribution, origin),
-                folder,
-            )
-        });
-    let behavior = match (own, &folder) {
-        (Ok(behavior), _) => behavior,
-        (Err(_), Some((Ok(behavior), _))) => *behavior,
-        (Err(skip), _) => return Decision::Skip(skip),
-    };
-
-    let mut served = Vec::new();
-    if let Ok(behavior) = own {
-        served.push((path.clone(), behavior));
-        // The default root object takes the place of `/` before a behavior is looked for.
-        if distribution.default_root_object.as_deref() == Some(path.as_str()) {
-            served.push((ViewerPath::root(), behavior));
-        }
-    }
-    if let Some((Ok(behavior), folder)) = folder {
-        served.push((folder, behavior));
-    }
-    let mut paths = Vec::new();
-    for (path, behavior) in served {
-        for path in path.invalidation_paths(behavior.query_strings) {
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-    }
-    Decision::Invalidate {
-        paths,
-        behavior,
-        kind: key.kind,
-    }
-}
-
-/// The behavior that takes `path`, if it sends it to `origin` and may hold an answer in its cache.
-fn deciding_behavior<'a>(
-    path: &ViewerPath,
-    kind: ChangeKind,
-    distribution: &'a Distribution,
-    origin: &Origin,
-) -> Result<&'a Behavior, Skip<'a>> {
-    let behavior = distribution.behavior_for(&path.normalized());
-    if !behavior.sends_to(origin) {
-        Err(Skip::SentElsewhere(behavior))
-    } else if kind == ChangeKind::Created && !behavior.caching.caches() {
-        Err(Skip::NotCached(behavior))
-    } else {
-        Ok(behavior)
+        Sets::new(paths, &self.plan.keys, self.plan.limits)
     }
 }

@@ -11,7 +11,7 @@ use invalidator::distributions::origin::OriginBuckets;
 use invalidator::distributions::tenants::{Parameters, Tenant};
 use invalidator::distributions::{CachePolicyId, Details, Distribution, TenantId};
 use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator::plan::{Decision, Rules, SetLimits, SourcedChange, Verdict, plan};
+use invalidator::plan::{Changes, Decision, Rules, SetLimits, Verdict, explain, plan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -88,27 +88,28 @@ impl Site {
             index_documents: &HashMap::from_iter(index_documents),
             limits: SetLimits::with_paths(3_000),
         };
-        let changes = changes.iter().map(|(kind, key)| SourcedChange {
-            change: Change {
+        let mut gathered = Changes::default();
+        for (kind, key) in changes {
+            let change = Change {
                 bucket: bucket.clone(),
                 key: ObjectKey::new(*key).unwrap(),
                 kind: *kind,
                 event_time: None,
-            },
-            source: 0,
-        });
-        let mut reasons = Vec::new();
-        let plan = plan(changes.collect(), &rules, |_, verdict| {
-            if let Verdict::Decided(_, decision) = verdict {
-                reasons.push(match decision {
-                    Decision::Invalidate { .. } => decision.to_string(),
-                    Decision::Skip(_) => format!("skipped: {decision}"),
-                });
+            };
+            gathered.add(&change, 0).unwrap();
+        }
+        let plan = plan(gathered, &rules);
+        let verdicts = plan.keys.iter().flat_map(|key| explain(&key, &rules));
+        let reason = |verdict| match verdict {
+            Verdict::Decided(_, decision @ Decision::Invalidate { .. }) => {
+                Some(decision.to_string())
             }
-        });
-        let sets = plan.targets.into_iter().flat_map(|target| target.sets);
+            Verdict::Decided(_, Decision::Skip(skip)) => Some(format!("skipped: {skip}")),
+            Verdict::Unmatched(_) => None,
+        };
+        let sets = plan.targets().flat_map(|target| target.sets());
         let paths = sets.flat_map(|set| set.paths).map(String::from);
-        (paths.collect(), reasons)
+        (paths.collect(), verdicts.filter_map(reason).collect())
     }
 
     fn paths(&self, kind: ChangeKind, key: &str) -> Vec<String> {

@@ -30,6 +30,28 @@ struct Body<'a> {
     buckets: Vec<BucketChanges<'a>>,
 }
 
+impl<'a> Body<'a> {
+    /// Where the changes of a bucket are. Those of one bucket come in a row, so it is looked for
+    /// from the end.
+    fn position(&self, bucket: &BucketName) -> Option<usize> {
+        self.buckets
+            .iter()
+            .rposition(|known| known.bucket == *bucket)
+    }
+
+    fn bucket_at(
+        &mut self,
+        position: Option<usize>,
+        bucket: &BucketName,
+    ) -> &mut BucketChanges<'a> {
+        let position = position.unwrap_or_else(|| {
+            self.buckets.push(BucketChanges::new(bucket.clone()));
+            self.buckets.len() - 1
+        });
+        &mut self.buckets[position]
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct BucketChanges<'a> {
     bucket: BucketName,
@@ -37,6 +59,23 @@ struct BucketChanges<'a> {
     created: Vec<Entry<'a>>,
     #[serde(borrow)]
     deleted: Vec<Entry<'a>>,
+}
+
+impl<'a> BucketChanges<'a> {
+    fn new(bucket: BucketName) -> Self {
+        Self {
+            bucket,
+            created: Vec::new(),
+            deleted: Vec::new(),
+        }
+    }
+
+    fn entries(&mut self, kind: ChangeKind) -> &mut Vec<Entry<'a>> {
+        match kind {
+            ChangeKind::Created => &mut self.created,
+            ChangeKind::Deleted => &mut self.deleted,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,7 +100,7 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// None in practice: strings and numbers always serialize.
-pub fn pack(changes: &[Change]) -> Result<Vec<String>, serde_json::Error> {
+pub fn pack(changes: &[Change<'_>]) -> Result<Vec<String>, serde_json::Error> {
     let mut bodies = Vec::new();
     let mut body = Body {
         version: VERSION,
@@ -70,41 +109,19 @@ pub fn pack(changes: &[Change]) -> Result<Vec<String>, serde_json::Error> {
     let mut size = ENVELOPE_BYTES;
     for change in changes {
         let key = Cow::from(utf8_percent_encode(change.key.as_str(), ENCODED));
-        let same_bucket = body
-            .buckets
-            .iter()
-            .position(|known| known.bucket == change.bucket);
-        let added = key.len()
-            + ENTRY_BYTES
-            + same_bucket.map_or(change.bucket.as_str().len() + BUCKET_BYTES, |_| 0);
+        let bucket_size = change.bucket.as_str().len() + BUCKET_BYTES;
+        let mut position = body.position(&change.bucket);
+        let added = key.len() + ENTRY_BYTES + position.map_or(bucket_size, |_| 0);
         if size + added > MAX_BODY_BYTES {
             bodies.push(serde_json::to_string(&body)?);
             body.buckets.clear();
-            size = ENVELOPE_BYTES + change.bucket.as_str().len() + BUCKET_BYTES;
+            position = None;
+            size = ENVELOPE_BYTES + bucket_size;
         }
         size += added;
-        let position = match body
-            .buckets
-            .iter()
-            .position(|known| known.bucket == change.bucket)
-        {
-            Some(position) => position,
-            None => {
-                let bucket = change.bucket.clone();
-                body.buckets.push(BucketChanges {
-                    bucket,
-                    created: Vec::new(),
-                    deleted: Vec::new(),
-                });
-                body.buckets.len() - 1
-            }
-        };
-        let bucket = &mut body.buckets[position];
-        let entries = match change.kind {
-            ChangeKind::Created => &mut bucket.created,
-            ChangeKind::Deleted => &mut bucket.deleted,
-        };
-        entries.push(Entry(key, change.event_time));
+        body.bucket_at(position, &change.bucket)
+            .entries(change.kind)
+            .push(Entry(key, change.event_time));
     }
     if !body.buckets.is_empty() {
         bodies.push(serde_json::to_string(&body)?);
@@ -125,7 +142,7 @@ const ENTRY_BYTES: usize = 24;
 ///
 /// # Errors
 /// If the body is not one that [`pack`] made.
-pub fn unpack(body: &str) -> Result<Vec<Change>, Unreadable> {
+pub fn unpack(body: &str) -> Result<Vec<Change<'_>>, Unreadable> {
     let body: Body<'_> = serde_json::from_str(body)?;
     if body.version != VERSION {
         return Err(Unreadable::Version(body.version));
@@ -141,8 +158,12 @@ pub fn unpack(body: &str) -> Result<Vec<Change>, Unreadable> {
             (created, ChangeKind::Created),
             (deleted, ChangeKind::Deleted),
         ] {
+            changes.reserve(entries.len());
             for Entry(key, event_time) in entries {
-                let key = ObjectKey::from_percent_encoded(&key)?;
+                let key = match key {
+                    Cow::Borrowed(key) => ObjectKey::from_percent_encoded(key)?,
+                    Cow::Owned(key) => ObjectKey::from_percent_encoded(&key)?.into_owned(),
+                };
                 changes.push(Change {
                     bucket: bucket.clone(),
                     key,
@@ -160,10 +181,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn change(bucket: &str, key: &str, kind: ChangeKind) -> Change {
+    fn change(bucket: &str, key: &str, kind: ChangeKind) -> Change<'static> {
         Change {
             bucket: BucketName::new(bucket),
-            key: ObjectKey::new(key).unwrap(),
+            key: ObjectKey::new(key.to_owned()).unwrap(),
             kind,
             event_time: Some(EventTime(1_795_226_584_567)),
         }
@@ -239,8 +260,9 @@ mod tests {
                 kind: if created { ChangeKind::Created } else { ChangeKind::Deleted },
                 event_time: time.map(EventTime),
             }).collect();
-            let mut unpacked: Vec<Change> = pack(&changes).unwrap().iter().flat_map(|body| unpack(body).unwrap()).collect();
-            let order = |change: &Change| (change.bucket.clone(), change.key.clone(), change.kind, change.event_time);
+            let bodies = pack(&changes).unwrap();
+            let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| unpack(body).unwrap()).collect();
+            let order = |change: &Change<'_>| (change.bucket.clone(), change.key.clone().into_owned(), change.kind, change.event_time);
             let mut changes = changes;
             changes.sort_by_key(order);
             unpacked.sort_by_key(order);

@@ -76,7 +76,7 @@ impl Catalog {
     pub async fn serving(
         &self,
         cloudfront: &Client,
-        buckets: &BTreeSet<BucketName>,
+        buckets: &[BucketName],
         aliases: &OriginBuckets,
     ) -> Result<Vec<Distribution>> {
         let mut known = self.known.lock().await;
@@ -186,7 +186,7 @@ fn id_of(summary: &DistributionSummary) -> DistributionId {
 /// Whether a distribution has any of these buckets as an origin.
 pub fn serves_any(
     summary: &DistributionSummary,
-    buckets: &BTreeSet<BucketName>,
+    buckets: &[BucketName],
     aliases: &OriginBuckets,
 ) -> bool {
     // Which bucket a placeholder stands for is known when the tenants are.

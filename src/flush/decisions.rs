@@ -8,15 +8,14 @@ use crate::plan::{Decision, KeyChange, Verdict};
 use crate::submit::Settlement;
 
 /// Logs one verdict.
-pub fn log(key_change: &KeyChange, verdict: &Verdict<'_>) {
+pub fn log(key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
     match verdict {
         Verdict::Decided(distribution, decision) => {
             log_decision(key_change, distribution, decision)
         }
         Verdict::Unmatched(nearest) => {
-            let KeyChange {
-                bucket, key, kind, ..
-            } = key_change;
+            let KeyChange { bucket, kind, .. } = key_change;
+            let key = key_change.key();
             let reason = match nearest {
                 Some((distribution, skip)) => format!("nearest: {}: {skip}", distribution.id),
                 None => "the bucket is no origin of any distribution".to_owned(),
@@ -26,10 +25,9 @@ pub fn log(key_change: &KeyChange, verdict: &Verdict<'_>) {
     }
 }
 
-fn log_decision(key_change: &KeyChange, distribution: &Distribution, decision: &Decision<'_>) {
-    let KeyChange {
-        bucket, key, kind, ..
-    } = key_change;
+fn log_decision(key_change: &KeyChange<'_>, distribution: &Distribution, decision: &Decision<'_>) {
+    let KeyChange { bucket, kind, .. } = key_change;
+    let key = key_change.key();
     let distribution = &distribution.id;
     match decision {
         Decision::Invalidate { paths, .. } => {

@@ -11,8 +11,9 @@ use super::TIME_TO_STOP;
 use crate::buffer::message::unpack;
 use crate::buffer::queue;
 use crate::clock::Deadline;
-use crate::event::Change;
+use crate::event::EventTime;
 use crate::handler::App;
+use crate::plan::Changes;
 
 /// A short poll asks some of SQS's servers and may come back empty with messages waiting; a long
 /// poll asks all of them, and answers as soon as one has something.
@@ -25,15 +26,15 @@ const CONFIRMING_POLLS: usize = 2;
 /// Changes in one round. With what is made of them, so many fit well into 128 MB.
 const MAX_CHANGES_AT_ONCE: usize = 50_000;
 
-/// A message of BufferQueue.
+/// A message of BufferQueue, without its body.
 #[derive(Debug)]
 pub struct Buffered {
     /// Its id, the same however often it comes.
-    pub message_id: String,
+    pub id: String,
     /// What it is deleted with.
     pub receipt_handle: String,
-    /// The changes in it.
-    pub changes: Vec<Change>,
+    /// When the first of its changes happened, if their events tell.
+    pub oldest: Option<EventTime>,
 }
 
 /// What was received.
@@ -41,8 +42,8 @@ pub struct Buffered {
 pub struct Batch {
     /// The messages.
     pub messages: Vec<Buffered>,
-    /// The changes in all of them.
-    pub changes: usize,
+    /// The changes in all of them, each with the index of its message.
+    pub changes: Changes,
     /// Messages that could not be read. They stay, and so end in the dead-letter queue.
     pub unreadable: usize,
 }
@@ -50,21 +51,29 @@ pub struct Batch {
 impl Batch {
     fn add(&mut self, messages: Vec<Message>) {
         for message in messages {
-            match unpack(message.body.as_deref().unwrap_or_default()) {
-                Ok(changes) => {
-                    self.changes += changes.len();
-                    self.messages.push(Buffered {
-                        message_id: message.message_id.unwrap_or_default(),
-                        receipt_handle: message.receipt_handle.unwrap_or_default(),
-                        changes,
-                    });
-                }
+            match self.add_changes(message.body.as_deref().unwrap_or_default()) {
+                Ok(oldest) => self.messages.push(Buffered {
+                    id: message.message_id.unwrap_or_default(),
+                    receipt_handle: message.receipt_handle.unwrap_or_default(),
+                    oldest,
+                }),
                 Err(unreadable) => {
                     self.unreadable += 1;
                     error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays");
                 }
             }
         }
+    }
+
+    /// Adds the changes of a message; returns when the first of them happened.
+    fn add_changes(&mut self, body: &str) -> Result<Option<EventTime>> {
+        let source = u32::try_from(self.messages.len())?;
+        let mut oldest = None;
+        for change in unpack(body)? {
+            self.changes.add(&change, source)?;
+            oldest = [oldest, change.event_time].into_iter().flatten().min();
+        }
+        Ok(oldest)
     }
 
     /// Whether nothing was received at all.
@@ -96,7 +105,7 @@ impl<'a> Drain<'a> {
             let first = self.receive(LONG_POLL).await?;
             if !first.is_empty() {
                 self.receive_while_full(first, &mut batch).await;
-                self.changes += batch.changes;
+                self.changes += batch.changes.len();
                 break;
             }
         }
@@ -130,7 +139,7 @@ impl<'a> Drain<'a> {
         loop {
             let is_full = received.len() == queue::BATCH;
             batch.add(received);
-            if is_full && batch.changes < room {
+            if is_full && batch.changes.len() < room {
                 most = (most * 2).min(self.app.config.drain_concurrency);
                 while receivers.len() < most {
                     receivers.push(self.receive(SHORT_POLL));

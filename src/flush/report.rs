@@ -23,6 +23,8 @@ pub struct Report {
     pub unreadable: usize,
     /// What became of the keys.
     pub counts: Counts,
+    /// Paths of all sets that were made.
+    pub paths_planned: usize,
     /// What became of the paths.
     pub paths: PathsByDistribution,
     /// Messages that are to come again.
@@ -126,7 +128,7 @@ impl Report {
         self.counts.keys += other.counts.keys;
         self.counts.unmatched += other.counts.unmatched;
         self.counts.not_cached += other.counts.not_cached;
-        self.counts.paths += other.counts.paths;
+        self.paths_planned += other.paths_planned;
         for (distribution, counts) in &other.paths.0 {
             self.paths.add(distribution, *counts);
         }
@@ -136,11 +138,10 @@ impl Report {
     }
 
     /// Adds the ages of changes that CloudFront took just now.
-    pub fn add_event_times(&mut self, app: &App, event_times: &[EventTime]) {
+    pub fn add_event_times(&mut self, app: &App, event_times: impl Iterator<Item = EventTime>) {
         let now = milliseconds(app.clock.now());
-        let age =
-            |EventTime(time): &EventTime| now.saturating_sub(u64::try_from(*time).unwrap_or(now));
-        self.add_ages(event_times.iter().map(age));
+        let age = |EventTime(time)| now.saturating_sub(u64::try_from(time).unwrap_or(now));
+        self.add_ages(event_times.map(age));
     }
 
     fn add_ages(&mut self, ages: impl IntoIterator<Item = u64>) {
@@ -158,7 +159,7 @@ impl Report {
             keys = self.counts.keys,
             unmatched = self.counts.unmatched,
             not_cached = self.counts.not_cached,
-            paths = self.counts.paths,
+            paths = self.paths_planned,
             accepted = paths.accepted,
             invalidations = paths.invalidations,
             held_back = paths.retried,
@@ -177,7 +178,7 @@ impl Report {
             Metric::Count("Keys", self.counts.keys),
             Metric::Count("KeysUnmatched", self.counts.unmatched),
             Metric::Count("KeysNotCached", self.counts.not_cached),
-            Metric::Count("PathsPlanned", self.counts.paths),
+            Metric::Count("PathsPlanned", self.paths_planned),
             Metric::Count("MailsFailed", self.mails_failed),
             Metric::Milliseconds("ChangeAge", self.ages),
             Metric::duration("FlushDuration", duration),

@@ -1,6 +1,6 @@
 //! Works off what was received: plan, submit, and then acknowledge.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use futures_util::future::join_all;
@@ -13,12 +13,12 @@ use super::drain::{Batch, Buffered};
 use super::report::{PathCounts, Report};
 use crate::buffer::queue;
 use crate::clock::Deadline;
-use crate::distributions::DistributionId;
-use crate::event::{BucketName, EventTime};
+use crate::distributions::{Distribution, DistributionId};
+use crate::event::BucketName;
 use crate::failure::report::report as file;
 use crate::handler::App;
 use crate::ingest::MAX_LOGGED_DECISIONS;
-use crate::plan::{Plan, Rules, SetLimits, SourcedChange, TargetPlan, plan};
+use crate::plan::{Changes, Plan, Rules, SetLimits, TargetPlan, explain, plan};
 use crate::resubmit;
 use crate::submit::{CallerReference, Refused, Settlement, Submission, submit};
 
@@ -38,7 +38,7 @@ pub struct Round<'a> {
 struct Sent {
     distribution: DistributionId,
     sources: Vec<u32>,
-    event_times: Vec<EventTime>,
+    paths: usize,
     outcome: Outcome,
 }
 
@@ -63,31 +63,30 @@ impl Round<'_> {
             unreadable,
         } = batch;
         let mut report = Report {
-            changes,
+            changes: changes.len(),
             messages: messages.len(),
             unreadable,
             ..Report::default()
         };
-        let (changes, messages) = split(messages);
-        let plan = match self.plan(changes).await {
-            Ok(plan) => plan,
+        let known = match self.read_rules(changes.buckets()).await {
+            Ok(known) => known,
             Err(error) => {
-                self.release_handles(messages.into_iter().map(|message| message.receipt_handle))
-                    .await;
+                self.release_messages(messages).await;
                 return Err(error);
             }
         };
+        let plan = self.plan(changes, &known);
         report.counts = plan.counts;
 
-        let sent = self.submit_all(plan, &messages).await;
-        let unsettled = self.settle(sent, &mut report).await;
+        let sent = self.submit_all(&plan, &messages).await;
+        let unsettled = self.settle(sent, &messages, &mut report).await;
         report.unsettled = unsettled.len();
         self.acknowledge(messages, &unsettled).await;
         Ok(report)
     }
 
     /// Deletes the messages that are settled, and lets the others come again.
-    async fn acknowledge(&self, messages: Vec<Message>, unsettled: &HashSet<u32>) {
+    async fn acknowledge(&self, messages: Vec<Buffered>, unsettled: &HashSet<u32>) {
         let (mut settled, mut others) = (Vec::new(), Vec::new());
         for (source, message) in (0..).zip(messages) {
             let handles = if unsettled.contains(&source) {
@@ -115,80 +114,85 @@ impl Round<'_> {
 
     /// Lets the messages of a batch that was not worked off come again.
     pub async fn release(&self, batch: Batch) {
-        self.release_handles(
-            batch
-                .messages
-                .into_iter()
-                .map(|message| message.receipt_handle),
-        )
-        .await;
+        self.release_messages(batch.messages).await;
     }
 
-    async fn release_handles(&self, receipt_handles: impl IntoIterator<Item = String>) {
-        let handles = receipt_handles.into_iter().collect();
+    async fn release_messages(&self, messages: Vec<Buffered>) {
+        let handles = messages.into_iter().map(|message| message.receipt_handle);
+        self.release_handles(handles.collect()).await;
+    }
+
+    async fn release_handles(&self, receipt_handles: Vec<String>) {
         queue::release(
             self.app.clients.sqs(),
             &self.app.config.buffer_queue,
-            handles,
+            receipt_handles,
         )
         .await;
     }
 
-    async fn plan(&self, changes: Vec<SourcedChange>) -> Result<Plan> {
+    async fn read_rules(&self, buckets: &[BucketName]) -> Result<KnownRules> {
         let app = self.app;
-        let buckets: BTreeSet<BucketName> = changes
-            .iter()
-            .map(|sourced| sourced.change.bucket.clone())
-            .collect();
         let (distributions, index_documents) = tokio::join!(
             app.catalog.serving(
                 app.clients.cloudfront(),
-                &buckets,
+                buckets,
                 &app.config.origin_buckets
             ),
-            index_documents(app, &buckets),
+            index_documents(app, buckets),
         );
-        let distributions = distributions?;
+        Ok(KnownRules {
+            distributions: distributions?,
+            index_documents,
+        })
+    }
+
+    /// Plans, and logs the reasons for the first keys.
+    fn plan<'a>(&'a self, changes: Changes, known: &'a KnownRules) -> Plan<'a> {
         let rules = Rules {
-            distributions: &distributions,
-            origin_buckets: &app.config.origin_buckets,
-            index_documents: &index_documents,
-            limits: SetLimits::with_paths(app.config.max_paths_per_invalidation),
+            distributions: &known.distributions,
+            origin_buckets: &self.app.config.origin_buckets,
+            index_documents: &known.index_documents,
+            limits: SetLimits::with_paths(self.app.config.max_paths_per_invalidation),
         };
-        let mut logged = 0;
-        Ok(plan(changes, &rules, |key, verdict| {
-            if logged < MAX_LOGGED_DECISIONS {
-                logged += 1;
-                log(key, &verdict);
-            }
-        }))
+        let plan = plan(changes, &rules);
+        for (key, verdict) in plan
+            .keys
+            .iter()
+            .flat_map(|key| {
+                let verdicts = explain(&key, &rules).into_iter();
+                verdicts.map(move |verdict| (key.clone(), verdict))
+            })
+            .take(MAX_LOGGED_DECISIONS)
+        {
+            log(&key, &verdict);
+        }
+        plan
     }
 
     /// Submits the sets of each target one after another, several targets side by side.
-    async fn submit_all(&self, plan: Plan, messages: &[Message]) -> Vec<Sent> {
-        let targets = stream::iter(plan.targets).map(|target| self.submit_target(target, messages));
+    async fn submit_all(&self, plan: &Plan<'_>, messages: &[Buffered]) -> Vec<Sent> {
+        let targets =
+            stream::iter(plan.targets()).map(|target| self.submit_target(target, messages));
         targets.buffer_unordered(CONCURRENCY).concat().await
     }
 
-    async fn submit_target(&self, plan: TargetPlan, messages: &[Message]) -> Vec<Sent> {
-        let mut sent = Vec::with_capacity(plan.sets.len());
+    async fn submit_target(&self, plan: TargetPlan<'_>, messages: &[Buffered]) -> Vec<Sent> {
+        let mut sent = Vec::new();
         let mut busy = false;
-        for set in plan.sets {
-            let ids: Vec<&str> = set
-                .sources
-                .iter()
-                .filter_map(|source| messages.get(usize::try_from(*source).ok()?))
+        for set in plan.sets() {
+            let ids: Vec<&str> = of_sources(messages, &set.sources)
                 .map(|message| message.id.as_str())
                 .collect();
             let submission = Submission {
-                caller_reference: CallerReference::of_set(&plan.target, &set.paths, &ids),
+                caller_reference: CallerReference::of_set(plan.target, &set.paths, &ids),
                 target: plan.target.clone(),
                 paths: set.paths,
             };
             sent.push(Sent {
                 distribution: plan.target.distribution.clone(),
                 sources: set.sources,
-                event_times: set.event_times,
+                paths: submission.paths.len(),
                 outcome: self.submit_set(submission, &mut busy).await,
             });
         }
@@ -226,17 +230,23 @@ impl Round<'_> {
     }
 
     /// Files what was refused; returns the messages that are not settled.
-    async fn settle(&self, sent: Vec<Sent>, report: &mut Report) -> HashSet<u32> {
+    async fn settle(
+        &self,
+        sent: Vec<Sent>,
+        messages: &[Buffered],
+        report: &mut Report,
+    ) -> HashSet<u32> {
         let mut unsettled = HashSet::new();
         let mut refused: Vec<Refused> = Vec::new();
         let mut refused_sources: Vec<u32> = Vec::new();
         for Sent {
             distribution,
             sources,
-            event_times,
+            paths,
             outcome,
         } in sent
         {
+            report.paths_planned += paths;
             let settlement = match outcome {
                 Outcome::Settled(settlement) => settlement,
                 Outcome::DryRun(dry_run) => {
@@ -256,7 +266,8 @@ impl Round<'_> {
             };
             report.paths.add(&distribution, PathCounts::of(&settlement));
             if !settlement.accepted.is_empty() {
-                report.add_event_times(self.app, &event_times);
+                let oldest = of_sources(messages, &sources).filter_map(|message| message.oldest);
+                report.add_event_times(self.app, oldest);
             }
             if !settlement.refused.is_empty() {
                 refused.extend(settlement.refused);
@@ -280,31 +291,23 @@ impl Round<'_> {
     }
 }
 
-/// What is needed of a message once its changes are taken out.
-struct Message {
-    id: String,
-    receipt_handle: String,
+/// What is read for planning.
+struct KnownRules {
+    distributions: Vec<Distribution>,
+    index_documents: HashMap<BucketName, String>,
 }
 
-fn split(buffered: Vec<Buffered>) -> (Vec<SourcedChange>, Vec<Message>) {
-    let mut changes = Vec::new();
-    let mut messages = Vec::with_capacity(buffered.len());
-    for (source, message) in (0..).zip(buffered) {
-        changes.extend(
-            message
-                .changes
-                .into_iter()
-                .map(|change| SourcedChange { change, source }),
-        );
-        messages.push(Message {
-            id: message.message_id,
-            receipt_handle: message.receipt_handle,
-        });
-    }
-    (changes, messages)
+/// The messages with these indices.
+fn of_sources<'a>(
+    messages: &'a [Buffered],
+    sources: &'a [u32],
+) -> impl Iterator<Item = &'a Buffered> {
+    let index = |source: &u32| usize::try_from(*source).ok();
+    let indices = sources.iter().filter_map(index);
+    indices.filter_map(|index| messages.get(index))
 }
 
-async fn index_documents(app: &App, buckets: &BTreeSet<BucketName>) -> HashMap<BucketName, String> {
+async fn index_documents(app: &App, buckets: &[BucketName]) -> HashMap<BucketName, String> {
     let documents = join_all(buckets.iter().map(|bucket| async move {
         let settings = app.tags.settings(app.clients.s3(), bucket).await?;
         Some((bucket.clone(), settings.index_document.clone()?))

@@ -1,9 +1,9 @@
-//! The paths of one distribution, gathered, freed of what is said twice, and cut into sets.
+//! The paths of one target, freed of what is said twice, and cut into sets.
 
-use std::collections::HashMap;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
-use super::KeyChange;
-use crate::event::EventTime;
+use super::KeyChanges;
 use crate::path::InvalidationPath;
 
 /// How large a set may be.
@@ -31,145 +31,112 @@ impl SetLimits {
 }
 
 /// Paths that go into one invalidation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathSet {
     /// The paths, in order, each once.
     pub paths: Vec<InvalidationPath>,
     /// The messages they came from, in order, each once.
     pub sources: Vec<u32>,
-    /// When the changes behind the paths happened, as far as their events tell.
-    pub event_times: Vec<EventTime>,
 }
 
-/// Gathers the paths of one distribution.
-#[derive(Debug, Default)]
-pub(super) struct Builder {
-    paths: HashMap<InvalidationPath, Provenance>,
-}
-
-/// Where a path comes from.
-#[derive(Debug, Default)]
-struct Provenance {
-    sources: Vec<u32>,
-    event_time: Option<EventTime>,
-}
-
-impl Provenance {
-    fn add(&mut self, sources: &[u32], event_time: Option<EventTime>) {
-        self.sources.extend_from_slice(sources);
-        self.event_time = match (self.event_time, event_time) {
-            (Some(known), Some(new)) => Some(known.min(new)),
-            (known, new) => known.or(new),
-        };
-    }
-}
-
-impl Builder {
-    /// Adds the paths of a key.
-    pub(super) fn add(&mut self, paths: Vec<InvalidationPath>, key: &KeyChange) {
-        for path in paths {
-            self.paths
-                .entry(path)
-                .or_default()
-                .add(&key.sources, key.event_time);
-        }
-    }
-
-    pub(super) fn into_sets(self, limits: SetLimits) -> Vec<PathSet> {
-        cut(without_covered(self.paths), limits)
-    }
-}
-
-/// Drops each path under a wildcard of the same distribution; the wildcard answers for the messages
-/// it came from.
+/// The sets of one target, made one by one.
 ///
-/// In the order of what they begin with, a wildcard first, all that a wildcard covers follows it.
-fn without_covered(
-    paths: HashMap<InvalidationPath, Provenance>,
-) -> Vec<(InvalidationPath, Provenance)> {
-    fn order(path: &InvalidationPath) -> (&str, bool) {
-        match path.wildcard_prefix() {
-            Some(prefix) => (prefix, false),
-            None => (path.as_str(), true),
-        }
-    }
-    let mut sorted: Vec<_> = paths.into_iter().collect();
-    sorted.sort_unstable_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
-    let mut kept: Vec<(InvalidationPath, Provenance)> = Vec::with_capacity(sorted.len());
-    let mut wildcard: Option<usize> = None;
-    for (path, provenance) in sorted {
-        let covering = wildcard
-            .and_then(|index| kept.get_mut(index))
-            .filter(|(wildcard, _)| {
-                let prefix = wildcard.wildcard_prefix();
-                prefix.is_some_and(|prefix| path.as_str().starts_with(prefix))
-            });
-        if let Some((_, covered)) = covering {
-            covered.add(&provenance.sources, provenance.event_time);
-            continue;
-        }
-        if path.wildcard_prefix().is_some() {
-            wildcard = Some(kept.len());
-        }
-        kept.push((path, provenance));
-    }
-    kept
+/// A path under a wildcard of the same target is dropped, and so is one that was there before; the
+/// set with what covers it answers for its messages.
+#[derive(Debug)]
+pub struct Sets<'a> {
+    /// With the indices of their keys, so that all that a path covers follows it.
+    paths: Peekable<IntoIter<(InvalidationPath, usize)>>,
+    keys: &'a KeyChanges,
+    limits: SetLimits,
 }
 
-fn cut(paths: Vec<(InvalidationPath, Provenance)>, limits: SetLimits) -> Vec<PathSet> {
-    let mut sets: Vec<PathSet> = Vec::new();
-    let (mut wildcards, mut characters) = (0, 0);
-    for (path, provenance) in paths {
-        let is_wildcard = usize::from(path.wildcard_prefix().is_some());
-        let length = path.as_str().len();
-        let fits = sets.last().is_some_and(|set| {
-            set.paths.len() < limits.paths
-                && wildcards + is_wildcard <= limits.wildcards
-                && characters + length <= limits.characters
-        });
-        if !fits {
-            sets.push(PathSet {
-                paths: Vec::new(),
-                sources: Vec::new(),
-                event_times: Vec::new(),
-            });
-            (wildcards, characters) = (0, 0);
-        }
-        wildcards += is_wildcard;
-        characters += length;
-        if let Some(set) = sets.last_mut() {
-            set.paths.push(path);
-            set.sources.extend(provenance.sources);
-            set.event_times.extend(provenance.event_time);
+impl<'a> Sets<'a> {
+    /// Cuts paths, each with the index of its key, into sets.
+    pub(super) fn new(
+        mut paths: Vec<(InvalidationPath, usize)>,
+        keys: &'a KeyChanges,
+        limits: SetLimits,
+    ) -> Self {
+        // Nearly always in order already, and then this is one comparison a path.
+        paths.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+        Self {
+            paths: paths.into_iter().peekable(),
+            keys,
+            limits,
         }
     }
-    for set in &mut sets {
+}
+
+/// What a wildcard covers begins with what it begins with, and so follows it at once.
+fn order(path: &InvalidationPath) -> (&str, bool) {
+    match path.wildcard_prefix() {
+        Some(prefix) => (prefix, false),
+        None => (path.as_str(), true),
+    }
+}
+
+fn covers(earlier: &InvalidationPath, path: &InvalidationPath) -> bool {
+    match earlier.wildcard_prefix() {
+        Some(prefix) => path.as_str().starts_with(prefix),
+        None => path == earlier,
+    }
+}
+
+impl Iterator for Sets<'_> {
+    type Item = PathSet;
+
+    fn next(&mut self) -> Option<PathSet> {
+        let mut set = PathSet::default();
+        let (mut wildcards, mut characters) = (0, 0);
+        while let Some((path, _)) = self.paths.peek() {
+            let is_covered = set.paths.last().is_some_and(|last| covers(last, path));
+            if !is_covered {
+                wildcards += usize::from(path.wildcard_prefix().is_some());
+                characters += path.as_str().len();
+                let is_full = set.paths.len() >= self.limits.paths
+                    || wildcards > self.limits.wildcards
+                    || characters > self.limits.characters;
+                if is_full && !set.paths.is_empty() {
+                    break;
+                }
+            }
+            if let Some((path, key)) = self.paths.next() {
+                set.sources.extend(self.keys.sources(key));
+                set.paths.extend((!is_covered).then_some(path));
+            }
+        }
         set.sources.sort_unstable();
         set.sources.dedup();
+        (!set.paths.is_empty()).then_some(set)
     }
-    sets
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BucketName, ChangeKind, ObjectKey};
+    use crate::event::{BucketName, Change, ChangeKind, ObjectKey};
+    use crate::plan::Changes;
 
+    /// The sets of paths, each from a message of its own.
     fn sets(paths: &[(&str, u32)], limits: SetLimits) -> Vec<(Vec<String>, Vec<u32>)> {
-        let mut builder = Builder::default();
-        for (path, source) in paths {
-            let key = KeyChange {
+        let mut changes = Changes::default();
+        for (index, (_, source)) in paths.iter().enumerate() {
+            let change = Change {
                 bucket: BucketName::new("site"),
-                key: ObjectKey::new("key").unwrap(),
+                key: ObjectKey::new(format!("{index:03}")).unwrap(),
                 kind: ChangeKind::Created,
-                event_time: Some(EventTime(i64::from(*source))),
-                sources: vec![*source],
+                event_time: None,
             };
-            let path = InvalidationPath::try_from((*path).to_owned()).unwrap();
-            builder.add(vec![path], &key);
+            changes.add(&change, *source).unwrap();
         }
-        let sets = builder.into_sets(limits);
-        sets.into_iter()
+        let path = |(key, (path, _)): (usize, &(&str, u32))| {
+            let path = InvalidationPath::try_from((*path).to_owned()).unwrap();
+            (path, key)
+        };
+        let paths = paths.iter().enumerate().map(path).collect();
+        let keys = changes.into();
+        Sets::new(paths, &keys, limits)
             .map(|set| {
                 (
                     set.paths.into_iter().map(String::from).collect(),

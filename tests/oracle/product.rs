@@ -7,10 +7,12 @@ use invalidator::distributions::listing::{
 };
 use invalidator::distributions::origin::OriginBuckets;
 use invalidator::distributions::tenants::{Parameters, Tenant};
-use invalidator::distributions::{Details, Distribution, TenantId};
+use invalidator::distributions::{Details, Distribution, Target, TenantId};
 use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator::exceptions::{BucketSettings, BucketTag};
-use invalidator::plan::{PathSet, Plan, Rules, SetLimits, SourcedChange, Verdict, plan};
+use invalidator::plan::{
+    Changes, Decision, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
+};
 use serde::Serialize;
 
 use super::model::{self, Expected};
@@ -23,7 +25,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         .iter()
         .map(|(bucket, tags)| (*bucket, settings(tags)))
         .collect();
-    let mut changes = Vec::new();
+    let mut changes = Changes::default();
     for (change, expected) in world.changes.iter().zip(&expected.exempt) {
         let source = change.message;
         let change = changed(change)?;
@@ -33,7 +35,9 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         let found = rule.map(|rule| (rule.tag.clone(), rule.entry.clone()));
         same("exempting rule", &found, expected)?;
         if rule.is_none() {
-            changes.push(SourcedChange { change, source });
+            changes
+                .add(&change, source)
+                .map_err(|error| error.to_string())?;
         }
     }
     let distributions = distributions(world).map_err(|error| format!("listing: {error}"))?;
@@ -54,37 +58,66 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
             characters: world.limits.characters,
         },
     };
-    let mut unmatched = 0;
-    let plan = plan(changes, &rules, |_, verdict| {
-        unmatched += usize::from(matches!(verdict, Verdict::Unmatched(_)));
-    });
-    same("unmatched told", &unmatched, &expected.unmatched)?;
+    let plan = plan(changes, &rules);
+    compare_reasons(&plan, &rules)?;
     compare(&plan, expected, world.limits)
 }
 
-fn compare(plan: &Plan, expected: &Expected, limits: world::Limits) -> Result<(), String> {
+/// The reasons that are told of each key, against what is made of all of them.
+fn compare_reasons(plan: &Plan<'_>, rules: &Rules<'_>) -> Result<(), String> {
+    let (mut unmatched, mut not_cached) = (0, 0);
+    let mut told: BTreeMap<&Target, BTreeSet<String>> = BTreeMap::new();
+    for key in plan.keys.iter() {
+        for verdict in explain(&key, rules) {
+            match verdict {
+                Verdict::Decided(distribution, Decision::Invalidate { paths, .. }) => {
+                    let paths: Vec<String> = paths.into_iter().map(String::from).collect();
+                    for target in &distribution.targets {
+                        told.entry(target).or_default().extend(paths.clone());
+                    }
+                }
+                Verdict::Decided(_, Decision::Skip(_)) => {}
+                Verdict::Unmatched(nearest) => {
+                    unmatched += 1;
+                    not_cached += usize::from(matches!(nearest, Some((_, Skip::NotCached(_)))));
+                }
+            }
+        }
+    }
+    same("unmatched told", &unmatched, &plan.counts.unmatched)?;
+    same("not cached told", &not_cached, &plan.counts.not_cached)?;
+    let mut planned: BTreeMap<&Target, BTreeSet<String>> = BTreeMap::new();
+    for of_target in plan.targets() {
+        let paths = of_target.sets().flat_map(|set| set.paths);
+        planned
+            .entry(of_target.target)
+            .or_default()
+            .extend(paths.map(String::from));
+    }
+    for paths in told.values_mut() {
+        *paths = model::uncovered(paths);
+    }
+    planned.retain(|_, paths| !paths.is_empty());
+    same("paths told", &told, &planned)
+}
+
+fn compare(plan: &Plan<'_>, expected: &Expected, limits: world::Limits) -> Result<(), String> {
     let counts = plan.counts;
     same("keys", &counts.keys, &expected.keys)?;
     same("unmatched", &counts.unmatched, &expected.unmatched)?;
     same("not cached", &counts.not_cached, &expected.not_cached)?;
     let mut found = BTreeMap::new();
-    let mut paths = 0;
-    for of_target in &plan.targets {
+    for of_target in plan.targets() {
         let tenant = of_target.target.tenant.as_ref();
         let target = (
             of_target.target.distribution.as_str().to_owned(),
             tenant.map(|tenant| tenant.as_str().to_owned()),
         );
-        paths += of_target
-            .sets
-            .iter()
-            .map(|set| set.paths.len())
-            .sum::<usize>();
-        if found.insert(target.clone(), &of_target.sets).is_some() {
+        let sets: Vec<PathSet> = of_target.sets().collect();
+        if !sets.is_empty() && found.insert(target.clone(), sets).is_some() {
             return Err(format!("target {target:?} is there twice"));
         }
     }
-    same("paths", &counts.paths, &paths)?;
     let found_targets: Vec<_> = found.keys().collect();
     same(
         "targets",
@@ -92,7 +125,7 @@ fn compare(plan: &Plan, expected: &Expected, limits: world::Limits) -> Result<()
         &expected.targets.keys().collect(),
     )?;
     for (target, wanted) in &expected.targets {
-        compare_sets(found[target], wanted, limits)
+        compare_sets(&found[target], wanted, limits)
             .map_err(|difference| format!("target {target:?}: {difference}"))?;
     }
     Ok(())
@@ -157,7 +190,7 @@ fn settings(tags: &[world::Tag]) -> BucketSettings {
 }
 
 /// The key goes the way S3 sends it: form-encoded (S3 User Guide, "Event message structure").
-fn changed(change: &world::Change) -> Result<Change, String> {
+fn changed(change: &world::Change) -> Result<Change<'static>, String> {
     let mut sent = String::new();
     for byte in change.key.bytes() {
         match byte {
@@ -172,7 +205,7 @@ fn changed(change: &world::Change) -> Result<Change, String> {
     same("key", &key.as_str(), &change.key.as_str())?;
     Ok(Change {
         bucket: BucketName::new(change.bucket),
-        key,
+        key: key.into_owned(),
         kind: if change.deleted {
             ChangeKind::Deleted
         } else {

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use invalidator::distributions::DistributionId;
 use invalidator::distributions::origin::OriginBuckets;
-use invalidator::event::{self, BucketName, Change, Reading};
-use invalidator::plan::{Rules, SetLimits, SourcedChange, plan};
+use invalidator::event::{self, BucketName, Reading};
+use invalidator::plan::{Changes, Rules, SetLimits, explain, plan};
 
 use crate::account;
 use explanation::Explanation;
@@ -85,7 +85,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let source = source.await?;
     let aliases = OriginBuckets::new(options.origin_buckets);
     let limits = SetLimits::with_paths(usize::from(options.max_paths));
-    let explanation = explain(&source, reading, &aliases, limits).await?;
+    let explanation = explained(&source, reading, &aliases, limits).await?;
     match options.output {
         Output::Text => print!("{explanation}"),
         Output::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
@@ -124,29 +124,28 @@ fn read(files: &[PathBuf]) -> Result<Reading> {
     Ok(all)
 }
 
-async fn explain(
+async fn explained(
     source: &Source,
     reading: Reading,
     aliases: &OriginBuckets,
     limits: SetLimits,
 ) -> Result<Explanation> {
-    let buckets: BTreeSet<BucketName> = reading
+    let buckets: BTreeSet<&BucketName> = reading
         .changes
         .iter()
-        .map(|change| change.bucket.clone())
+        .map(|change| &change.bucket)
         .collect();
+    let buckets: Vec<BucketName> = buckets.into_iter().cloned().collect();
     let settings = source.settings(&buckets).await;
     let mut explanation = Explanation::of_reading(&reading);
-    let is_kept = |change: &Change| {
+    let mut changes = Changes::default();
+    for change in &reading.changes {
         let settings = settings.get(&change.bucket);
-        let rule = settings.and_then(|settings| settings.exceptions.exempting(change));
-        rule.inspect(|rule| explanation.add_excepted(change, rule))
-            .is_none()
-    };
-    let changes = reading.changes.into_iter().filter(is_kept);
-    let changes: Vec<_> = changes
-        .map(|change| SourcedChange { change, source: 0 })
-        .collect();
+        match settings.and_then(|settings| settings.exceptions.exempting(change)) {
+            Some(rule) => explanation.add_excepted(change, rule),
+            None => changes.add(change, 0)?,
+        }
+    }
 
     let distributions = source.distributions(&buckets, aliases).await?;
     let rules = Rules {
@@ -160,9 +159,12 @@ async fn explain(
             .collect(),
         limits,
     };
-    let plan = plan(changes, &rules, |key, verdict| {
-        explanation.add_verdict(key, &verdict)
-    });
-    explanation.add_sets(plan);
+    let plan = plan(changes, &rules);
+    for key in plan.keys.iter() {
+        for verdict in explain(&key, &rules) {
+            explanation.add_verdict(&key, &verdict);
+        }
+    }
+    explanation.add_sets(&plan);
     Ok(explanation)
 }

@@ -19,14 +19,22 @@ pub struct Explanation {
     skipped_events: BTreeMap<String, usize>,
     changes: Vec<ExplainedChange>,
     sets: Vec<ExplainedSet>,
-    counts: Counts,
+    counts: AllCounts,
     excepted: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct AllCounts {
+    #[serde(flatten)]
+    of_keys: Counts,
+    /// Paths in all sets.
+    paths: usize,
 }
 
 #[derive(Debug, Serialize)]
 struct ExplainedChange {
     bucket: BucketName,
-    key: ObjectKey,
+    key: ObjectKey<'static>,
     kind: ChangeKind,
     decisions: Vec<ExplainedDecision>,
 }
@@ -67,11 +75,11 @@ impl Explanation {
         }
     }
 
-    pub fn add_excepted(&mut self, change: &Change, rule: &ExceptionRule) {
+    pub fn add_excepted(&mut self, change: &Change<'_>, rule: &ExceptionRule) {
         self.excepted += 1;
         self.changes.push(ExplainedChange {
             bucket: change.bucket.clone(),
-            key: change.key.clone(),
+            key: change.key.clone().into_owned(),
             kind: change.kind,
             decisions: vec![ExplainedDecision::Excepted {
                 rule: rule.clone(),
@@ -80,7 +88,7 @@ impl Explanation {
         });
     }
 
-    pub fn add_verdict(&mut self, key: &KeyChange, verdict: &Verdict<'_>) {
+    pub fn add_verdict(&mut self, key: &KeyChange<'_>, verdict: &Verdict<'_>) {
         let decision = match verdict {
             Verdict::Decided(distribution, decision) => {
                 let reason = decision.to_string();
@@ -105,28 +113,28 @@ impl Explanation {
         };
         match self.changes.last_mut() {
             Some(last)
-                if last.bucket == key.bucket && last.key == key.key && !last.is_excepted() =>
+                if last.bucket == *key.bucket && last.key == key.key() && !last.is_excepted() =>
             {
                 last.decisions.push(decision);
             }
             _ => self.changes.push(ExplainedChange {
                 bucket: key.bucket.clone(),
-                key: key.key.clone(),
+                key: key.key().into_owned(),
                 kind: key.kind,
                 decisions: vec![decision],
             }),
         }
     }
 
-    pub fn add_sets(&mut self, plan: Plan) {
-        self.counts = plan.counts;
-        for target in plan.targets {
-            let sets = target.sets.into_iter();
-            self.sets.extend(sets.map(|set| ExplainedSet {
-                target: target.target.clone(),
+    pub fn add_sets(&mut self, plan: &Plan<'_>) {
+        self.counts.of_keys = plan.counts;
+        for of_target in plan.targets() {
+            self.sets.extend(of_target.sets().map(|set| ExplainedSet {
+                target: of_target.target.clone(),
                 paths: set.paths,
             }));
         }
+        self.counts.paths = self.sets.iter().map(|set| set.paths.len()).sum();
     }
 }
 
@@ -153,12 +161,12 @@ impl fmt::Display for Explanation {
         for set in &self.sets {
             write!(f, "{set}")?;
         }
+        let AllCounts { of_keys, paths } = &self.counts;
         let Counts {
             keys,
             unmatched,
             not_cached,
-            paths,
-        } = self.counts;
+        } = of_keys;
         let excepted = self.excepted;
         writeln!(
             f,

@@ -103,7 +103,7 @@ impl Source {
     /// What the tags of the buckets ask for.
     pub async fn settings(
         &self,
-        buckets: &BTreeSet<BucketName>,
+        buckets: &[BucketName],
     ) -> HashMap<BucketName, Arc<BucketSettings>> {
         let mut all = HashMap::new();
         for bucket in buckets {
@@ -124,7 +124,7 @@ impl Source {
     /// The distributions with any of the buckets as an origin.
     pub async fn distributions(
         &self,
-        buckets: &BTreeSet<BucketName>,
+        buckets: &[BucketName],
         aliases: &OriginBuckets,
     ) -> Result<Vec<Distribution>> {
         let mut all = Vec::new();

@@ -1,0 +1,375 @@
+//! What all distributions make of the keys of one bucket at one origin path.
+//!
+//! Distributions with the same behaviors decide alike, and on paths that the same patterns match
+//! they decide alike too. So each list of behaviors is there once, a path is only asked which
+//! patterns match it, and what follows from these is worked out the first time. A key keeps the
+//! number of that ruling, and nothing is written for each key and distribution.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::Range;
+
+use super::KeyChanges;
+use crate::distributions::{Behavior, Distribution, Origin};
+use crate::event::ChangeKind;
+use crate::path::{InvalidationPath, OriginPath, ViewerPath};
+use crate::pattern::Wildcards;
+use crate::pattern::set::PatternSet;
+
+/// The distributions that serve a bucket from one origin path.
+#[derive(Debug)]
+pub(super) struct Serving<'a> {
+    origin_path: &'a OriginPath,
+    behaviors: Vec<Behaviors<'a>>,
+    patterns: PatternSet,
+    rulings: Vec<Ruling>,
+    /// For each kind of change the rulings by what they follow from, the patterns that match.
+    known_rulings: [HashMap<Box<[u32]>, u32>; 2],
+    /// The patterns that match the path at hand.
+    matching: Vec<u32>,
+    /// The keys below the origin path, and which ruling each has.
+    keys: Range<usize>,
+    of_keys: Vec<u32>,
+    /// Under what names some of them are cached at another path too.
+    names: Vec<Name<'a>>,
+    further_paths: Vec<FurtherPath<'a>>,
+}
+
+/// All that a distribution decides by, at one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Behaviors<'a> {
+    /// The numbers of their patterns, in the order in which they are tried.
+    listed: Vec<(u32, Treatment)>,
+    default: Treatment,
+    default_root_object: Option<&'a str>,
+    index_document: Option<&'a str>,
+}
+
+/// What a behavior does with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Treatment {
+    sends_here: bool,
+    caches: bool,
+    query_strings: bool,
+}
+
+/// What follows for each list of behaviors.
+#[derive(Debug)]
+struct Ruling {
+    answers: Vec<Answer>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    SentElsewhere,
+    NotCached,
+    Invalidate { query_strings: bool },
+}
+
+/// A key's own path, and the ruling on it.
+struct Decided<'a> {
+    path: ViewerPath<'a>,
+    kind: ChangeKind,
+    ruling: u32,
+}
+
+/// A path at which a key is cached beside its own.
+#[derive(Debug)]
+struct FurtherPath<'a> {
+    key: usize,
+    ruling: u32,
+    name: Name<'a>,
+}
+
+/// A setting of a distribution that makes a further path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name<'a> {
+    /// The path of the default root object: it is served for `/`.
+    RootObject(&'a str),
+    /// The name of index documents: they are served for their folders.
+    IndexDocument(&'a str),
+}
+
+/// What became of one key at all distributions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub invalidated: bool,
+    pub not_cached: bool,
+}
+
+impl Outcome {
+    pub(super) fn add(&mut self, other: Self) {
+        self.invalidated |= other.invalidated;
+        self.not_cached |= other.not_cached;
+    }
+}
+
+/// Gathers the distributions that serve a bucket from one origin path.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    origin_path: &'a OriginPath,
+    patterns: Numbered<&'a Wildcards>,
+    behaviors: Numbered<Behaviors<'a>>,
+}
+
+/// Different things, each with a number.
+#[derive(Debug)]
+struct Numbered<T> {
+    all: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + Hash> Numbered<T> {
+    fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            numbers: HashMap::new(),
+        }
+    }
+
+    fn number(&mut self, thing: T) -> u32 {
+        let next = self.all.len() as u32;
+        let number = *self.numbers.entry(thing.clone()).or_insert(next);
+        if number == next {
+            self.all.push(thing);
+        }
+        number
+    }
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(origin_path: &'a OriginPath) -> Self {
+        Self {
+            origin_path,
+            patterns: Numbered::new(),
+            behaviors: Numbered::new(),
+        }
+    }
+
+    /// Adds a distribution; returns which of the lists of behaviors it has.
+    pub(super) fn add(
+        &mut self,
+        distribution: &'a Distribution,
+        origin: &Origin,
+        index_document: Option<&'a str>,
+    ) -> usize {
+        let mut listed = Vec::with_capacity(distribution.behaviors().len());
+        for behavior in distribution.behaviors() {
+            if let Some(pattern) = &behavior.pattern {
+                let number = self.patterns.number(pattern.wildcards());
+                listed.push((number, Treatment::new(behavior, origin)));
+            }
+        }
+        let behaviors = Behaviors {
+            listed,
+            default: Treatment::new(distribution.default_behavior(), origin),
+            default_root_object: distribution.default_root_object.as_deref(),
+            index_document,
+        };
+        self.behaviors.number(behaviors) as usize
+    }
+
+    /// To decide on the keys of a bucket.
+    pub(super) fn build(self, keys: &KeyChanges, of_bucket: Range<usize>) -> Serving<'a> {
+        let keys = keys.below(self.origin_path, of_bucket);
+        let behaviors = self.behaviors.all;
+        let mut names = Vec::new();
+        for name in behaviors.iter().flat_map(Behaviors::names) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Serving {
+            origin_path: self.origin_path,
+            behaviors,
+            patterns: PatternSet::new(self.patterns.all),
+            rulings: Vec::new(),
+            known_rulings: Default::default(),
+            matching: Vec::new(),
+            of_keys: Vec::with_capacity(keys.len()),
+            keys,
+            names,
+            further_paths: Vec::new(),
+        }
+    }
+}
+
+impl Treatment {
+    fn new(behavior: &Behavior, origin: &Origin) -> Self {
+        Self {
+            sends_here: behavior.sends_to(origin),
+            caches: behavior.caching.caches(),
+            query_strings: behavior.query_strings,
+        }
+    }
+
+    fn answer(self, kind: ChangeKind) -> Answer {
+        if !self.sends_here {
+            Answer::SentElsewhere
+        } else if kind == ChangeKind::Created && !self.caches {
+            Answer::NotCached
+        } else {
+            let query_strings = self.query_strings;
+            Answer::Invalidate { query_strings }
+        }
+    }
+}
+
+impl<'a> Behaviors<'a> {
+    /// The answer of the first whose pattern matches, else of the default one.
+    fn answer(&self, matching: &[u32], kind: ChangeKind) -> Answer {
+        let first = self
+            .listed
+            .iter()
+            .find(|(number, _)| matching.contains(number));
+        let treatment = first.map_or(self.default, |(_, treatment)| *treatment);
+        treatment.answer(kind)
+    }
+
+    fn names(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
+        let root_object = self.default_root_object.map(Name::RootObject);
+        let index_document = self.index_document.map(Name::IndexDocument);
+        root_object.into_iter().chain(index_document)
+    }
+
+    fn has(&self, name: Name<'_>) -> bool {
+        self.names().any(|own| own == name)
+    }
+}
+
+impl Ruling {
+    fn new(behaviors: &[Behaviors<'_>], matching: &[u32], kind: ChangeKind) -> Self {
+        let answers: Vec<Answer> = behaviors
+            .iter()
+            .map(|behaviors| behaviors.answer(matching, kind))
+            .collect();
+        let is_invalidate = |answer: &Answer| matches!(answer, Answer::Invalidate { .. });
+        let outcome = Outcome {
+            invalidated: answers.iter().any(is_invalidate),
+            not_cached: answers.contains(&Answer::NotCached),
+        };
+        Self { answers, outcome }
+    }
+
+    /// Whether the path is to be invalidated for this list of behaviors, and if so, whether with
+    /// query strings.
+    fn query_strings(&self, behaviors: usize) -> Option<bool> {
+        match self.answers.get(behaviors)? {
+            Answer::Invalidate { query_strings } => Some(*query_strings),
+            Answer::SentElsewhere | Answer::NotCached => None,
+        }
+    }
+}
+
+impl<'a> Serving<'a> {
+    /// Decides on all keys, and adds what becomes of each to its outcome.
+    pub(super) fn decide(&mut self, keys: &KeyChanges, outcomes: &mut [Outcome]) {
+        let indices = self.keys.clone();
+        let outcomes = outcomes.get_mut(indices.clone()).unwrap_or_default();
+        for (index, outcome) in indices.zip(outcomes) {
+            // All of them are below the origin path.
+            let Some(key) = keys.get(index) else { break };
+            let Some(path) = key.path.below(self.origin_path) else {
+                break;
+            };
+            let ruling = self.ruling(&path, key.kind);
+            self.of_keys.push(ruling);
+            outcome.add(self.rulings[ruling as usize].outcome);
+            let kind = key.kind;
+            let own = Decided { path, kind, ruling };
+            for name in 0..self.names.len() {
+                outcome.invalidated |= self.decide_on_name(self.names[name], index, &own);
+            }
+        }
+    }
+
+    /// Whether the further path that a name makes of a key's own is invalidated anywhere.
+    fn decide_on_name(&mut self, name: Name<'a>, key: usize, own: &Decided<'_>) -> bool {
+        let Some(path) = name.path(&own.path) else {
+            return false;
+        };
+        // The default root object takes the place of `/` before a behavior is looked for. A viewer
+        // who asks for a folder is answered by the behavior that takes the folder's path.
+        let ruling = match name {
+            Name::RootObject(_) => own.ruling,
+            Name::IndexDocument(_) => self.ruling(&path, own.kind),
+        };
+        self.further_paths.push(FurtherPath { key, ruling, name });
+        let of_ruling = &self.rulings[ruling as usize];
+        let mut behaviors = self.behaviors.iter().enumerate();
+        behaviors.any(|(index, behaviors)| {
+            behaviors.has(name) && of_ruling.query_strings(index).is_some()
+        })
+    }
+
+    /// The number of the ruling on a path.
+    fn ruling(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> u32 {
+        let normalized = path.normalized();
+        let mut matching = std::mem::take(&mut self.matching);
+        matching.clear();
+        self.patterns
+            .add_matching(normalized.decoded(), &mut matching);
+        if let Some(encoded) = normalized.encoded() {
+            self.patterns.add_matching(encoded, &mut matching);
+            matching.sort_unstable();
+            matching.dedup();
+        }
+        let known = self.known_rulings[kind as usize].get(matching.as_slice());
+        let number = known.copied().unwrap_or_else(|| {
+            self.rulings
+                .push(Ruling::new(&self.behaviors, &matching, kind));
+            let number = self.rulings.len() as u32 - 1;
+            self.known_rulings[kind as usize].insert(matching.as_slice().into(), number);
+            number
+        });
+        self.matching = matching;
+        number
+    }
+
+    /// Hands `add` the paths that clear the keys from the caches of distributions with these
+    /// behaviors, each with the index of its key; the same path may come twice.
+    pub(super) fn for_each_path(
+        &self,
+        behaviors: usize,
+        keys: &KeyChanges,
+        mut add: impl FnMut(InvalidationPath, usize),
+    ) {
+        let query_strings: Vec<Option<bool>> = self
+            .rulings
+            .iter()
+            .map(|ruling| ruling.query_strings(behaviors))
+            .collect();
+        let query_strings = |ruling: u32| query_strings.get(ruling as usize).copied().flatten();
+        for (index, ruling) in self.keys.clone().zip(&self.of_keys) {
+            if let Some(query_strings) = query_strings(*ruling)
+                && let Some(key) = keys.get(index)
+                && let Some(path) = key.path.below(self.origin_path)
+            {
+                let paths = path.invalidation_paths(query_strings);
+                paths.for_each(|path| add(path, index));
+            }
+        }
+        for further in &self.further_paths {
+            if let Some(query_strings) = query_strings(further.ruling)
+                && self.behaviors[behaviors].has(further.name)
+                && let Some(key) = keys.get(further.key)
+                && let Some(path) = key.path.below(self.origin_path)
+                && let Some(path) = further.name.path(&path)
+            {
+                let paths = path.invalidation_paths(query_strings);
+                paths.for_each(|path| add(path, further.key));
+            }
+        }
+    }
+}
+
+impl Name<'_> {
+    /// The further path at which the object of this path is cached.
+    fn path<'p>(self, path: &'p ViewerPath<'p>) -> Option<ViewerPath<'p>> {
+        match self {
+            Name::RootObject(object) => (path.as_str() == object).then(ViewerPath::root),
+            Name::IndexDocument(name) => path.folder_of(name),
+        }
+    }
+}
