@@ -67,6 +67,11 @@ impl OriginPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the origin serves all of the bucket.
+    pub fn is_whole_bucket(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The path a viewer asks CloudFront for, decoded, beginning with `/`.
@@ -109,6 +114,9 @@ impl<'a> ViewerPath<'a> {
 
     /// This path of the whole bucket, as an origin with `origin_path` serves it, if it does.
     pub fn below(&'a self, origin_path: &OriginPath) -> Option<Self> {
+        if origin_path.is_whole_bucket() {
+            return Some(self.part(&self.decoded));
+        }
         let rest = self.decoded.strip_prefix(origin_path.as_str())?;
         rest.starts_with('/').then(|| self.part(rest))
     }
@@ -199,7 +207,8 @@ impl<'a> ViewerPath<'a> {
                 let with_queries = InvalidationPath(format!("{encoded}?*"));
                 (InvalidationPath(encoded.into_owned()), Some(with_queries))
             }
-            None => (InvalidationPath([&*encoded, marker].concat()), None),
+            None if marker.is_empty() => (InvalidationPath(encoded.into_owned()), None),
+            None => (InvalidationPath(format!("{encoded}{marker}")), None),
         };
         std::iter::once(path).chain(with_queries)
     }

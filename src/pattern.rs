@@ -64,58 +64,60 @@ impl fmt::Display for PathPattern {
 /// assert!(Wildcards::new("img/*.jp?g").match_text("img/2026/a.jpeg"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wildcards(Form);
+pub struct Wildcards {
+    /// All before the first wildcard.
+    beginning: String,
+    /// What comes after it, if there is a wildcard.
+    rest: Option<Rest>,
+}
 
-/// The frequent forms are compared without a search.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Form {
-    /// `/index.html`
-    Exact(String),
-    /// `/img/*`
-    Prefix(String),
-    /// `/*.jpg`: begins with, ends with, and is no shorter than both.
-    Between(String, String),
-    /// Anything else.
-    General(String),
+struct Rest {
+    /// From the first wildcard to the last, nearly always a lone `*`.
+    middle: String,
+    /// All after the last wildcard.
+    ending: String,
 }
 
 impl Wildcards {
     /// Compiles a text. Any text is valid.
     pub fn new(text: &str) -> Self {
-        let stars = text.bytes().filter(|byte| *byte == b'*').count();
-        let form = match (text.contains('?'), stars, text.split_once('*')) {
-            (false, 0, _) => Form::Exact(text.to_owned()),
-            (false, 1, Some((start, ""))) => Form::Prefix(start.to_owned()),
-            (false, 1, Some((start, end))) => Form::Between(start.to_owned(), end.to_owned()),
-            _ => Form::General(text.to_owned()),
-        };
-        Self(form)
+        let (beginning, rest) = text.split_at(text.find(['*', '?']).unwrap_or(text.len()));
+        let rest = rest.rfind(['*', '?']).map(|last| {
+            let (middle, ending) = rest.split_at(last + 1);
+            Rest {
+                middle: middle.to_owned(),
+                ending: ending.to_owned(),
+            }
+        });
+        Self {
+            beginning: beginning.to_owned(),
+            rest,
+        }
     }
 
-    /// What all texts that match begin with: all before the first wildcard.
-    pub fn literal_beginning(&self) -> &str {
-        match &self.0 {
-            Form::Exact(exact) => exact,
-            Form::Prefix(start) | Form::Between(start, _) => start,
-            Form::General(pattern) => {
-                let end = pattern.find(['*', '?']).unwrap_or(pattern.len());
-                &pattern[..end]
-            }
-        }
+    /// What all texts that match begin with.
+    pub fn beginning(&self) -> &str {
+        &self.beginning
     }
 
     /// Whether `text` as a whole matches.
     pub fn match_text(&self, text: &str) -> bool {
-        match &self.0 {
-            Form::Exact(exact) => text == exact,
-            Form::Prefix(start) => text.starts_with(start.as_str()),
-            Form::Between(start, end) => {
-                text.len() >= start.len() + end.len()
-                    && text.starts_with(start.as_str())
-                    && text.ends_with(end.as_str())
-            }
-            Form::General(pattern) => matches_general(pattern.as_bytes(), text.as_bytes()),
+        let after_beginning = text.strip_prefix(&self.beginning);
+        after_beginning.is_some_and(|rest| self.match_rest(rest))
+    }
+
+    /// Whether a text matches of which `rest` follows the [`beginning`](Self::beginning).
+    pub fn match_rest(&self, rest: &str) -> bool {
+        let Some(Rest { middle, ending }) = &self.rest else {
+            return rest.is_empty();
+        };
+        if middle == "*" {
+            // Most patterns by far: `/img/*` and `*.jpg`.
+            return ending.is_empty() || rest.ends_with(ending.as_str());
         }
+        let before_ending = rest.strip_suffix(ending.as_str());
+        before_ending.is_some_and(|text| matches_general(middle.as_bytes(), text.as_bytes()))
     }
 }
 

@@ -187,14 +187,22 @@ impl Plan<'_> {
 impl<'p> TargetPlan<'p> {
     /// The sets for the target, to be submitted in this order; there may be none.
     pub fn sets(&self) -> Sets<'p> {
+        let Plan {
+            keys,
+            servings,
+            limits,
+            ..
+        } = self.plan;
+        if let [only] = self.origins
+            && let Some(paths) = servings[only.serving].paths_in_order(only.behaviors, keys)
+        {
+            return Sets::of_ordered(paths, keys, *limits);
+        }
         let mut paths = Vec::new();
         for place in self.origins {
-            if let Some(serving) = self.plan.servings.get(place.serving) {
-                serving.for_each_path(place.behaviors, &self.plan.keys, |path, key| {
-                    paths.push((path, key));
-                });
-            }
+            let add = |path, key| paths.push((path, key));
+            servings[place.serving].for_each_path(place.behaviors, keys, add);
         }
-        Sets::new(paths, &self.plan.keys, self.plan.limits)
+        Sets::of_unordered(paths, keys, *limits)
     }
 }

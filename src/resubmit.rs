@@ -82,8 +82,9 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
     let start = Instant::now();
     let attempt = record.receive_count();
     let cloudfront = app.clients.cloudfront();
-    let mut settlement = submit(cloudfront, &submission, halvings(attempt), deadline).await;
-    log_settlement(&submission.target, &settlement);
+    let target = submission.target.clone();
+    let mut settlement = submit(cloudfront, submission, halvings(attempt), deadline).await;
+    log_settlement(&target, &settlement);
     // The first attempt was the flush's.
     if attempt + 1 >= app.config.max_submit_attempts {
         give_up(&mut settlement, attempt + 1);
@@ -92,7 +93,7 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
     let is_held_back = settlement.held_back.is_some();
     // What is refused of a set that is held back is refused, and filed, when it comes again.
     let filed = is_held_back || file(app, settlement.refused).await;
-    tell(app, &submission.target, attempt, counts, start.elapsed());
+    tell(app, &target, attempt, counts, start.elapsed());
     filed && !is_held_back
 }
 

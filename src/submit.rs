@@ -91,23 +91,6 @@ pub struct Submission {
     pub caller_reference: CallerReference,
 }
 
-impl Submission {
-    /// A part of this set, with a reference derived from this one's.
-    fn part(&self, paths: Vec<InvalidationPath>) -> Self {
-        let whole = paths.len() == self.paths.len();
-        let caller_reference = if whole {
-            self.caller_reference.clone()
-        } else {
-            self.caller_reference.of_part(&paths)
-        };
-        Self {
-            target: self.target.clone(),
-            paths,
-            caller_reference,
-        }
-    }
-}
-
 /// Paths that CloudFront refused for good, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -162,16 +145,16 @@ const TIME_FOR_A_CALL: Duration = Duration::from_secs(18);
 /// before the deadline is held back too.
 pub async fn submit(
     cloudfront: &Client,
-    submission: &Submission,
+    submission: Submission,
     halvings: u32,
     deadline: &Deadline,
 ) -> Settlement {
-    let call = |part| async move {
+    let call = async |part: &Submission| {
         if deadline.remaining() < TIME_FOR_A_CALL {
             let message = "the function's time was over";
             return Answer::Later(Refusal::new("OutOfTime", message));
         }
-        create_invalidation(cloudfront, &part).await
+        create_invalidation(cloudfront, part).await
     };
     split::settle(submission, halvings, call).await
 }

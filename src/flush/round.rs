@@ -212,7 +212,7 @@ impl Round<'_> {
         let settlement = if *busy {
             Settlement::held_back_behind_another(submission)
         } else {
-            submit(self.app.clients.cloudfront(), &submission, 0, self.deadline).await
+            submit(self.app.clients.cloudfront(), submission, 0, self.deadline).await
         };
         log_settlement(&target, &settlement);
         if let Some((held_back, _)) = &settlement.held_back {

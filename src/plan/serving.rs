@@ -25,11 +25,11 @@ pub(super) struct Serving<'a> {
     rulings: Vec<Ruling>,
     /// For each kind of change the rulings by what they follow from, the patterns that match.
     known_rulings: [HashMap<Box<[u32]>, u32>; 2],
-    /// The patterns that match the path at hand.
-    matching: Vec<u32>,
     /// The keys below the origin path, and which ruling each has.
     keys: Range<usize>,
     of_keys: Vec<u32>,
+    /// Whether all of them are [plain](ViewerPath::is_plain).
+    is_plain: bool,
     /// Under what names some of them are cached at another path too.
     names: Vec<Name<'a>>,
     further_paths: Vec<FurtherPath<'a>>,
@@ -186,9 +186,9 @@ impl<'a> Builder<'a> {
             patterns: PatternSet::new(self.patterns.all),
             rulings: Vec::new(),
             known_rulings: Default::default(),
-            matching: Vec::new(),
             of_keys: Vec::with_capacity(keys.len()),
             keys,
+            is_plain: true,
             names,
             further_paths: Vec::new(),
         }
@@ -275,6 +275,7 @@ impl<'a> Serving<'a> {
             };
             let ruling = self.ruling(&path, key.kind);
             self.of_keys.push(ruling);
+            self.is_plain &= path.is_plain();
             outcome.add(self.rulings[ruling as usize].outcome);
             let kind = key.kind;
             let own = Decided { path, kind, ruling };
@@ -305,62 +306,79 @@ impl<'a> Serving<'a> {
 
     /// The number of the ruling on a path.
     fn ruling(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> u32 {
-        let normalized = path.normalized();
-        let mut matching = std::mem::take(&mut self.matching);
-        matching.clear();
-        self.patterns
-            .add_matching(normalized.decoded(), &mut matching);
-        if let Some(encoded) = normalized.encoded() {
-            self.patterns.add_matching(encoded, &mut matching);
-            matching.sort_unstable();
-            matching.dedup();
+        let matching = self.patterns.matching(&path.normalized());
+        let known_rulings = &mut self.known_rulings[kind as usize];
+        if let Some(number) = known_rulings.get(matching) {
+            return *number;
         }
-        let known = self.known_rulings[kind as usize].get(matching.as_slice());
-        let number = known.copied().unwrap_or_else(|| {
-            self.rulings
-                .push(Ruling::new(&self.behaviors, &matching, kind));
-            let number = self.rulings.len() as u32 - 1;
-            self.known_rulings[kind as usize].insert(matching.as_slice().into(), number);
-            number
-        });
-        self.matching = matching;
+        let number = self.rulings.len() as u32;
+        let ruling = Ruling::new(&self.behaviors, matching, kind);
+        self.rulings.push(ruling);
+        known_rulings.insert(matching.into(), number);
         number
     }
 
     /// Hands `add` the paths that clear the keys from the caches of distributions with these
-    /// behaviors, each with the index of its key; the same path may come twice.
+    /// behaviors, each with the index of its key. A path may come twice.
     pub(super) fn for_each_path(
         &self,
         behaviors: usize,
         keys: &KeyChanges,
         mut add: impl FnMut(InvalidationPath, usize),
     ) {
-        let query_strings: Vec<Option<bool>> = self
-            .rulings
-            .iter()
-            .map(|ruling| ruling.query_strings(behaviors))
-            .collect();
-        let query_strings = |ruling: u32| query_strings.get(ruling as usize).copied().flatten();
-        for (index, ruling) in self.keys.clone().zip(&self.of_keys) {
-            if let Some(query_strings) = query_strings(*ruling)
-                && let Some(key) = keys.get(index)
-                && let Some(path) = key.path.below(self.origin_path)
-            {
-                let paths = path.invalidation_paths(query_strings);
-                paths.for_each(|path| add(path, index));
-            }
+        let query_strings = self.query_strings(behaviors);
+        let mut add_paths = |key: usize, ruling: u32, name: Option<Name<'_>>| {
+            let query_strings = query_strings.get(ruling as usize).copied().flatten()?;
+            let own = keys.get(key)?.path;
+            let own = own.below(self.origin_path)?;
+            let path = match name {
+                None => own,
+                Some(name) => name.path(&own)?,
+            };
+            let paths = path.invalidation_paths(query_strings);
+            paths.for_each(|path| add(path, key));
+            Some(())
+        };
+        for (key, ruling) in self.keys.clone().zip(&self.of_keys) {
+            add_paths(key, *ruling, None);
         }
         for further in &self.further_paths {
-            if let Some(query_strings) = query_strings(further.ruling)
-                && self.behaviors[behaviors].has(further.name)
-                && let Some(key) = keys.get(further.key)
-                && let Some(path) = key.path.below(self.origin_path)
-                && let Some(path) = further.name.path(&path)
-            {
-                let paths = path.invalidation_paths(query_strings);
-                paths.for_each(|path| add(path, further.key));
+            if self.behaviors[behaviors].has(further.name) {
+                add_paths(further.key, further.ruling, Some(further.name));
             }
         }
+    }
+
+    /// The same paths as [`Serving::for_each_path`] has, in order and each once, where the paths are
+    /// the keys and nothing else, so that they stand in this order already: nearly everywhere.
+    pub(super) fn paths_in_order<'s>(
+        &'s self,
+        behaviors: usize,
+        keys: &'s KeyChanges,
+    ) -> Option<impl Iterator<Item = (InvalidationPath, usize)> + 's> {
+        let query_strings = self.query_strings(behaviors);
+        let has_names = self.behaviors[behaviors].names().next().is_some();
+        if !self.is_plain || has_names || query_strings.contains(&Some(true)) {
+            return None;
+        }
+        let path = move |(key, ruling): (usize, &u32)| {
+            let query_strings = query_strings.get(*ruling as usize).copied().flatten()?;
+            let path = keys.get(key)?.path;
+            let mut paths = path
+                .below(self.origin_path)?
+                .invalidation_paths(query_strings);
+            Some((paths.next()?, key))
+        };
+        Some(self.keys.clone().zip(&self.of_keys).filter_map(path))
+    }
+
+    /// For each ruling whether a path is invalidated for these behaviors, and if so, whether with
+    /// query strings.
+    fn query_strings(&self, behaviors: usize) -> Vec<Option<bool>> {
+        let rulings = self.rulings.iter();
+        rulings
+            .map(|ruling| ruling.query_strings(behaviors))
+            .collect()
     }
 }
 

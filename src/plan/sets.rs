@@ -1,7 +1,6 @@
 //! The paths of one target, freed of what is said twice, and cut into sets.
 
 use std::iter::Peekable;
-use std::vec::IntoIter;
 
 use super::KeyChanges;
 use crate::path::InvalidationPath;
@@ -43,29 +42,62 @@ pub struct PathSet {
 ///
 /// A path under a wildcard of the same target is dropped, and so is one that was there before; the
 /// set with what covers it answers for its messages.
-#[derive(Debug)]
 pub struct Sets<'a> {
-    /// With the indices of their keys, so that all that a path covers follows it.
-    paths: Peekable<IntoIter<(InvalidationPath, usize)>>,
+    paths: Peekable<Box<dyn Iterator<Item = KeyPath> + 'a>>,
     keys: &'a KeyChanges,
     limits: SetLimits,
 }
 
+/// A path and the index of its key; no path, where that of the one before covers it.
+type KeyPath = (Option<InvalidationPath>, usize);
+
 impl<'a> Sets<'a> {
     /// Cuts paths, each with the index of its key, into sets.
-    pub(super) fn new(
+    pub(super) fn of_unordered(
         mut paths: Vec<(InvalidationPath, usize)>,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
-        // Nearly always in order already, and then this is one comparison a path.
         paths.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+        Self::new(without_covered(paths).into_iter(), keys, limits)
+    }
+
+    /// As [`Sets::of_unordered`], for paths that are in order, and each there once.
+    pub(super) fn of_ordered(
+        paths: impl Iterator<Item = (InvalidationPath, usize)> + 'a,
+        keys: &'a KeyChanges,
+        limits: SetLimits,
+    ) -> Self {
+        Self::new(paths.map(|(path, key)| (Some(path), key)), keys, limits)
+    }
+
+    fn new(
+        paths: impl Iterator<Item = KeyPath> + 'a,
+        keys: &'a KeyChanges,
+        limits: SetLimits,
+    ) -> Self {
+        let paths: Box<dyn Iterator<Item = KeyPath> + 'a> = Box::new(paths);
         Self {
-            paths: paths.into_iter().peekable(),
+            paths: paths.peekable(),
             keys,
             limits,
         }
     }
+}
+
+fn without_covered(ordered: Vec<(InvalidationPath, usize)>) -> Vec<KeyPath> {
+    let mut paths: Vec<KeyPath> = Vec::with_capacity(ordered.len());
+    let mut last_kept = 0;
+    for (path, key) in ordered {
+        let last = paths.get(last_kept).and_then(|(path, _)| path.as_ref());
+        if last.is_some_and(|last| covers(last, &path)) {
+            paths.push((None, key));
+        } else {
+            last_kept = paths.len();
+            paths.push((Some(path), key));
+        }
+    }
+    paths
 }
 
 /// What a wildcard covers begins with what it begins with, and so follows it at once.
@@ -90,8 +122,7 @@ impl Iterator for Sets<'_> {
         let mut set = PathSet::default();
         let (mut wildcards, mut characters) = (0, 0);
         while let Some((path, _)) = self.paths.peek() {
-            let is_covered = set.paths.last().is_some_and(|last| covers(last, path));
-            if !is_covered {
+            if let Some(path) = path {
                 wildcards += usize::from(path.wildcard_prefix().is_some());
                 characters += path.as_str().len();
                 let is_full = set.paths.len() >= self.limits.paths
@@ -102,8 +133,8 @@ impl Iterator for Sets<'_> {
                 }
             }
             if let Some((path, key)) = self.paths.next() {
+                set.paths.extend(path);
                 set.sources.extend(self.keys.sources(key));
-                set.paths.extend((!is_covered).then_some(path));
             }
         }
         set.sources.sort_unstable();
@@ -136,7 +167,7 @@ mod tests {
         };
         let paths = paths.iter().enumerate().map(path).collect();
         let keys = changes.into();
-        Sets::new(paths, &keys, limits)
+        Sets::of_unordered(paths, &keys, limits)
             .map(|set| {
                 (
                     set.paths.into_iter().map(String::from).collect(),

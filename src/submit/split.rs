@@ -6,10 +6,9 @@
 //! what waited. A set that is held back again and again is halved too: it may be larger than what
 //! CloudFront takes at its present rate.
 
-use std::future::Future;
-
 use super::outcome::{Answer, Refusal};
-use super::{Accepted, Refused, Settlement, Submission};
+use super::{Accepted, CallerReference, Refused, Settlement, Submission};
+use crate::distributions::Target;
 use crate::path::InvalidationPath;
 
 /// Calls for one set. A set with so many bad paths that this is not enough is refused with the
@@ -21,27 +20,34 @@ const MIN_HALF: usize = 100;
 
 /// Submits a set by `call`, in parts where it must be. A set that has been held back before may be
 /// halved up to `halvings` times if it is held back again.
-pub async fn settle<F>(
-    submission: &Submission,
+pub async fn settle(
+    submission: Submission,
     halvings: u32,
-    call: impl Fn(Submission) -> F,
-) -> Settlement
-where
-    F: Future<Output = Answer>,
-{
+    call: impl AsyncFn(&Submission) -> Answer,
+) -> Settlement {
+    let Submission {
+        target,
+        paths,
+        caller_reference,
+    } = submission;
     let mut splitter = Splitter {
-        submission,
+        size: paths.len(),
+        target,
+        caller_reference,
         halvings,
         call,
         calls: 0,
         settlement: Settlement::default(),
     };
-    splitter.run().await;
+    splitter.run(paths).await;
     splitter.settlement
 }
 
-struct Splitter<'a, C> {
-    submission: &'a Submission,
+struct Splitter<C> {
+    target: Target,
+    /// The reference of the whole set, and its number of paths.
+    caller_reference: CallerReference,
+    size: usize,
     halvings: u32,
     call: C,
     calls: usize,
@@ -63,12 +69,13 @@ impl Part {
     }
 }
 
-impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
-    async fn run(&mut self) {
-        let mut parts = self.first_parts();
-        while let Some(part) = parts.pop() {
-            let halved = part.halved;
-            match self.send(&part.paths).await {
+impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
+    async fn run(&mut self, paths: Vec<InvalidationPath>) {
+        let mut parts = self.first_parts(paths);
+        while let Some(Part { paths, halved }) = parts.pop() {
+            let (answer, paths) = self.send(paths).await;
+            let part = Part { paths, halved };
+            match answer {
                 Answer::Accepted(_) => {}
                 Answer::TooLarge(_) if part.paths.len() > 1 => parts.extend(part.halves(halved)),
                 Answer::Later(_) if self.may_halve(&part) => parts.extend(part.halves(halved + 1)),
@@ -92,11 +99,8 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
 
     /// A set that was halved before is not tried whole again: of what CloudFront took of it then,
     /// it would make a second invalidation.
-    fn first_parts(&self) -> Vec<Part> {
-        let whole = Part {
-            paths: self.submission.paths.clone(),
-            halved: 0,
-        };
+    fn first_parts(&self, paths: Vec<InvalidationPath>) -> Vec<Part> {
+        let whole = Part { paths, halved: 0 };
         if self.may_halve(&whole) {
             whole.halves(1).into()
         } else {
@@ -108,27 +112,42 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
         part.halved < self.halvings && part.paths.len() >= 2 * MIN_HALF
     }
 
-    /// One call, and another under a new reference should the first be taken.
-    async fn send(&mut self, paths: &[InvalidationPath]) -> Answer {
+    /// Some paths of the set; less than all of them have a reference derived from the set's.
+    fn part(&self, paths: Vec<InvalidationPath>) -> Submission {
+        let caller_reference = if paths.len() == self.size {
+            self.caller_reference.clone()
+        } else {
+            self.caller_reference.of_part(&paths)
+        };
+        Submission {
+            target: self.target.clone(),
+            paths,
+            caller_reference,
+        }
+    }
+
+    /// One call, and another under a new reference should the first be taken. Gives the paths back.
+    async fn send(&mut self, paths: Vec<InvalidationPath>) -> (Answer, Vec<InvalidationPath>) {
         if self.calls >= MAX_CALLS {
             let message = format!("gave up after {MAX_CALLS} calls for one set");
-            return Answer::Refused(Refusal::new("TooManyBadPaths", message));
+            let refusal = Refusal::new("TooManyBadPaths", message);
+            return (Answer::Refused(refusal), paths);
         }
         self.calls += 1;
-        let mut part = self.submission.part(paths.to_vec());
-        let mut answer = (self.call)(part.clone()).await;
+        let mut part = self.part(paths);
+        let mut answer = (self.call)(&part).await;
         if let Answer::ReferenceTaken(_) = answer {
-            part.caller_reference = part.caller_reference.of_part(paths);
-            answer = (self.call)(part).await;
+            part.caller_reference = part.caller_reference.of_part(&part.paths);
+            answer = (self.call)(&part).await;
         }
         if let Answer::Accepted(invalidation_id) = &answer {
             let invalidation_id = invalidation_id.clone();
             self.settlement.accepted.push(Accepted {
                 invalidation_id,
-                paths: paths.len(),
+                paths: part.paths.len(),
             });
         }
-        answer
+        (answer, part.paths)
     }
 
     /// Finds one bad path of a refused set: there is always one among the suspects. The rest of the
@@ -141,14 +160,16 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
         let mut unknown: Vec<InvalidationPath> = Vec::new();
         while suspects.len() > 1 {
             let half = suspects.split_off(suspects.len() / 2);
-            match self.send(&suspects).await {
+            let (answer, tried) = self.send(suspects).await;
+            match answer {
                 Answer::Accepted(_) => suspects = half,
                 Answer::BadPath(newest) => {
                     refusal = newest;
+                    suspects = tried;
                     unknown.extend(half);
                 }
                 answer => {
-                    let paths = [suspects, half, unknown].concat();
+                    let paths = [tried, half, unknown].concat();
                     return Search::Stopped { answer, paths };
                 }
             }
@@ -162,7 +183,7 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
         match answer {
             Answer::Accepted(_) => {}
             Answer::Later(refusal) => {
-                self.settlement.held_back = Some((self.submission.part(paths), refusal));
+                self.settlement.held_back = Some((self.part(paths), refusal));
             }
             Answer::TooLarge(refusal)
             | Answer::BadPath(refusal)
@@ -172,7 +193,7 @@ impl<F: Future<Output = Answer>, C: Fn(Submission) -> F> Splitter<'_, C> {
     }
 
     fn refuse(&mut self, paths: Vec<InvalidationPath>, refusal: Refusal) {
-        let target = self.submission.target.clone();
+        let target = self.target.clone();
         self.settlement.refused.push(Refused {
             target,
             paths,
@@ -199,8 +220,7 @@ enum Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distributions::{DistributionId, Target};
-    use crate::submit::CallerReference;
+    use crate::distributions::DistributionId;
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 
@@ -237,19 +257,19 @@ mod tests {
     ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
         let state = RefCell::new((BTreeSet::new(), 0));
         let submission = submission(count);
-        let call = |part: Submission| {
+        let call = async |part: &Submission| {
             let mut state = state.borrow_mut();
-            let answer = answer(&part, state.1);
+            let answer = answer(part, state.1);
             state.1 += 1;
             if matches!(answer, Answer::Accepted(_)) {
-                state.0.extend(part.paths);
+                state.0.extend(part.paths.clone());
             }
-            std::future::ready(answer)
+            answer
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let settlement = runtime.block_on(settle(&submission, halvings, call));
+        let settlement = runtime.block_on(settle(submission, halvings, call));
         let (accepted, calls) = state.into_inner();
         let told: usize = settlement
             .accepted

@@ -44,7 +44,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         return Ok(ExitCode::FAILURE);
     }
     let mut all_taken = true;
-    for submission in &submissions {
+    for submission in submissions {
         all_taken &= replay(&clients, submission).await;
     }
     Ok(if all_taken {
@@ -104,9 +104,9 @@ fn confirmed(sets: usize) -> Result<bool> {
 }
 
 /// Whether CloudFront took all of it.
-async fn replay(clients: &Clients, submission: &Submission) -> bool {
+async fn replay(clients: &Clients, submission: Submission) -> bool {
+    let target = submission.target.clone();
     let settlement = submit(clients.cloudfront(), submission, 0, &Deadline::none()).await;
-    let target = &submission.target;
     for accepted in &settlement.accepted {
         println!(
             "{target}: invalidation {} of {} paths",

@@ -1,0 +1,74 @@
+//! A client of CloudFront whose requests stay in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_credential_types::Credentials;
+use aws_sdk_cloudfront::Client;
+use aws_sdk_cloudfront::config::{BehaviorVersion, Config, Region};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+const CREATED: &str = "<Invalidation><Id>I1</Id><Status>InProgress</Status>\
+    <CreateTime>2026-11-21T05:43:04Z</CreateTime></Invalidation>";
+
+/// What the client has sent.
+#[derive(Clone, Debug, Default)]
+pub struct Received(Arc<AtomicUsize>);
+
+impl Received {
+    /// Paths in all bodies.
+    pub fn paths(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A client, and what it has sent.
+pub fn client() -> (Client, Received) {
+    let received = Received::default();
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("id", "secret", None, None, "bench"))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled())
+        .http_client(received.clone())
+        .build();
+    (Client::from_conf(config), received)
+}
+
+impl HttpClient for Received {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Received {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = request.body().bytes().unwrap_or_default();
+        // Counting each path would be part of the time: the body says how many it has.
+        let body = std::str::from_utf8(body).unwrap_or_default();
+        let quantity = body
+            .split_once("<Quantity>")
+            .and_then(|(_, rest)| rest.split_once('<'))
+            .and_then(|(quantity, _)| quantity.parse().ok());
+        self.0.fetch_add(quantity.unwrap_or(0), Ordering::Relaxed);
+        HttpConnectorFuture::ready(
+            StatusCode::try_from(201)
+                .map(|status| HttpResponse::new(status, SdkBody::from(CREATED)))
+                .map_err(|error| ConnectorError::other(error.into(), None)),
+        )
+    }
+}

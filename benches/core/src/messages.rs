@@ -1,0 +1,129 @@
+//! Events in, message bodies out; message bodies in, CreateInvalidation out.
+
+use anyhow::Result;
+use invalidator::buffer::message;
+use invalidator::clock::{Clock, Deadline};
+use invalidator::distributions::listing::{DistributionSummary, managed_policies};
+use invalidator::distributions::{Details, Distribution};
+use invalidator::event;
+use invalidator::plan::{Changes, plan};
+use invalidator::submit::{CallerReference, Submission, submit};
+use serde_json::{Value, json};
+
+use crate::planning::with_rules;
+use crate::{BUCKET, changes, cloudfront, timed};
+
+/// Reads an event of S3 with so many records.
+pub fn read_event(count: usize, repeats: usize) -> Result<Value> {
+    let records = changes(count)?.into_iter().map(|change| {
+        json!({
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": "us-east-1",
+            "eventTime": "2026-11-21T05:43:04.567Z",
+            "eventName": "ObjectCreated:Put",
+            "userIdentity": { "principalId": "AWS:AIDAEXAMPLE" },
+            "requestParameters": { "sourceIPAddress": "192.0.2.1" },
+            "responseElements": {
+                "x-amz-request-id": "D82B88E5F771F645",
+                "x-amz-id-2": "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLWGVHPZLj5NeC6qMa0emYBDXOo6QBU0Wo=",
+            },
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "configurationId": "changes",
+                "bucket": {
+                    "name": BUCKET,
+                    "ownerIdentity": { "principalId": "A3I5XTEXAMAI3E" },
+                    "arn": "arn:aws:s3:::example-site",
+                },
+                "object": {
+                    "key": change.key,
+                    "size": 1_024,
+                    "eTag": "d41d8cd98f00b204e9800998ecf8427e",
+                    "sequencer": "0055AED6DCD90281E5",
+                },
+            },
+        })
+    });
+    let payload = json!({ "Records": records.collect::<Vec<_>>() }).to_string();
+    let (nanoseconds, reading) = timed(repeats, || Ok(event::read(&payload)))?;
+    Ok(
+        json!({ "changes": reading.changes.len(), "bytes": payload.len(), "nanoseconds": nanoseconds }),
+    )
+}
+
+/// Packs changes into message bodies.
+pub fn pack(count: usize, repeats: usize) -> Result<Value> {
+    let changes = changes(count)?;
+    let (nanoseconds, bodies) = timed(repeats, || Ok(message::pack(&changes)?))?;
+    Ok(json!({ "changes": count, "bodies": bodies.len(), "nanoseconds": nanoseconds }))
+}
+
+/// Reads message bodies.
+pub fn unpack(count: usize, repeats: usize) -> Result<Value> {
+    let bodies = message::pack(&changes(count)?)?;
+    let (nanoseconds, unpacked) = timed(repeats, || {
+        let mut unpacked = 0;
+        for body in &bodies {
+            unpacked += message::unpack(body)?.len();
+        }
+        Ok(unpacked)
+    })?;
+    Ok(json!({ "changes": unpacked, "bodies": bodies.len(), "nanoseconds": nanoseconds }))
+}
+
+/// Message bodies in, and out of the SDK the bodies of CreateInvalidation, for one distribution.
+pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    // SQS keeps no order.
+    let mut bodies = message::pack(&changes(count)?)?;
+    bodies.reverse();
+    let distributions = [distribution()?];
+    let (cloudfront, received) = cloudfront::client();
+    let deadline = Deadline::from_milliseconds(u64::MAX, Clock::system());
+    let (nanoseconds, _) = timed(repeats, || {
+        let mut changes = Changes::default();
+        for (source, body) in (0..).zip(&bodies) {
+            for change in message::unpack(body)? {
+                changes.add(&change, source)?;
+            }
+        }
+        with_rules(&distributions, |rules| {
+            for of_target in plan(changes, rules).targets() {
+                for set in of_target.sets() {
+                    let target = of_target.target.clone();
+                    let submission = Submission {
+                        caller_reference: CallerReference::of_set(&target, &set.paths, &["m"]),
+                        target,
+                        paths: set.paths,
+                    };
+                    runtime.block_on(submit(&cloudfront, submission, 0, &deadline));
+                }
+            }
+            Ok(())
+        })
+    })?;
+    let received = received.paths() / repeats;
+    Ok(json!({ "changes": count, "paths": received, "nanoseconds": nanoseconds }))
+}
+
+fn distribution() -> Result<Distribution> {
+    let summary: DistributionSummary = serde_json::from_value(json!({
+        "Id": "E1WWWEXAMPLE01",
+        "Enabled": true,
+        "Origins": { "Items": [
+            { "Id": "s3", "DomainName": format!("{BUCKET}.s3.us-east-1.amazonaws.com"), "OriginPath": "" },
+        ] },
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "s3",
+            "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+        },
+    }))?;
+    Ok(Distribution::new(
+        &summary,
+        Details::default(),
+        &managed_policies(),
+    ))
+}
