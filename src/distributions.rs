@@ -284,14 +284,9 @@ impl Distribution {
         })
     }
 
-    /// The behaviors with a path pattern, in the order in which they are tried.
-    pub fn behaviors(&self) -> &[Behavior] {
-        &self.behaviors
-    }
-
-    /// The behavior that takes what no other takes.
-    pub fn default_behavior(&self) -> &Behavior {
-        &self.default_behavior
+    /// The behaviors in the order in which they are tried, the default one last.
+    pub fn behaviors(&self) -> impl Iterator<Item = &Behavior> {
+        self.behaviors.iter().chain([&self.default_behavior])
     }
 
     /// The behavior that takes a path: the first whose pattern matches, else the default one

@@ -127,7 +127,8 @@ impl From<Changes> for KeyChanges {
     fn from(mut changes: Changes) -> Self {
         let mut entries = std::mem::take(&mut changes.entries);
         let order = |entry: &Entry| (entry.bucket, changes.path(entry), entry.source);
-        entries.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        // The changes of a message are in order as a rule, and this sort makes use of it.
+        entries.sort_by(|a, b| order(a).cmp(&order(b)));
         let mut further_sources = Vec::new();
         let (mut key, mut last_source) = (0, None);
         entries.dedup_by(|entry, kept| {

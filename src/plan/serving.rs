@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::KeyChanges;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, OriginPath, ViewerPath};
-use crate::pattern::Wildcards;
 use crate::pattern::set::PatternSet;
+use crate::pattern::{PathPattern, Wildcards};
 
 /// The distributions that serve a bucket from one origin path.
 #[derive(Debug)]
@@ -35,12 +36,14 @@ pub(super) struct Serving<'a> {
     further_paths: Vec<FurtherPath<'a>>,
 }
 
+/// What the default behavior takes: all that comes to it, and it is the last.
+static ALL_PATHS: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
+
 /// All that a distribution decides by, at one origin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Behaviors<'a> {
     /// The numbers of their patterns, in the order in which they are tried.
     listed: Vec<(u32, Treatment)>,
-    default: Treatment,
     default_root_object: Option<&'a str>,
     index_document: Option<&'a str>,
 }
@@ -154,16 +157,14 @@ impl<'a> Builder<'a> {
         origin: &Origin,
         index_document: Option<&'a str>,
     ) -> usize {
-        let mut listed = Vec::with_capacity(distribution.behaviors().len());
-        for behavior in distribution.behaviors() {
-            if let Some(pattern) = &behavior.pattern {
-                let number = self.patterns.number(pattern.wildcards());
-                listed.push((number, Treatment::new(behavior, origin)));
-            }
-        }
+        let listed = distribution.behaviors().map(|behavior| {
+            let pattern = behavior.pattern.as_ref();
+            let pattern = pattern.map_or(&*ALL_PATHS, PathPattern::wildcards);
+            let number = self.patterns.number(pattern);
+            (number, Treatment::new(behavior, origin))
+        });
         let behaviors = Behaviors {
-            listed,
-            default: Treatment::new(distribution.default_behavior(), origin),
+            listed: listed.collect(),
             default_root_object: distribution.default_root_object.as_deref(),
             index_document,
         };
@@ -217,14 +218,13 @@ impl Treatment {
 }
 
 impl<'a> Behaviors<'a> {
-    /// The answer of the first whose pattern matches, else of the default one.
+    /// The answer of the first whose pattern matches: one does.
     fn answer(&self, matching: &[u32], kind: ChangeKind) -> Answer {
-        let first = self
-            .listed
-            .iter()
-            .find(|(number, _)| matching.contains(number));
-        let treatment = first.map_or(self.default, |(_, treatment)| *treatment);
-        treatment.answer(kind)
+        let mut listed = self.listed.iter();
+        let first = listed.find(|(number, _)| matching.contains(number));
+        first.map_or(Answer::SentElsewhere, |(_, treatment)| {
+            treatment.answer(kind)
+        })
     }
 
     fn names(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
