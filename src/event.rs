@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode;
@@ -219,38 +220,51 @@ pub struct Reading {
 /// Reads the payload of an invocation.
 pub fn read(payload: &str) -> Reading {
     let mut reader = Reader::default();
-    reader.document(payload, &Place::default());
+    reader.document(payload, &Place::Payload);
     reader.reading
 }
 
-/// The fields of all documents and envelopes, none of them required.
+/// A text of the payload, borrowed from it if nothing in it is escaped.
 #[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "Records", borrow)]
-    records: Option<Vec<&'a RawValue>>,
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The fields of all documents and envelopes, none of them required. `R` is a record.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Document<'a, R> {
+    #[serde(rename = "Records")]
+    records: Option<Vec<R>>,
     /// `s3:TestEvent`, which S3 sends when a notification is set up.
     #[serde(rename = "Event", borrow)]
-    event: Option<Cow<'a, str>>,
+    event: Option<Text<'a>>,
     /// EventBridge: `Object Created`.
     #[serde(rename = "detail-type", borrow)]
-    detail_type: Option<Cow<'a, str>>,
+    detail_type: Option<Text<'a>>,
     #[serde(borrow)]
-    source: Option<Cow<'a, str>>,
+    source: Option<Text<'a>>,
     #[serde(borrow)]
-    time: Option<Cow<'a, str>>,
+    time: Option<Text<'a>>,
     #[serde(borrow)]
     detail: Option<&'a RawValue>,
     /// SNS in the body of an SQS message.
     #[serde(rename = "Message", borrow)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Record<'a> {
     #[serde(rename = "eventName", borrow)]
-    event_name: Option<Cow<'a, str>>,
+    event_name: Option<Text<'a>>,
     #[serde(rename = "eventTime", borrow)]
-    event_time: Option<Cow<'a, str>>,
+    event_time: Option<Text<'a>>,
     #[serde(borrow)]
     s3: Option<Detail<'a>>,
     /// SNS: the notification.
@@ -258,15 +272,15 @@ struct Record<'a> {
     sns: Option<Sns<'a>>,
     /// SQS: the message's body and id.
     #[serde(borrow)]
-    body: Option<Cow<'a, str>>,
+    body: Option<Text<'a>>,
     #[serde(rename = "messageId", borrow)]
-    message_id: Option<Cow<'a, str>>,
+    message_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Sns<'a> {
     #[serde(rename = "Message", borrow)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a>>,
 }
 
 /// `s3` of an S3 record and `detail` of an EventBridge event have these in common.
@@ -281,33 +295,64 @@ struct Detail<'a> {
 #[derive(Deserialize)]
 struct Bucket<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Object<'a> {
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<Text<'a>>,
 }
 
-/// Where in the payload a document stands.
-#[derive(Clone, Debug, Default)]
-struct Place {
-    path: String,
-    message_id: Option<String>,
-    depth: usize,
+/// Where in the payload something stands. It is only spelt out when there is a problem.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Payload,
+    Record(&'a Place<'a>, usize),
+    /// A document in a field of a record or document.
+    Field(&'a Place<'a>, &'static str),
+    /// The body of an SQS message, and its id.
+    Body(&'a Place<'a>, Option<&'a str>),
 }
 
-impl Place {
+impl Place<'_> {
     /// S3 in SNS in SQS is three documents deep. A payload that nests on for ever is not followed.
     const MAX_DEPTH: usize = 4;
 
-    fn inner(&self, step: fmt::Arguments<'_>) -> Self {
-        let separator = if self.path.is_empty() { "" } else { "." };
-        Self {
-            path: format!("{}{separator}{step}", self.path),
-            message_id: self.message_id.clone(),
-            depth: self.depth,
+    fn outer(&self) -> Option<&Self> {
+        match self {
+            Self::Payload => None,
+            Self::Record(outer, _) | Self::Field(outer, _) | Self::Body(outer, _) => Some(outer),
+        }
+    }
+
+    /// How many documents this one is in.
+    fn depth(&self) -> usize {
+        let own = usize::from(matches!(self, Self::Field(..) | Self::Body(..)));
+        own + self.outer().map_or(0, Place::depth)
+    }
+
+    /// The id of the SQS message it is in.
+    fn message_id(&self) -> Option<&str> {
+        match self {
+            Self::Body(_, message_id) => *message_id,
+            _ => self.outer()?.message_id(),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outer) = self.outer()
+            && !matches!(outer, Self::Payload)
+        {
+            write!(f, "{outer}.")?;
+        }
+        match self {
+            Self::Payload => write!(f, "the event"),
+            Self::Record(_, index) => write!(f, "Records[{index}]"),
+            Self::Field(_, name) => write!(f, "{name}"),
+            Self::Body(..) => write!(f, "body"),
         }
     }
 }
@@ -325,14 +370,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn problem(&mut self, place: &Place, cause: Cause) {
-        let path = match place.path.as_str() {
-            "" => "the event",
-            path => path,
-        };
+    fn problem(&mut self, place: &Place<'_>, cause: Cause) {
         self.reading.problems.push(Problem {
-            message_id: place.message_id.clone(),
-            place: path.to_owned(),
+            message_id: place.message_id().map(str::to_owned),
+            place: place.to_string(),
             cause,
         });
     }
@@ -341,21 +382,41 @@ impl Reader {
         *self.reading.skipped.entry(name.to_owned()).or_default() += 1;
     }
 
-    fn document(&mut self, text: &str, place: &Place) {
-        if place.depth > Place::MAX_DEPTH {
+    fn document(&mut self, text: &str, place: &Place<'_>) {
+        if place.depth() > Place::MAX_DEPTH {
             return self.problem(place, Cause::UnknownShape(excerpt(text)));
         }
-        let document: Document<'_> = match serde_json::from_str(text) {
-            Ok(document) => document,
-            Err(error) => return self.problem(place, Cause::Json(error.to_string())),
-        };
+        if let Ok(document) = serde_json::from_str::<Document<'_, Record<'_>>>(text) {
+            return self.read_document(document, text, place, |reader, record, place| {
+                reader.record(record, place);
+            });
+        }
+        // Once more, record by record: those that can be read are read all the same.
+        match serde_json::from_str::<Document<'_, &RawValue>>(text) {
+            Ok(document) => self.read_document(document, text, place, |reader, record, place| {
+                match serde_json::from_str(record.get()) {
+                    Ok(record) => reader.record(record, place),
+                    Err(error) => reader.problem(place, Cause::Json(error.to_string())),
+                }
+            }),
+            Err(error) => self.problem(place, Cause::Json(error.to_string())),
+        }
+    }
+
+    fn read_document<R>(
+        &mut self,
+        document: Document<'_, R>,
+        text: &str,
+        place: &Place<'_>,
+        read_record: impl Fn(&mut Self, R, &Place<'_>),
+    ) {
         match document {
             Document {
                 records: Some(records),
                 ..
             } => {
-                for (index, record) in records.iter().enumerate() {
-                    self.record(record.get(), &place.inner(format_args!("Records[{index}]")));
+                for (index, record) in records.into_iter().enumerate() {
+                    read_record(self, record, &Place::Record(place, index));
                 }
             }
             Document {
@@ -369,36 +430,24 @@ impl Reader {
             }
             Document {
                 event: Some(event), ..
-            } if event == "s3:TestEvent" => self.skip(&event),
+            } if &*event == "s3:TestEvent" => self.skip(&event),
             Document {
                 message: Some(message),
                 ..
-            } => self.envelope(&message, place, "Message"),
+            } => self.document(&message, &Place::Field(place, "Message")),
             _ => self.problem(place, Cause::UnknownShape(excerpt(text))),
         }
     }
 
-    fn envelope(&mut self, content: &str, place: &Place, field: &str) {
-        let mut inner = place.inner(format_args!("{field}"));
-        inner.depth += 1;
-        self.document(content, &inner);
-    }
-
-    fn record(&mut self, text: &str, place: &Place) {
-        let record: Record<'_> = match serde_json::from_str(text) {
-            Ok(record) => record,
-            Err(error) => return self.problem(place, Cause::Json(error.to_string())),
-        };
+    fn record(&mut self, record: Record<'_>, place: &Place<'_>) {
         if let Some(sns) = record.sns {
             return match sns.message {
-                Some(message) => self.envelope(&message, place, "Sns.Message"),
+                Some(message) => self.document(&message, &Place::Field(place, "Sns.Message")),
                 None => self.problem(place, Cause::Missing("Sns.Message")),
             };
         }
         if let Some(body) = record.body {
-            let mut place = place.clone();
-            place.message_id = record.message_id.map(Cow::into_owned);
-            return self.envelope(&body, &place, "body");
+            return self.document(&body, &Place::Body(place, record.message_id.as_deref()));
         }
         let Some(name) = record.event_name else {
             return self.problem(place, Cause::Missing("eventName"));
@@ -412,7 +461,7 @@ impl Reader {
         }
     }
 
-    fn event_bridge(&mut self, name: &str, time: Option<&str>, detail: &str, place: &Place) {
+    fn event_bridge(&mut self, name: &str, time: Option<&str>, detail: &str, place: &Place<'_>) {
         let kind = match name {
             "Object Created" => ChangeKind::Created,
             "Object Deleted" => ChangeKind::Deleted,
@@ -430,7 +479,7 @@ impl Reader {
         kind: ChangeKind,
         time: Option<&str>,
         encoding: KeyEncoding,
-        place: &Place,
+        place: &Place<'_>,
     ) {
         let (bucket, object) = detail.map_or((None, None), |detail| (detail.bucket, detail.object));
         let Some(bucket) = bucket

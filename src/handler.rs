@@ -1,12 +1,14 @@
 //! Which stage does this event belong to?
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Clients;
 use crate::buffer::queue::Ticker;
 use crate::clock::{Clock, Deadline};
-use crate::config::Config;
+use crate::config::{Config, QueueUrl};
 use crate::distributions::catalog::Catalog;
 use crate::exceptions::tags::BucketTags;
 use crate::metrics::Metrics;
@@ -107,10 +109,18 @@ impl QueueRecord {
     }
 }
 
+/// The event of a queue.
 #[derive(Deserialize)]
-struct QueueEvent {
+struct QueueEvent<R> {
     #[serde(rename = "Records")]
-    records: Vec<QueueRecord>,
+    records: Vec<R>,
+}
+
+/// All that has to be known of a record to know its stage.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(rename = "eventSourceARN", borrow)]
+    arn: Cow<'a, str>,
 }
 
 /// The stages of the pipeline, and what each takes.
@@ -122,20 +132,20 @@ enum Stage {
 
 impl Stage {
     fn of(config: &Config, payload: &str) -> Self {
-        let Ok(QueueEvent { records }) = serde_json::from_str(payload) else {
+        let sources: Result<QueueEvent<Source<'_>>, _> = serde_json::from_str(payload);
+        let source = sources
+            .ok()
+            .and_then(|event| event.records.into_iter().next());
+        let is_from = |queue: &QueueUrl| source.as_ref().is_some_and(|it| queue.is_source(&it.arn));
+        let stage = if is_from(&config.tick_queue) {
+            Self::Flush
+        } else if is_from(&config.retry_queue) {
+            Self::Resubmit
+        } else {
             return Self::Ingest;
         };
-        let source = records
-            .first()
-            .map(|record| record.event_source_arn.as_str())
-            .unwrap_or_default();
-        if config.tick_queue.is_source(source) {
-            Self::Flush(records)
-        } else if config.retry_queue.is_source(source) {
-            Self::Resubmit(records)
-        } else {
-            Self::Ingest
-        }
+        let event = serde_json::from_str(payload);
+        event.map_or(Self::Ingest, |event: QueueEvent<_>| stage(event.records))
     }
 }
 
