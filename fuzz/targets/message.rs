@@ -33,17 +33,17 @@ fuzz_target!(|text: &str| {
     round_trip(changes);
 });
 
-fn round_trip(mut changes: Vec<Change>) {
+fn round_trip(mut changes: Vec<Change<'_>>) {
     let bodies = pack(&changes).expect("changes are packed");
     let mut unpacked = Vec::new();
     for body in &bodies {
         assert!(body.len() <= MAX_BODY_BYTES, "{} bytes", body.len());
         unpacked.extend(unpack(body).expect("what was packed is read"));
     }
-    let order = |change: &Change| {
+    let order = |change: &Change<'_>| {
         (
             change.bucket.clone(),
-            change.key.clone(),
+            change.key.clone().into_owned(),
             change.kind,
             change.event_time,
         )
