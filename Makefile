@@ -4,10 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
 PACKAGE := target/lambda/invalidator/bootstrap.zip
+BENCH_CORE := bench-core
+PEERS := target/peers/floor/release/floor target/peers/signing/release/signing $(VENV)/peers benches/peers/node/dist/bootstrap.cjs
 PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs pictures build figures oracle fuzz simulate mutants clean need-rust need-nextest need-python binary
+.PHONY: help local test fmt lint check-template check-docs pictures build bench budget bench-core oracle fuzz simulate mutants clean need-rust need-nextest need-python need-valgrind binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,7 +29,8 @@ fmt: $(VENV)/checks ## Format everything
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --check --package bench-core
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
@@ -47,8 +50,12 @@ build: need-rust need-python ## Build the function for this machine's processor,
 	cargo build --locked --release --no-default-features --bin invalidator
 	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
 
-figures: build $(VENV)/local ## Measure size, first and warm event, memory, instructions (needs valgrind)
-	@PYTHONPATH=tests/local $(VENV)/bin/python benches/figures.py target/release/invalidator
+bench: build $(BENCH_CORE) $(PEERS) ## Compare the function with others of its kind, and show what each part takes
+	@$(PYTHON) benches/bench.py
+
+ACCEPT ?=
+budget: build $(BENCH_CORE) need-valgrind ## Check size and instructions (ACCEPT=1 takes the new ones)
+	@$(PYTHON) benches/budget.py $(if $(ACCEPT),--accept)
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
@@ -91,6 +98,26 @@ $(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# What `make bench` compares with: each in its own way, with pinned dependencies.
+bench-core: need-rust
+	cargo build --locked --release --package bench-core
+
+target/peers/floor/release/floor: benches/peers/floor/src/main.rs | need-rust
+	RUSTFLAGS="-C target-feature=+crt-static" \
+	  cargo build --quiet --release --manifest-path benches/peers/floor/Cargo.toml --target-dir target/peers/floor
+
+target/peers/signing/release/signing: benches/peers/signing/src/main.rs | need-rust
+	cargo build --quiet --locked --release --manifest-path benches/peers/signing/Cargo.toml --target-dir target/peers/signing
+
+$(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+benches/peers/node/dist/bootstrap.cjs: benches/peers/node/package-lock.json $(wildcard benches/peers/node/*.mjs)
+	@command -v npm >/dev/null || { echo "make: Node 20 or later is missing: make bench compares with it" >&2; exit 1; }
+	@cd benches/peers/node && npm ci --silent --no-audit --no-fund && npm run --silent build
+
 need-rust:
 	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "make: a C compiler is missing: install gcc or clang" >&2; exit 1; }
@@ -101,6 +128,9 @@ need-nextest: need-rust
 need-python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }
+
+need-valgrind:
+	@command -v valgrind >/dev/null || { echo "make: valgrind is missing: install the package valgrind" >&2; exit 1; }
 
 need-fuzz: need-rust
 	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: nightly Rust is missing: install it with 'rustup toolchain install nightly'" >&2; exit 1; }
