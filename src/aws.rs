@@ -4,6 +4,7 @@
 //! default configuration costs several times the rest of the start.
 
 mod http;
+mod user_agent;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub struct Clients {
 /// A client's configuration builder, from the shared one and the service's own endpoint.
 macro_rules! builder {
     ($self:ident, $sdk:ident, $endpoint:ident) => {{
-        let mut builder = $sdk::config::Builder::from(&$self.sdk);
+        let mut builder = $sdk::config::Builder::from(&$self.sdk).interceptor(user_agent::Own);
         if let Some(url) = &$self.endpoints.$endpoint {
             builder.set_endpoint_url(Some(url.clone()));
         }
