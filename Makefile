@@ -7,7 +7,7 @@ PACKAGE := target/lambda/invalidator/bootstrap.zip
 PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs pictures build figures oracle fuzz simulate mutants clean need-rust need-nextest need-python binary
+.PHONY: help local test fmt lint check-template check-docs pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,7 @@ fmt: $(VENV)/checks ## Format everything
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
@@ -47,8 +48,14 @@ build: need-rust need-python ## Build the function for this machine's processor,
 	cargo build --locked --release --no-default-features --bin invalidator
 	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
 
-figures: build $(VENV)/local ## Measure size, first and warm event, memory, instructions (needs valgrind)
-	@PYTHONPATH=tests/local $(VENV)/bin/python benches/figures.py target/release/invalidator
+# UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
+UPDATE ?=
+BENCH := target/bench
+bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (5 minutes; UPDATE=1 writes docs/performance.md)
+	@$(VENV)/peers/bin/python benches/bench.py $(if $(UPDATE),--update)
+
+budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
+	@$(PYTHON) benches/budget.py $(if $(UPDATE),--update)
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
@@ -70,10 +77,20 @@ mutants: need-rust ## Break each guard on purpose, and see the simulation notice
 	@tests/mutants/run.sh
 
 clean: ## Remove what was built and set up
-	rm -rf target $(VENV) .local
+	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
 	cargo build --quiet --locked --bin invalidator
+
+bench-core: need-rust
+	cargo build --quiet --locked --release --package bench-core
+
+# What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
+peers: need-rust need-node $(VENV)/peers
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release \
+	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
+	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
+	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node
 
 # Virtual environments are set up once, and again when what they hold changes.
 $(VENV)/local: tests/local/requirements.txt | need-python
@@ -91,6 +108,11 @@ $(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+$(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 need-rust:
 	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "make: a C compiler is missing: install gcc or clang" >&2; exit 1; }
@@ -101,6 +123,14 @@ need-nextest: need-rust
 need-python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }
+
+need-node:
+	@command -v npm >/dev/null || { echo "make: Node 20 is missing: install it with its npm" >&2; exit 1; }
+
+# Installed if it is missing and may be, as on a fresh CI machine.
+need-valgrind:
+	@command -v valgrind >/dev/null || { apt-get -qq update && apt-get -qq install -y valgrind; } >/dev/null 2>&1 \
+	  || { echo "make: valgrind is missing: install it" >&2; exit 1; }
 
 need-fuzz: need-rust
 	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: nightly Rust is missing: install it with 'rustup toolchain install nightly'" >&2; exit 1; }
