@@ -108,8 +108,10 @@ $(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# Debian's Python is a seventh faster than one of pyenv, which is built without profiles: the peer gets the better one.
+PEER_PYTHON ?= $(shell /usr/bin/python3.11 -c 'import ensurepip' 2>/dev/null && echo /usr/bin/python3.11 || echo $(PYTHON))
 $(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
-	@$(PYTHON) -m venv $@
+	@$(PEER_PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 

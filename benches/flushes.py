@@ -5,7 +5,7 @@ import json
 from function import Function, Program, running
 from programs import BOTO3_FLUSH, OURS
 from stand_in import BUCKET, Call, StandIn
-from table import BYTES, COUNT, SECONDS, Figure, Row, at_most, cheaper, shown, steady
+from table import COUNT, MEMORY, SECONDS, Figure, Row, at_most, cheaper, shown, steady
 
 ROUNDS = 3
 CHANGES = 20_000
@@ -61,7 +61,7 @@ async def many(stand_in: StandIn) -> list[Row]:
                     last = max(call.answered for call in stand_in.calls if call.name == name and not is_empty(call))
                     until[name].append(last - function.api.handed_out)
     received, invalidated, deleted = (Figure(until[name], SECONDS) for name in names)
-    once, twice = (Figure(peak, BYTES) for peak in peaks)
+    once, twice = (Figure(peak, MEMORY) for peak in peaks)
     what = f"flush of {MANY_CHANGES:,} changes, {MANY_LATENCY * 1000:.0f} ms a call"
     return [
         at_most(6, f"{what}: until all is received", received, 0.5),

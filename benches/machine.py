@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import subprocess
-import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def described() -> str:
         "processor": f"{os.cpu_count()} cores of {processor()}",
         "system": f"Linux {platform.release()}, {platform.freedesktop_os_release()['PRETTY_NAME']}",
         "Rust": first_line("rustc", "--version"),
-        "Python": f"{platform.python_version()} ({python_build()}), boto3 {importlib.metadata.version('boto3')}",
+        "Python": f"{platform.python_version()}, boto3 {importlib.metadata.version('boto3')}",
         "Node": f"{first_line(NODE, '--version')}, AWS SDK {node_sdk()}",
         "valgrind": first_line("valgrind", "--version"),
     }
@@ -32,12 +31,6 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
-
-
-def python_build() -> str:
-    """Whether Python was built with profiles, as Lambda's is: worth a tenth to a fifth."""
-    profiled = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return "built with profiles" if profiled else "built without profiles"
 
 
 def node_sdk() -> str:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SECONDS, BYTES, COUNT, TRIPS = "seconds", "bytes", "count", "trips"
+SECONDS, BYTES, MEMORY, COUNT = "seconds", "bytes", "memory", "count"
 HEADINGS = ("goal", "what", "ours", "peer", "ratio", "asked", "met")
 
 
@@ -49,14 +49,14 @@ Figures = dict[str, Figure]
 def cheaper(goal: int, what: str, of: Figures, peer: str, least: float) -> Row:
     """The peer's is at least so many times ours."""
     ratio = of[peer].median / of["ours"].median
-    cells = f"{peer}: {of[peer]}", f"1/{ratio:.0f}", f"at most 1/{least:g}"
+    cells = f"{peer}: {of[peer]}", f"1/{ratio:.1f}", f"at most 1/{least:g}"
     return Row(str(goal), what, str(of["ours"]), *cells, verdict(ratio >= least))
 
 
 def dearer(goal: int, what: str, of: Figures, peer: str, most: float) -> Row:
     """Ours is at most so many times the peer's."""
     ratio = of["ours"].median / of[peer].median
-    cells = f"{peer}: {of[peer]}", f"{ratio:.1f}", f"at most {most:g}"
+    cells = f"{peer}: {of[peer]}", f"{ratio:.2f}", f"at most {most:g}"
     return Row(str(goal), what, str(of["ours"]), *cells, verdict(ratio <= most))
 
 
@@ -73,6 +73,11 @@ def steady(goal: int, what: str, small: Figure, large: Figure, names: tuple[str,
     return Row(str(goal), what, *cells, verdict(ratio <= most))
 
 
+def compared(what: str, of: Figures, peer: str) -> Row:
+    """Nothing was asked of it, and yet it is worth knowing."""
+    return Row("", what, str(of["ours"]), f"{peer}: {of[peer]}", f"1/{of[peer].median / of['ours'].median:.1f}")
+
+
 def shown(what: str, ours: Figure) -> Row:
     """Nothing was asked of it."""
     return Row("", what, str(ours))
@@ -87,8 +92,8 @@ def text(value: float, unit: str) -> str:
     """A value for people."""
     if unit == BYTES:
         return f"{value:.1f} bytes" if value < 1000 else f"{value / 1_000_000:.2f} MB"
-    if unit == TRIPS:
-        return f"{value:.1f}"
+    if unit == MEMORY:
+        return f"{value / (1 << 20):.2f} MiB"
     if unit == COUNT:
         return f"{value / 1_000_000:.2f} million" if value >= 1_000_000 else f"{value:,.0f}"
     for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
