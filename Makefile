@@ -28,7 +28,8 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --check --package bench-core
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
@@ -87,7 +88,7 @@ bench-core: need-rust
 
 # What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
 peers: need-rust need-node $(VENV)/peers
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release \
+	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --quiet --locked --release \
 	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
 	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
 	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node

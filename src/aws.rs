@@ -12,6 +12,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sqs::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -79,6 +80,10 @@ impl Clients {
     }
 
     /// Clients from the environment Lambda gives a function: region and credentials.
+    ///
+    /// They do without what they have no use for: a cache of credentials that are in the environment
+    /// anyhow, and a guard of streams that stall, where every call has a timeout and no answer is
+    /// streamed.
     pub fn from_lambda_environment() -> Self {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
         let sdk = sdk_config(
@@ -86,6 +91,11 @@ impl Clients {
             region,
             variable("AWS_ENDPOINT_URL"),
         );
+        let sdk = sdk
+            .into_builder()
+            .identity_cache(IdentityCache::no_cache())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
         Self::new(sdk, Endpoints::from_env())
     }
 

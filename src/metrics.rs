@@ -5,7 +5,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Invalidator";
@@ -41,11 +42,14 @@ impl Metric {
             Self::Milliseconds(..) => "Milliseconds",
         }
     }
+}
 
-    fn value(&self) -> Value {
+/// The value alone.
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Count(_, count) => json!(count),
-            Self::Milliseconds(_, values) => json!(values),
+            Self::Count(_, count) => count.serialize(serializer),
+            Self::Milliseconds(_, values) => values.serialize(serializer),
         }
     }
 }
@@ -55,31 +59,68 @@ pub fn line(now: SystemTime, dimensions: &[(&str, &str)], metrics: &[Metric]) ->
     // CloudWatch refuses a metric without values.
     let is_empty =
         |metric: &&Metric| matches!(metric, Metric::Milliseconds(_, values) if values.is_empty());
-    let metrics: Vec<&Metric> = metrics.iter().filter(|metric| !is_empty(metric)).collect();
-    let names: Vec<&str> = dimensions.iter().map(|(name, _)| *name).collect();
-    let definitions: Vec<Value> = metrics
-        .iter()
-        .map(|metric| json!({ "Name": metric.name(), "Unit": metric.unit() }))
-        .collect();
-    let mut object = Map::new();
-    object.insert(
-        "_aws".to_owned(),
-        json!({
-            "Timestamp": milliseconds(now),
-            "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions }],
-        }),
-    );
-    object.extend(
-        dimensions
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value))),
-    );
-    object.extend(
-        metrics
-            .iter()
-            .map(|metric| (metric.name().to_owned(), metric.value())),
-    );
-    Value::Object(object).to_string()
+    let line = Line {
+        now,
+        dimensions,
+        metrics: metrics.iter().filter(|metric| !is_empty(metric)).collect(),
+    };
+    // Strings and numbers always serialize.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+struct Line<'a> {
+    now: SystemTime,
+    dimensions: &'a [(&'a str, &'a str)],
+    metrics: Vec<&'a Metric>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description<'a> {
+    timestamp: u64,
+    cloud_watch_metrics: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: [Vec<&'a str>; 1],
+    metrics: Vec<Definition>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let definition = |metric: &&Metric| Definition {
+            name: metric.name(),
+            unit: metric.unit(),
+        };
+        let directive = Directive {
+            namespace: NAMESPACE,
+            dimensions: [self.dimensions.iter().map(|(name, _)| *name).collect()],
+            metrics: self.metrics.iter().map(definition).collect(),
+        };
+        let description = Description {
+            timestamp: milliseconds(self.now),
+            cloud_watch_metrics: [directive],
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("_aws", &description)?;
+        for (name, value) in self.dimensions {
+            map.serialize_entry(name, value)?;
+        }
+        for metric in &self.metrics {
+            map.serialize_entry(metric.name(), metric)?;
+        }
+        map.end()
+    }
 }
 
 /// Milliseconds since 1970.
@@ -131,6 +172,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_line_is_what_cloudwatch_reads() {

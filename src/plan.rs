@@ -7,9 +7,11 @@
 //!
 //! * [`changes`]: changes in, one entry a key out
 //! * [`decision`]: what a distribution makes of one key, with the reason
+//! * [`behaviors`]: what a distribution decides by, in a form that many share
 //! * [`serving`]: what all distributions make of all keys of a bucket, fast
 //! * [`sets`]: paths, cut into sets
 
+mod behaviors;
 mod changes;
 mod decision;
 mod serving;
@@ -23,7 +25,8 @@ use crate::distributions::origin::OriginBuckets;
 use crate::distributions::{Distribution, Target};
 use crate::event::BucketName;
 use crate::path::OriginPath;
-use serving::{Builder, Outcome, Serving};
+use behaviors::Outcome;
+use serving::{Builder, Serving};
 
 pub use changes::{Changes, KeyChange, KeyChanges, TooMany};
 pub use decision::{Decision, Skip, Verdict, decide, explain};

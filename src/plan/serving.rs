@@ -6,16 +6,15 @@
 //! number of that ruling, and nothing is written for each key and distribution.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use super::KeyChanges;
-use crate::distributions::{Behavior, Distribution, Origin};
+use super::behaviors::{Behaviors, Name, Numbered, Outcome, Ruling};
+use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, OriginPath, ViewerPath};
+use crate::pattern::Wildcards;
 use crate::pattern::set::PatternSet;
-use crate::pattern::{PathPattern, Wildcards};
 
 /// The distributions that serve a bucket from one origin path.
 #[derive(Debug)]
@@ -36,40 +35,6 @@ pub(super) struct Serving<'a> {
     further_paths: Vec<FurtherPath<'a>>,
 }
 
-/// What the default behavior takes: all that comes to it, and it is the last.
-static ALL_PATHS: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
-
-/// All that a distribution decides by, at one origin.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Behaviors<'a> {
-    /// The numbers of their patterns, in the order in which they are tried.
-    listed: Vec<(u32, Treatment)>,
-    default_root_object: Option<&'a str>,
-    index_document: Option<&'a str>,
-}
-
-/// What a behavior does with a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Treatment {
-    sends_here: bool,
-    caches: bool,
-    query_strings: bool,
-}
-
-/// What follows for each list of behaviors.
-#[derive(Debug)]
-struct Ruling {
-    answers: Vec<Answer>,
-    outcome: Outcome,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    SentElsewhere,
-    NotCached,
-    Invalidate { query_strings: bool },
-}
-
 /// A key's own path, and the ruling on it.
 struct Decided<'a> {
     path: ViewerPath<'a>,
@@ -85,60 +50,12 @@ struct FurtherPath<'a> {
     name: Name<'a>,
 }
 
-/// A setting of a distribution that makes a further path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name<'a> {
-    /// The path of the default root object: it is served for `/`.
-    RootObject(&'a str),
-    /// The name of index documents: they are served for their folders.
-    IndexDocument(&'a str),
-}
-
-/// What became of one key at all distributions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub invalidated: bool,
-    pub not_cached: bool,
-}
-
-impl Outcome {
-    pub(super) fn add(&mut self, other: Self) {
-        self.invalidated |= other.invalidated;
-        self.not_cached |= other.not_cached;
-    }
-}
-
 /// Gathers the distributions that serve a bucket from one origin path.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     origin_path: &'a OriginPath,
     patterns: Numbered<&'a Wildcards>,
     behaviors: Numbered<Behaviors<'a>>,
-}
-
-/// Different things, each with a number.
-#[derive(Debug)]
-struct Numbered<T> {
-    all: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T: Clone + Eq + Hash> Numbered<T> {
-    fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            numbers: HashMap::new(),
-        }
-    }
-
-    fn number(&mut self, thing: T) -> u32 {
-        let next = self.all.len() as u32;
-        let number = *self.numbers.entry(thing.clone()).or_insert(next);
-        if number == next {
-            self.all.push(thing);
-        }
-        number
-    }
 }
 
 impl<'a> Builder<'a> {
@@ -157,17 +74,8 @@ impl<'a> Builder<'a> {
         origin: &Origin,
         index_document: Option<&'a str>,
     ) -> usize {
-        let listed = distribution.behaviors().map(|behavior| {
-            let pattern = behavior.pattern.as_ref();
-            let pattern = pattern.map_or(&*ALL_PATHS, PathPattern::wildcards);
-            let number = self.patterns.number(pattern);
-            (number, Treatment::new(behavior, origin))
-        });
-        let behaviors = Behaviors {
-            listed: listed.collect(),
-            default_root_object: distribution.default_root_object.as_deref(),
-            index_document,
-        };
+        let patterns = &mut self.patterns;
+        let behaviors = Behaviors::new(distribution, origin, index_document, patterns);
         self.behaviors.number(behaviors) as usize
     }
 
@@ -192,72 +100,6 @@ impl<'a> Builder<'a> {
             is_plain: true,
             names,
             further_paths: Vec::new(),
-        }
-    }
-}
-
-impl Treatment {
-    fn new(behavior: &Behavior, origin: &Origin) -> Self {
-        Self {
-            sends_here: behavior.sends_to(origin),
-            caches: behavior.caching.caches(),
-            query_strings: behavior.query_strings,
-        }
-    }
-
-    fn answer(self, kind: ChangeKind) -> Answer {
-        if !self.sends_here {
-            Answer::SentElsewhere
-        } else if kind == ChangeKind::Created && !self.caches {
-            Answer::NotCached
-        } else {
-            let query_strings = self.query_strings;
-            Answer::Invalidate { query_strings }
-        }
-    }
-}
-
-impl<'a> Behaviors<'a> {
-    /// The answer of the first whose pattern matches: one does.
-    fn answer(&self, matching: &[u32], kind: ChangeKind) -> Answer {
-        let mut listed = self.listed.iter();
-        let first = listed.find(|(number, _)| matching.contains(number));
-        first.map_or(Answer::SentElsewhere, |(_, treatment)| {
-            treatment.answer(kind)
-        })
-    }
-
-    fn names(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
-        let root_object = self.default_root_object.map(Name::RootObject);
-        let index_document = self.index_document.map(Name::IndexDocument);
-        root_object.into_iter().chain(index_document)
-    }
-
-    fn has(&self, name: Name<'_>) -> bool {
-        self.names().any(|own| own == name)
-    }
-}
-
-impl Ruling {
-    fn new(behaviors: &[Behaviors<'_>], matching: &[u32], kind: ChangeKind) -> Self {
-        let answers: Vec<Answer> = behaviors
-            .iter()
-            .map(|behaviors| behaviors.answer(matching, kind))
-            .collect();
-        let is_invalidate = |answer: &Answer| matches!(answer, Answer::Invalidate { .. });
-        let outcome = Outcome {
-            invalidated: answers.iter().any(is_invalidate),
-            not_cached: answers.contains(&Answer::NotCached),
-        };
-        Self { answers, outcome }
-    }
-
-    /// Whether the path is to be invalidated for this list of behaviors, and if so, whether with
-    /// query strings.
-    fn query_strings(&self, behaviors: usize) -> Option<bool> {
-        match self.answers.get(behaviors)? {
-            Answer::Invalidate { query_strings } => Some(*query_strings),
-            Answer::SentElsewhere | Answer::NotCached => None,
         }
     }
 }
@@ -357,8 +199,11 @@ impl<'a> Serving<'a> {
         keys: &'s KeyChanges,
     ) -> Option<impl Iterator<Item = (InvalidationPath, usize)> + 's> {
         let query_strings = self.query_strings(behaviors);
-        let has_names = self.behaviors[behaviors].names().next().is_some();
-        if !self.is_plain || has_names || query_strings.contains(&Some(true)) {
+        let has = |further: &FurtherPath<'_>| self.behaviors[behaviors].has(further.name);
+        let is_in_order = self.is_plain
+            && !self.further_paths.iter().any(has)
+            && !query_strings.contains(&Some(true));
+        if !is_in_order {
             return None;
         }
         let path = move |(key, ruling): (usize, &u32)| {
@@ -379,15 +224,5 @@ impl<'a> Serving<'a> {
         rulings
             .map(|ruling| ruling.query_strings(behaviors))
             .collect()
-    }
-}
-
-impl Name<'_> {
-    /// The further path at which the object of this path is cached.
-    fn path<'p>(self, path: &'p ViewerPath<'p>) -> Option<ViewerPath<'p>> {
-        match self {
-            Name::RootObject(object) => (path.as_str() == object).then(ViewerPath::root),
-            Name::IndexDocument(name) => path.folder_of(name),
-        }
     }
 }

@@ -19,11 +19,13 @@ mkdir -p "$scratch"
 copy() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/tests"
-    cp "$root/Cargo.toml" "$root/Cargo.lock" "$scratch/tree/"
+    cp "$root/Cargo.toml" "$root/Cargo.lock" "$root/build.rs" "$scratch/tree/"
+    # A member of the workspace, so cargo wants it there.
+    mkdir "$scratch/tree/benches"
+    cp -R "$root/benches/core" "$scratch/tree/benches/"
     cp -R "$root/src" "$scratch/tree/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
-    # The manifest may name benchmarks, and packages beside this one.
-    for other in benches fuzz clippy.toml README.md; do
+    for other in fuzz clippy.toml README.md; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"
     done
 }

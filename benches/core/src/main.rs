@@ -1,7 +1,7 @@
 //! Measures the parts of the function that need no AWS. Each command prints one JSON object.
 //!
 //! ```text
-//! bench-core plan <distributions.json> <keys.txt> <bucket> <repeats>
+//! bench-core plan <distributions.json> <keys.txt> <bucket> <repeats> [alone]
 //! bench-core body-to-xml <changes> <repeats>
 //! bench-core read-event | pack | unpack <changes> <repeats>
 //! ```
@@ -23,12 +23,13 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
-        ["plan", distributions, keys, bucket, repeats] => planning::plan_files(
-            Path::new(distributions),
-            Path::new(keys),
-            bucket,
-            number(repeats)?,
-        )?,
+        ["plan", distributions, keys, bucket, repeats, ref alone @ ..] => planning::Case {
+            distributions: Path::new(distributions),
+            keys: Path::new(keys),
+            bucket: BucketName::new(bucket),
+            with_sets: alone.is_empty(),
+        }
+        .measure(number(repeats)?)?,
         ["body-to-xml", count, repeats] => messages::body_to_xml(number(count)?, number(repeats)?)?,
         ["read-event", count, repeats] => messages::read_event(number(count)?, number(repeats)?)?,
         ["pack", count, repeats] => messages::pack(number(count)?, number(repeats)?)?,

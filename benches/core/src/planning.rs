@@ -14,42 +14,47 @@ use serde_json::{Value, json};
 
 use crate::{memory, timed};
 
-/// Plans for keys, one a line, and what `aws cloudfront list-distributions` prints.
-pub fn plan_files(
-    distributions: &Path,
-    keys: &Path,
-    bucket: &str,
-    repeats: usize,
-) -> Result<Value> {
-    let distributions = read_distributions(distributions)?;
-    let keys = fs::read_to_string(keys).context("failed to read the keys")?;
-    let bucket = BucketName::new(bucket);
-    let before = memory::now()?;
-    let first = with_rules(&distributions, |rules| {
-        let changes = gather(&keys, &bucket)?;
-        Ok(plan(changes, rules).counts)
-    })?;
-    let planned = memory::peak()? - before;
-    let (alone, _) = timed(repeats, || {
-        with_rules(&distributions, |rules| {
-            Ok(plan(gather(&keys, &bucket)?, rules).counts)
-        })
-    })?;
-    let (with_sets, pairs) = timed(repeats, || {
-        with_rules(&distributions, |rules| {
-            Ok(paths(&plan(gather(&keys, &bucket)?, rules)))
-        })
-    })?;
-    let own_bytes = keys.lines().map(str::len).sum::<usize>() as u64;
-    Ok(json!({
-        "changes": keys.lines().count(),
-        "distributions": distributions.len(),
-        "unmatched": first.unmatched,
-        "pairs": pairs,
-        "plan_nanoseconds": alone,
-        "with_sets_nanoseconds": with_sets,
-        "bytes_beyond_keys": planned.saturating_sub(own_bytes),
-    }))
+/// What to plan for.
+pub struct Case<'a> {
+    /// What `aws cloudfront list-distributions` prints.
+    pub distributions: &'a Path,
+    /// Keys, one a line.
+    pub keys: &'a Path,
+    /// Their bucket.
+    pub bucket: BucketName,
+    /// Whether all sets are to be made too.
+    pub with_sets: bool,
+}
+
+impl Case<'_> {
+    /// Plans so often.
+    pub fn measure(&self, repeats: usize) -> Result<Value> {
+        let distributions = read_distributions(self.distributions)?;
+        let keys = fs::read_to_string(self.keys).context("failed to read the keys")?;
+        let run = |use_plan: fn(&Plan<'_>) -> usize| {
+            with_rules(&distributions, |rules| {
+                Ok(use_plan(&plan(gather(&keys, &self.bucket)?, rules)))
+            })
+        };
+        let before = memory::now()?;
+        run(|plan| plan.keys.len())?;
+        let planned = memory::peak()?.saturating_sub(before);
+        let own_bytes: usize = keys.lines().map(str::len).sum();
+        let (alone, different) = timed(repeats, || run(|plan| plan.keys.len()))?;
+        let (with_sets, pairs) = if self.with_sets {
+            timed(repeats, || run(paths))?
+        } else {
+            Default::default()
+        };
+        Ok(json!({
+            "changes": different,
+            "distributions": distributions.len(),
+            "pairs": pairs,
+            "plan_nanoseconds": alone,
+            "with_sets_nanoseconds": with_sets,
+            "bytes_beyond_keys": planned.saturating_sub(own_bytes as u64),
+        }))
+    }
 }
 
 /// Runs `work` with rules for these distributions.

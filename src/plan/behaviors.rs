@@ -1,0 +1,190 @@
+//! All that a distribution decides by at one origin, and what follows for a path.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::LazyLock;
+
+use crate::distributions::{Behavior, Distribution, Origin};
+use crate::event::ChangeKind;
+use crate::path::ViewerPath;
+use crate::pattern::{PathPattern, Wildcards};
+
+/// What the default behavior takes: all that comes to it, and it is the last.
+static ALL_PATHS: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
+
+/// All that a distribution decides by, at one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Behaviors<'a> {
+    /// The numbers of their patterns, in the order in which they are tried.
+    listed: Vec<(u32, Treatment)>,
+    default_root_object: Option<&'a str>,
+    index_document: Option<&'a str>,
+}
+
+/// What a behavior does with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Treatment {
+    sends_here: bool,
+    caches: bool,
+    query_strings: bool,
+}
+
+/// What follows for each list of behaviors.
+#[derive(Debug)]
+pub(super) struct Ruling {
+    answers: Vec<Answer>,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    SentElsewhere,
+    NotCached,
+    Invalidate { query_strings: bool },
+}
+
+/// A setting of a distribution that makes a further path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    /// The path of the default root object: it is served for `/`.
+    RootObject(&'a str),
+    /// The name of index documents: they are served for their folders.
+    IndexDocument(&'a str),
+}
+
+/// What became of one key at all distributions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub invalidated: bool,
+    pub not_cached: bool,
+}
+
+impl Outcome {
+    pub(super) fn add(&mut self, other: Self) {
+        self.invalidated |= other.invalidated;
+        self.not_cached |= other.not_cached;
+    }
+}
+
+/// Different things, each with a number.
+#[derive(Debug)]
+pub(super) struct Numbered<T> {
+    pub all: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + Hash> Numbered<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            numbers: HashMap::new(),
+        }
+    }
+
+    /// The number of a thing, from 0.
+    pub(super) fn number(&mut self, thing: T) -> u32 {
+        let next = self.all.len() as u32;
+        let number = *self.numbers.entry(thing.clone()).or_insert(next);
+        if number == next {
+            self.all.push(thing);
+        }
+        number
+    }
+}
+
+impl Treatment {
+    fn new(behavior: &Behavior, origin: &Origin) -> Self {
+        Self {
+            sends_here: behavior.sends_to(origin),
+            caches: behavior.caching.caches(),
+            query_strings: behavior.query_strings,
+        }
+    }
+
+    fn answer(self, kind: ChangeKind) -> Answer {
+        if !self.sends_here {
+            Answer::SentElsewhere
+        } else if kind == ChangeKind::Created && !self.caches {
+            Answer::NotCached
+        } else {
+            let query_strings = self.query_strings;
+            Answer::Invalidate { query_strings }
+        }
+    }
+}
+
+impl<'a> Behaviors<'a> {
+    /// The behaviors of a distribution, as they treat what comes from an origin.
+    pub(super) fn new(
+        distribution: &'a Distribution,
+        origin: &Origin,
+        index_document: Option<&'a str>,
+        patterns: &mut Numbered<&'a Wildcards>,
+    ) -> Self {
+        let listed = distribution.behaviors().map(|behavior| {
+            let pattern = behavior.pattern.as_ref();
+            let pattern = pattern.map_or(&*ALL_PATHS, PathPattern::wildcards);
+            (patterns.number(pattern), Treatment::new(behavior, origin))
+        });
+        Self {
+            listed: listed.collect(),
+            default_root_object: distribution.default_root_object.as_deref(),
+            index_document,
+        }
+    }
+
+    /// The answer of the first whose pattern matches: one does.
+    fn answer(&self, matching: &[u32], kind: ChangeKind) -> Answer {
+        let mut listed = self.listed.iter();
+        let first = listed.find(|(number, _)| matching.contains(number));
+        first.map_or(Answer::SentElsewhere, |(_, treatment)| {
+            treatment.answer(kind)
+        })
+    }
+
+    /// What makes further paths.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
+        let root_object = self.default_root_object.map(Name::RootObject);
+        let index_document = self.index_document.map(Name::IndexDocument);
+        root_object.into_iter().chain(index_document)
+    }
+
+    pub(super) fn has(&self, name: Name<'_>) -> bool {
+        self.names().any(|own| own == name)
+    }
+}
+
+impl Ruling {
+    /// What follows if these patterns match, and no others.
+    pub(super) fn new(behaviors: &[Behaviors<'_>], matching: &[u32], kind: ChangeKind) -> Self {
+        let answers: Vec<Answer> = behaviors
+            .iter()
+            .map(|behaviors| behaviors.answer(matching, kind))
+            .collect();
+        let is_invalidate = |answer: &Answer| matches!(answer, Answer::Invalidate { .. });
+        let outcome = Outcome {
+            invalidated: answers.iter().any(is_invalidate),
+            not_cached: answers.contains(&Answer::NotCached),
+        };
+        Self { answers, outcome }
+    }
+
+    /// Whether the path is to be invalidated for this list of behaviors, and if so, whether with
+    /// query strings.
+    pub(super) fn query_strings(&self, behaviors: usize) -> Option<bool> {
+        match self.answers.get(behaviors)? {
+            Answer::Invalidate { query_strings } => Some(*query_strings),
+            Answer::SentElsewhere | Answer::NotCached => None,
+        }
+    }
+}
+
+impl Name<'_> {
+    /// The further path at which the object of this path is cached.
+    pub(super) fn path<'p>(self, path: &'p ViewerPath<'p>) -> Option<ViewerPath<'p>> {
+        match self {
+            Name::RootObject(object) => (path.as_str() == object).then(ViewerPath::root),
+            Name::IndexDocument(name) => path.folder_of(name),
+        }
+    }
+}
