@@ -132,6 +132,10 @@ enum Stage {
 
 impl Stage {
     fn of(config: &Config, payload: &str) -> Self {
+        // Most events come from S3 itself, and have no such field to look for.
+        if !payload.contains("eventSourceARN") {
+            return Self::Ingest;
+        }
         let sources: Result<QueueEvent<Source<'_>>, _> = serde_json::from_str(payload);
         let source = sources
             .ok()
