@@ -4,12 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
 PACKAGE := target/lambda/invalidator/bootstrap.zip
-BENCH_CORE := bench-core
-PEERS := target/peers/floor/release/floor target/peers/signing/release/signing $(VENV)/peers benches/peers/node/dist/bootstrap.cjs
 PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs pictures build bench budget bench-core oracle fuzz simulate mutants clean need-rust need-nextest need-python need-valgrind binary
+.PHONY: help local test fmt lint check-template check-docs pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -29,6 +27,7 @@ fmt: $(VENV)/checks ## Format everything
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
 	cargo fmt --check --package bench-core
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
@@ -50,12 +49,14 @@ build: need-rust need-python ## Build the function for this machine's processor,
 	cargo build --locked --release --no-default-features --bin invalidator
 	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
 
-bench: build $(BENCH_CORE) $(PEERS) ## Compare the function with others of its kind, and show what each part takes
-	@$(PYTHON) benches/bench.py
+# UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
+UPDATE ?=
+BENCH := target/bench
+bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (three minutes; UPDATE=1 writes docs/performance.md)
+	@$(VENV)/peers/bin/python benches/bench.py $(if $(UPDATE),--update)
 
-ACCEPT ?=
-budget: build $(BENCH_CORE) need-valgrind ## Check size and instructions (ACCEPT=1 takes the new ones)
-	@$(PYTHON) benches/budget.py $(if $(ACCEPT),--accept)
+budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
+	@$(PYTHON) benches/budget.py $(if $(UPDATE),--update)
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
@@ -77,10 +78,20 @@ mutants: need-rust ## Break each guard on purpose, and see the simulation notice
 	@tests/mutants/run.sh
 
 clean: ## Remove what was built and set up
-	rm -rf target $(VENV) .local
+	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
 	cargo build --quiet --locked --bin invalidator
+
+bench-core: need-rust
+	cargo build --quiet --locked --release --package bench-core
+
+# What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
+peers: need-rust need-node $(VENV)/peers
+	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --quiet --locked --release \
+	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
+	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
+	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node
 
 # Virtual environments are set up once, and again when what they hold changes.
 $(VENV)/local: tests/local/requirements.txt | need-python
@@ -98,25 +109,12 @@ $(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-# What `make bench` compares with: each in its own way, with pinned dependencies.
-bench-core: need-rust
-	cargo build --locked --release --package bench-core
-
-target/peers/floor/release/floor: benches/peers/floor/src/main.rs | need-rust
-	RUSTFLAGS="-C target-feature=+crt-static" \
-	  cargo build --quiet --release --manifest-path benches/peers/floor/Cargo.toml --target-dir target/peers/floor
-
-target/peers/signing/release/signing: benches/peers/signing/src/main.rs | need-rust
-	cargo build --quiet --locked --release --manifest-path benches/peers/signing/Cargo.toml --target-dir target/peers/signing
-
+# Debian's Python is a seventh faster than one of pyenv, which is built without profiles: the peer gets the better one.
+PEER_PYTHON ?= $(shell /usr/bin/python3.11 -c 'import ensurepip' 2>/dev/null && echo /usr/bin/python3.11 || echo $(PYTHON))
 $(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
-	@$(PYTHON) -m venv $@
+	@$(PEER_PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
-
-benches/peers/node/dist/bootstrap.cjs: benches/peers/node/package-lock.json $(wildcard benches/peers/node/*.mjs)
-	@command -v npm >/dev/null || { echo "make: Node 20 or later is missing: make bench compares with it" >&2; exit 1; }
-	@cd benches/peers/node && npm ci --silent --no-audit --no-fund && npm run --silent build
 
 need-rust:
 	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
@@ -129,8 +127,13 @@ need-python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv module is missing: install python3-venv" >&2; exit 1; }
 
+need-node:
+	@command -v npm >/dev/null || { echo "make: Node 20 is missing: install it with its npm" >&2; exit 1; }
+
+# Installed if it is missing and may be, as on a fresh CI machine.
 need-valgrind:
-	@command -v valgrind >/dev/null || { echo "make: valgrind is missing: install the package valgrind" >&2; exit 1; }
+	@command -v valgrind >/dev/null || { apt-get -qq update && apt-get -qq install -y valgrind; } >/dev/null 2>&1 \
+	  || { echo "make: valgrind is missing: install it" >&2; exit 1; }
 
 need-fuzz: need-rust
 	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: nightly Rust is missing: install it with 'rustup toolchain install nightly'" >&2; exit 1; }

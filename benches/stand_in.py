@@ -1,226 +1,156 @@
 """AWS as far as the function and its peers need it, over plain HTTP: one server, the same for all of them.
 
-It answers at once, or after a latency, keeps what was called and when, and hands out the messages it was given.
+It answers at once or after a latency, hands out the messages it was given, and keeps what was called and when.
 """
 
 import asyncio
 import hashlib
+import html
 import json
-import threading
+import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+import cloudfront_answers as cloudfront
+from http_server import Request, Response, serving
+
 BUCKET = "example-site"
-DISTRIBUTION = "E1WWWEXAMPLE01"
-CLOUDFRONT = "http://cloudfront.amazonaws.com/doc/2020-05-31/"
-CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+JSON = {"Content-Type": "application/x-amz-json-1.0"}
+XML = {"Content-Type": "text/xml"}
+TAGS = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>\
+<Tag><Key>exceptionPaths</Key><Value>resources/upload:tmp</Value></Tag></TagSet></Tagging>"""
+PATH = re.compile(rb"<Path>([^<]*)</Path>")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Call:
-    """One call: what, when it came in, and of how many messages or paths."""
+    """One call."""
 
     name: str
-    at: float
-    count: int
-
-
-@dataclass
-class Request:
-    """An HTTP request."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
     body: bytes
-
-
-Answer = tuple[int, str, bytes]
+    came: float
+    answered: float
+    # Messages handed out.
+    received: int = 0
 
 
 class StandIn:
-    """The server, in a thread of its own."""
+    """The server. Its figures start anew with `begin`."""
 
-    def __init__(self) -> None:
-        self.latency = 0.0
+    def __init__(self, endpoint: str = "") -> None:
+        self.endpoint = endpoint
+        self.begin()
+
+    def begin(self, latency: float = 0.0, bodies: list[str] | None = None) -> None:
+        """Forget what was called, and hand out messages with these bodies."""
+        self.latency = latency
         self.calls: list[Call] = []
-        self.waiting: deque[str] = deque()
-        self.received: dict[str, str] = {}
-        self.loop = asyncio.new_event_loop()
-        started = threading.Event()
-        threading.Thread(target=self.run, args=(started,), daemon=True).start()
-        started.wait()
+        # Made before the clock runs: what is handed out is as AWS writes it, checksum included.
+        self.waiting = deque(message(number, body) for number, body in enumerate(bodies or []))
+        self.undeleted = {f"handle-{number}" for number in range(len(self.waiting))}
 
     @property
-    def endpoint(self) -> str:
-        """For AWS_ENDPOINT_URL."""
-        return f"http://127.0.0.1:{self.port}"
+    def names(self) -> Counter[str]:
+        """How often each operation was called."""
+        return Counter(call.name for call in self.calls)
 
-    def run(self, started: threading.Event) -> None:
-        """Serve for ever."""
-        asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0, limit=1 << 24))
-        self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        self.loop.run_forever()
+    def bodies_of(self, name: str) -> list[bytes]:
+        """The request bodies of an operation."""
+        return [call.body for call in self.calls if call.name == name]
 
-    def begin(self, latency: float = 0.0, messages: list[str] | None = None) -> None:
-        """Forget what was called, and hand out these messages."""
-        self.latency = latency
-        self.calls = []
-        self.waiting = deque(messages or [])
-        self.received = {}
+    def paths(self) -> list[str]:
+        """The paths of all invalidations."""
+        return [
+            html.unescape(path.decode()) for body in self.bodies_of("CreateInvalidation") for path in PATH.findall(body)
+        ]
 
-    def count(self, name: str) -> int:
-        """How many messages or paths all calls of this name were of."""
-        return sum(call.count for call in self.calls if call.name == name)
+    def sent_messages(self) -> list[str]:
+        """The bodies of all messages sent in batches."""
+        batches = map(json.loads, self.bodies_of("SendMessageBatch"))
+        return [entry["MessageBody"] for batch in batches for entry in batch["Entries"]]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
-        try:
-            while request := await read(reader):
-                at = time.perf_counter()
-                name, count, answer = await self.answer(request)
-                self.calls.append(Call(name, at, count))
-                if self.latency:
-                    await asyncio.sleep(max(0.0, self.latency - (time.perf_counter() - at)))
-                status, kind, body = answer
-                head = f"HTTP/1.1 {status} OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-                writer.write(head.encode() + body)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def answer(self, request: Request) -> Response:
+        """Answer a call, and note it."""
+        came, waiting = time.perf_counter(), len(self.waiting)
+        if target := request.headers.get("x-amz-target"):
+            name, response = await self.sqs(target.rpartition(".")[2], json.loads(request.body))
+        else:
+            name, response = other(request)
+        received = waiting - len(self.waiting)
+        if self.latency:
+            await asyncio.sleep(came + self.latency - time.perf_counter())
+        self.calls.append(Call(name, request.body, came, time.perf_counter(), received))
+        return response
 
-    async def answer(self, request: Request) -> tuple[str, int, Answer]:
-        """What was called, of how many, and the answer."""
-        if operation := request.headers.get("x-amz-target"):
-            return await self.sqs(operation.rpartition(".")[2], json.loads(request.body))
-        path = urlsplit(request.target)
-        if path.path.startswith("/2020-05-31/"):
-            return cloudfront(request.method, path.path, request.body)
-        if "tagging" in parse_qs(path.query, keep_blank_values=True):
-            return "GetBucketTagging", 1, (200, "application/xml", TAGS)
-        raise ValueError(f"the stand-in knows no {request.method} {request.target}")
+    async def sqs(self, operation: str, body: dict) -> tuple[str, Response]:
+        """An operation of SQS."""
+        entries = body.get("Entries", [])
+        match operation:
+            case "SendMessage":
+                answer = taken(body)
+            case "SendMessageBatch":
+                answer = {"Successful": [{"Id": entry["Id"]} | taken(entry) for entry in entries]}
+            case "ReceiveMessage":
+                return operation, await self.receive(body)
+            case "DeleteMessageBatch":
+                for entry in entries:
+                    self.undeleted.remove(entry["ReceiptHandle"])
+                answer = {"Successful": [{"Id": entry["Id"]} for entry in entries]}
+            case "ChangeMessageVisibility":
+                answer = {}
+            case "ChangeMessageVisibilityBatch":
+                answer = {"Successful": [{"Id": entry["Id"]} for entry in entries]}
+            case _:
+                raise ValueError(f"the stand-in knows no {operation}")
+        return operation, Response(json.dumps(answer).encode(), 200, JSON)
 
-    async def sqs(self, operation: str, body: dict) -> tuple[str, int, Answer]:
-        """The operations of SQS."""
-        operations: dict[str, Callable[[dict], tuple[int, dict]]] = {
-            "SendMessage": lambda body: (1, sent("1", body)),
-            "SendMessageBatch": lambda body: (
-                len(body["Entries"]),
-                {"Successful": [{"Id": entry["Id"]} | sent(entry["Id"], entry) for entry in body["Entries"]]},
-            ),
-            "DeleteMessageBatch": self.delete,
-            "ChangeMessageVisibility": lambda _: (1, {}),
-            "ChangeMessageVisibilityBatch": lambda body: (
-                len(body["Entries"]),
-                {"Successful": [{"Id": entry["Id"]} for entry in body["Entries"]]},
-            ),
-            "ReceiveMessage": self.receive,
-        }
-        if operation == "ReceiveMessage" and not self.waiting:
-            await asyncio.sleep(float(body.get("WaitTimeSeconds", 0)))
-        count, answer = operations[operation](body)
-        return operation, count, (200, "application/x-amz-json-1.0", json.dumps(answer).encode())
-
-    def receive(self, body: dict) -> tuple[int, dict]:
-        """Hand out the next messages."""
-        messages = []
-        while self.waiting and len(messages) < body.get("MaxNumberOfMessages", 1):
-            text = self.waiting.popleft()
-            id_ = f"message-{len(self.received)}"
-            self.received[id_] = text
-            messages.append({"MessageId": id_, "ReceiptHandle": id_, "MD5OfBody": md5(text), "Body": text})
-        return len(messages), {"Messages": messages} if messages else {}
-
-    def delete(self, body: dict) -> tuple[int, dict]:
-        """Forget messages for good."""
-        for entry in body["Entries"]:
-            del self.received[entry["ReceiptHandle"]]
-        return len(body["Entries"]), {"Successful": [{"Id": entry["Id"]} for entry in body["Entries"]]}
+    async def receive(self, body: dict) -> Response:
+        """Hand out the next messages. A long poll that finds nothing waits."""
+        if not self.waiting:
+            await asyncio.sleep(body.get("WaitTimeSeconds", 0))
+            return Response(b"{}", 200, JSON)
+        messages = [self.waiting.popleft() for _ in range(min(len(self.waiting), body["MaxNumberOfMessages"]))]
+        return Response(b'{"Messages":[' + b",".join(messages) + b"]}", 200, JSON)
 
 
-async def read(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection, or None at its end."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    method, target, _ = first.split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, target, headers, body)
+@asynccontextmanager
+async def standing_in() -> AsyncIterator[StandIn]:
+    """A stand-in that serves."""
+    stand_in = StandIn()
+    async with serving(stand_in.answer) as address:
+        stand_in.endpoint = f"http://{address}"
+        yield stand_in
+
+
+def other(request: Request) -> tuple[str, Response]:
+    """The operations of S3, SNS and CloudFront."""
+    url = urlsplit(request.target)
+    if url.path.startswith(cloudfront.VERSION):
+        name, status, body = cloudfront.answer(request.method, url.path.removeprefix(cloudfront.VERSION))
+        return name, Response(body, status, XML | {"ETag": "E1"})
+    if "tagging" in parse_qs(url.query, keep_blank_values=True):
+        return "GetBucketTagging", Response(TAGS, 200, {"Content-Type": "application/xml"})
+    if b"Action=Publish" in request.body:
+        return "Publish", Response(b"<PublishResponse/>", 200, XML)
+    raise ValueError(f"the stand-in knows no {request.method} {request.target}")
+
+
+def message(number: int, body: str) -> bytes:
+    """A message as ReceiveMessage has it."""
+    names = {"MessageId": f"message-{number}", "ReceiptHandle": f"handle-{number}", "MD5OfBody": md5(body)}
+    return json.dumps(names | {"Body": body}).encode()
+
+
+def taken(sent: dict) -> dict[str, str]:
+    """What SQS answers of a message it took."""
+    return {"MessageId": "0", "MD5OfMessageBody": md5(sent["MessageBody"])}
 
 
 def md5(text: str) -> str:
-    """As SQS sends it, and SDKs check it."""
+    """The checksum that SDKs check."""
     return hashlib.md5(text.encode()).hexdigest()
-
-
-def sent(id_: str, message: dict) -> dict:
-    """What SQS answers of a message it took."""
-    return {"MessageId": f"sent-{id_}", "MD5OfMessageBody": md5(message["MessageBody"])}
-
-
-def xml(text: str) -> bytes:
-    """A document."""
-    return f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
-
-
-TAGS = xml(
-    '<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>'
-    "<Tag><Key>exceptionPaths</Key><Value>resources/upload:tmp</Value></Tag></TagSet></Tagging>"
-)
-EMPTY = "<Quantity>0</Quantity>"
-ORIGINS = (
-    f"<Origins><Quantity>1</Quantity><Items><Origin><Id>s3</Id><DomainName>{BUCKET}.s3.us-east-1.amazonaws.com"
-    f"</DomainName><OriginPath></OriginPath><CustomHeaders>{EMPTY}</CustomHeaders><S3OriginConfig>"
-    "<OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig></Origin></Items></Origins>"
-)
-BEHAVIOR = (
-    "<TargetOriginId>s3</TargetOriginId><ViewerProtocolPolicy>redirect-to-https</ViewerProtocolPolicy>"
-    f"<CachePolicyId>{CACHING_OPTIMIZED}</CachePolicyId>"
-)
-BEHAVIORS = "".join(
-    f"<CacheBehavior><PathPattern>{pattern}</PathPattern>{BEHAVIOR}</CacheBehavior>"
-    for pattern in ("/api/*", "*.html", "/assets/*.css")
-)
-SETTINGS = (
-    f"{ORIGINS}<DefaultCacheBehavior>{BEHAVIOR}</DefaultCacheBehavior>"
-    f"<CacheBehaviors><Quantity>3</Quantity><Items>{BEHAVIORS}</Items></CacheBehaviors>"
-    "<Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>"
-)
-LIST = xml(
-    f'<DistributionList xmlns="{CLOUDFRONT}"><Marker></Marker><MaxItems>100</MaxItems><IsTruncated>false</IsTruncated>'
-    f"<Quantity>1</Quantity><Items><DistributionSummary><Id>{DISTRIBUTION}</Id><ARN>arn:aws:cloudfront::0:d</ARN>"
-    "<ETag>E1</ETag><Status>Deployed</Status><LastModifiedTime>2026-11-21T00:00:00Z</LastModifiedTime>"
-    f"<DomainName>d.cloudfront.net</DomainName><Aliases>{EMPTY}</Aliases>{SETTINGS}"
-    "<ViewerCertificate></ViewerCertificate><Restrictions><GeoRestriction>"
-    f"<RestrictionType>none</RestrictionType>{EMPTY}</GeoRestriction></Restrictions><WebACLId></WebACLId>"
-    "<HttpVersion>http2</HttpVersion><IsIPV6Enabled>true</IsIPV6Enabled><Staging>false</Staging>"
-    "</DistributionSummary></Items></DistributionList>"
-)
-CONFIG = xml(
-    f'<DistributionConfig xmlns="{CLOUDFRONT}"><CallerReference>r</CallerReference>'
-    f"<DefaultRootObject></DefaultRootObject>{SETTINGS}</DistributionConfig>"
-)
-CREATED = xml(
-    f'<Invalidation xmlns="{CLOUDFRONT}"><Id>I1</Id><Status>InProgress</Status>'
-    "<CreateTime>2026-11-21T00:00:00Z</CreateTime><InvalidationBatch><Paths><Quantity>0</Quantity></Paths>"
-    "<CallerReference>r</CallerReference></InvalidationBatch></Invalidation>"
-)
-
-
-def cloudfront(method: str, path: str, body: bytes) -> tuple[str, int, Answer]:
-    """The operations of CloudFront."""
-    if method == "POST":
-        return "CreateInvalidation", body.count(b"<Path>"), (201, "text/xml", CREATED)
-    if path.endswith("/config"):
-        return "GetDistributionConfig", 1, (200, "text/xml", CONFIG)
-    return "ListDistributions", 1, (200, "text/xml", LIST)
