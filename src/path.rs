@@ -140,6 +140,12 @@ impl<'a> ViewerPath<'a> {
         self.is_plain
     }
 
+    /// Whether this path alone clears it, without a wildcard, where no query string is in the cache
+    /// key. No two such paths are encoded alike.
+    pub fn is_exact(&self) -> bool {
+        self.is_plain || !(self.decoded.contains('~') || self.decoded.ends_with('*'))
+    }
+
     /// The folder (with its trailing slash) if this is the path of an index document of this name.
     pub fn folder_of(&'a self, index_document: &str) -> Option<Self> {
         let folder = self.decoded.strip_suffix(index_document)?;
@@ -430,6 +436,8 @@ mod tests {
             let kept = paths(&path, false) == [path.as_str()] && character != '*';
             let normalized = normalize(&path) != path;
             assert_eq!(is_plain(&path), kept && !normalized, "{character:?}");
+            let is_wildcard = paths(&path, false)[0].ends_with('*');
+            assert_eq!(viewer_path(&path).is_exact(), !is_wildcard, "{character:?}");
         }
         for path in ["a", "", "//a", "/a//b", "/./a", "/a/..", "/.a"] {
             assert!(!is_plain(path), "{path}");

@@ -197,15 +197,15 @@ impl<'p> TargetPlan<'p> {
             ..
         } = self.plan;
         if let [only] = self.origins
-            && let Some(paths) = servings[only.serving].paths_in_order(only.behaviors, keys)
+            && let Some(paths) = servings[only.serving].different_paths(only.behaviors, keys)
         {
-            return Sets::of_ordered(paths, keys, *limits);
+            return Sets::of_different(paths, keys, *limits);
         }
         let mut paths = Vec::new();
         for place in self.origins {
             let add = |path, key| paths.push((path, key));
             servings[place.serving].for_each_path(place.behaviors, keys, add);
         }
-        Sets::of_unordered(paths, keys, *limits)
+        Sets::of_any(paths, keys, *limits)
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct Serving<'a> {
     /// The keys below the origin path, and which ruling each has.
     keys: Range<usize>,
     of_keys: Vec<u32>,
-    /// Whether all of them are [plain](ViewerPath::is_plain).
-    is_plain: bool,
+    /// Whether all of them are [exact](ViewerPath::is_exact).
+    are_exact: bool,
     /// Under what names some of them are cached at another path too.
     names: Vec<Name<'a>>,
     further_paths: Vec<FurtherPath<'a>>,
@@ -97,7 +97,7 @@ impl<'a> Builder<'a> {
             known_rulings: Default::default(),
             of_keys: Vec::with_capacity(keys.len()),
             keys,
-            is_plain: true,
+            are_exact: true,
             names,
             further_paths: Vec::new(),
         }
@@ -117,7 +117,7 @@ impl<'a> Serving<'a> {
             };
             let ruling = self.ruling(&path, key.kind);
             self.of_keys.push(ruling);
-            self.is_plain &= path.is_plain();
+            self.are_exact &= path.is_exact();
             outcome.add(self.rulings[ruling as usize].outcome);
             let kind = key.kind;
             let own = Decided { path, kind, ruling };
@@ -191,19 +191,19 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// The same paths as [`Serving::for_each_path`] has, in order and each once, where the paths are
-    /// the keys and nothing else, so that they stand in this order already: nearly everywhere.
-    pub(super) fn paths_in_order<'s>(
+    /// The same paths as [`Serving::for_each_path`] has, each once and none covered by another, where
+    /// the paths are the keys and nothing else, and so need not be compared: nearly everywhere.
+    pub(super) fn different_paths<'s>(
         &'s self,
         behaviors: usize,
         keys: &'s KeyChanges,
     ) -> Option<impl Iterator<Item = (InvalidationPath, usize)> + 's> {
         let query_strings = self.query_strings(behaviors);
         let has = |further: &FurtherPath<'_>| self.behaviors[behaviors].has(further.name);
-        let is_in_order = self.is_plain
+        let are_keys = self.are_exact
             && !self.further_paths.iter().any(has)
             && !query_strings.contains(&Some(true));
-        if !is_in_order {
+        if !are_keys {
             return None;
         }
         let path = move |(key, ruling): (usize, &u32)| {

@@ -32,7 +32,7 @@ impl SetLimits {
 /// Paths that go into one invalidation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathSet {
-    /// The paths, in order, each once.
+    /// The paths, in the order of their keys or in their own, each once.
     pub paths: Vec<InvalidationPath>,
     /// The messages they came from, in order, each once.
     pub sources: Vec<u32>,
@@ -53,7 +53,7 @@ type KeyPath = (Option<InvalidationPath>, usize);
 
 impl<'a> Sets<'a> {
     /// Cuts paths, each with the index of its key, into sets.
-    pub(super) fn of_unordered(
+    pub(super) fn of_any(
         mut paths: Vec<(InvalidationPath, usize)>,
         keys: &'a KeyChanges,
         limits: SetLimits,
@@ -62,8 +62,8 @@ impl<'a> Sets<'a> {
         Self::new(without_covered(paths).into_iter(), keys, limits)
     }
 
-    /// As [`Sets::of_unordered`], for paths that are in order, and each there once.
-    pub(super) fn of_ordered(
+    /// As [`Sets::of_any`], for paths that are each there once, and none covered by another.
+    pub(super) fn of_different(
         paths: impl Iterator<Item = (InvalidationPath, usize)> + 'a,
         keys: &'a KeyChanges,
         limits: SetLimits,
@@ -167,7 +167,7 @@ mod tests {
         };
         let paths = paths.iter().enumerate().map(path).collect();
         let keys = changes.into();
-        Sets::of_unordered(paths, &keys, limits)
+        Sets::of_any(paths, &keys, limits)
             .map(|set| {
                 (
                     set.paths.into_iter().map(String::from).collect(),
