@@ -284,7 +284,7 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
     account.change(&[(PUT, "a"), (DELETE, "%ED%95%9C")]).await;
     assert_eq!(failed(account.flush().await), 0);
 
-    assert_eq!(account.cloudfront.paths("E2"), ["/%ED%95%9C", "/a"]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/a", "/%ED%95%9C"]);
     let files = account.error_files().await;
     assert_eq!(files.len(), 2);
     for ((key, metadata, text), id) in files.iter().zip(["E1", "E3"]) {
@@ -303,7 +303,7 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
         assert_eq!(rest, format!("_{id}.txt"));
         assert_eq!(
             *text,
-            format!("CloudFront Id [{id}]\n(Set 1 Start)\n\n/%ED%95%9C\n/a\n\n(Set 1 End)\n\n")
+            format!("CloudFront Id [{id}]\n(Set 1 Start)\n\n/a\n/%ED%95%9C\n\n(Set 1 End)\n\n")
         );
         assert_eq!(metadata["error-code"], "AccessDenied");
         assert!(!metadata["error-message"].is_empty());
