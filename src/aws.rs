@@ -16,7 +16,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
@@ -153,7 +153,8 @@ pub fn sdk_config(
 
 /// An HTTP client over rustls with the roots of Mozilla built in: no certificate file is parsed.
 pub fn http_client() -> SharedHttpClient {
-    SharedHttpClient::new(http::PooledClient::new())
+    let client = http::PooledClient::new();
+    http_client_fn(move |_, _| SharedHttpConnector::new(client.clone()))
 }
 
 /// No call may hang until Lambda ends the function: a flush stops twenty seconds before that. The

@@ -78,6 +78,7 @@ impl OriginPath {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ViewerPath<'a> {
     decoded: Cow<'a, str>,
+    /// See [`is_plain`]: true of nearly all.
     is_plain: bool,
 }
 
@@ -132,12 +133,6 @@ impl<'a> ViewerPath<'a> {
     /// The decoded path.
     pub fn as_str(&self) -> &str {
         &self.decoded
-    }
-
-    /// Whether the path is the same encoded and [normalized](ViewerPath::normalized), and names one
-    /// object: true of nearly all.
-    pub fn is_plain(&self) -> bool {
-        self.is_plain
     }
 
     /// Whether this path alone clears it, without a wildcard, where no query string is in the cache

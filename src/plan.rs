@@ -8,12 +8,14 @@
 //! * [`changes`]: changes in, one entry a key out
 //! * [`decision`]: what a distribution makes of one key, with the reason
 //! * [`behaviors`]: what a distribution decides by, in a form that many share
+//! * [`numbered`]: different things, each with a number
 //! * [`serving`]: what all distributions make of all keys of a bucket, fast
 //! * [`sets`]: paths, cut into sets
 
 mod behaviors;
 mod changes;
 mod decision;
+mod numbered;
 mod serving;
 mod sets;
 
@@ -29,7 +31,7 @@ use behaviors::Outcome;
 use serving::{Builder, Serving};
 
 pub use changes::{Changes, KeyChange, KeyChanges, TooMany};
-pub use decision::{Decision, Skip, Verdict, decide, explain};
+pub use decision::{Decision, Skip, Verdict, explain};
 pub use sets::{PathSet, SetLimits, Sets};
 
 /// The index document of a website endpoint whose bucket has no `indexDocument` tag.

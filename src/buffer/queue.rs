@@ -30,7 +30,7 @@ const TICK_GROUP: &str = "flush";
 /// # Errors
 /// If any of them was not taken. Those that were stay: a change that comes twice does no harm.
 pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
-    let mut results = stream::iter(batches(&bodies))
+    let mut results = stream::iter(batches(bodies))
         .map(|bodies| send_batch(sqs, queue, bodies))
         .buffer_unordered(CONCURRENCY);
     while let Some(result) = results.next().await {
@@ -40,8 +40,12 @@ pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result
 }
 
 /// Cuts bodies or receipt handles into what one batch call takes.
-fn batches(texts: &[String]) -> Vec<Vec<String>> {
-    texts.chunks(BATCH).map(<[String]>::to_vec).collect()
+fn batches(texts: Vec<String>) -> impl Iterator<Item = Vec<String>> {
+    let mut texts = texts.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Vec<String> = texts.by_ref().take(BATCH).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
@@ -92,7 +96,7 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
 /// Deletes messages; returns how many could not be. Those come again, and are worked off again:
 /// that costs a little and loses nothing, so it is no error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
-    stream::iter(batches(&receipt_handles))
+    stream::iter(batches(receipt_handles))
         .map(|handles| async move {
             let failed = delete_batch(sqs, queue, handles).await;
             if failed.is_empty() {
@@ -153,7 +157,7 @@ pub const RELEASE_AFTER: Duration = Duration::from_secs(30);
 /// queue's visibility timeout is over.
 pub async fn release(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) {
     let seconds = i32::try_from(RELEASE_AFTER.as_secs()).unwrap_or(i32::MAX);
-    stream::iter(batches(&receipt_handles))
+    stream::iter(batches(receipt_handles))
         .for_each_concurrent(CONCURRENCY, |handles| async move {
             let entry = |(id, handle): (usize, String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());

@@ -44,8 +44,8 @@ struct Sent {
 
 enum Outcome {
     Settled(Settlement),
-    /// A dry run did not submit so many paths.
-    DryRun(usize),
+    /// A dry run did not submit it.
+    DryRun,
     /// Time ran out before it was submitted, or it could not be put in RetryQueue.
     Unsettled,
 }
@@ -203,7 +203,7 @@ impl Round<'_> {
     async fn submit_set(&self, submission: Submission, busy: &mut bool) -> Outcome {
         if self.app.config.dry_run {
             info!(stage = "flush", target_id = %submission.target, paths = submission.paths.len(), "dry run: not submitted");
-            return Outcome::DryRun(submission.paths.len());
+            return Outcome::DryRun;
         }
         if self.deadline.remaining() < TIME_TO_STOP {
             return Outcome::Unsettled;
@@ -249,11 +249,11 @@ impl Round<'_> {
             report.paths_planned += paths;
             let settlement = match outcome {
                 Outcome::Settled(settlement) => settlement,
-                Outcome::DryRun(dry_run) => {
+                Outcome::DryRun => {
                     report.paths.add(
                         &distribution,
                         PathCounts {
-                            dry_run,
+                            dry_run: paths,
                             ..PathCounts::default()
                         },
                     );

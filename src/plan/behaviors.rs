@@ -1,9 +1,8 @@
 //! All that a distribution decides by at one origin, and what follows for a path.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::LazyLock;
 
+use super::numbered::Numbered;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::ViewerPath;
@@ -63,32 +62,6 @@ impl Outcome {
     pub(super) fn add(&mut self, other: Self) {
         self.invalidated |= other.invalidated;
         self.not_cached |= other.not_cached;
-    }
-}
-
-/// Different things, each with a number.
-#[derive(Debug)]
-pub(super) struct Numbered<T> {
-    pub all: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T: Clone + Eq + Hash> Numbered<T> {
-    pub(super) fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            numbers: HashMap::new(),
-        }
-    }
-
-    /// The number of a thing, from 0.
-    pub(super) fn number(&mut self, thing: T) -> u32 {
-        let next = self.all.len() as u32;
-        let number = *self.numbers.entry(thing.clone()).or_insert(next);
-        if number == next {
-            self.all.push(thing);
-        }
-        number
     }
 }
 

@@ -2,17 +2,16 @@
 //!
 //! A flush may hold hundreds of thousands of keys: they share one text, and an entry is a few bytes.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
+use super::numbered::Numbered;
 use crate::event::{BucketName, Change, ChangeKind, ObjectKey};
 use crate::path::{OriginPath, ViewerPath, is_plain};
 
 /// Changes of any number of messages.
 #[derive(Debug, Default)]
 pub struct Changes {
-    buckets: Vec<BucketName>,
-    bucket_numbers: HashMap<BucketName, u32>,
+    buckets: Numbered<BucketName>,
     /// The keys, each with a slash before it: a path, where an origin serves the whole bucket.
     paths: String,
     entries: Vec<Entry>,
@@ -67,7 +66,7 @@ impl Changes {
 
     /// The buckets of the changes, each once.
     pub fn buckets(&self) -> &[BucketName] {
-        &self.buckets
+        &self.buckets.all
     }
 
     fn bucket_number(&mut self, bucket: &BucketName) -> u32 {
@@ -77,16 +76,11 @@ impl Changes {
         {
             return last;
         }
-        let next = self.bucket_numbers.len() as u32;
-        let number = *self.bucket_numbers.entry(bucket.clone()).or_insert(next);
-        if number == next {
-            self.buckets.push(bucket.clone());
-        }
-        number
+        self.buckets.number(bucket.clone())
     }
 
     fn bucket(&self, number: u32) -> Option<&BucketName> {
-        self.buckets.get(number as usize)
+        self.buckets.all.get(number as usize)
     }
 
     fn path(&self, entry: &Entry) -> &str {

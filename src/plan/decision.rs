@@ -128,7 +128,7 @@ pub fn explain<'a>(key: &KeyChange<'_>, rules: &Rules<'a>) -> Vec<Verdict<'a>> {
 }
 
 /// What a distribution makes of a key: an answer for each of its origins that is the key's bucket.
-pub fn decide<'a>(
+fn decide<'a>(
     key: &KeyChange<'_>,
     distribution: &'a Distribution,
     rules: &Rules<'_>,

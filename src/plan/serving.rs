@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::KeyChanges;
-use super::behaviors::{Behaviors, Name, Numbered, Outcome, Ruling};
+use super::behaviors::{Behaviors, Name, Outcome, Ruling};
+use super::numbered::Numbered;
 use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, OriginPath, ViewerPath};
@@ -62,8 +63,8 @@ impl<'a> Builder<'a> {
     pub(super) fn new(origin_path: &'a OriginPath) -> Self {
         Self {
             origin_path,
-            patterns: Numbered::new(),
-            behaviors: Numbered::new(),
+            patterns: Numbered::default(),
+            behaviors: Numbered::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use invalidator::aws::{Clients, Endpoints, sdk_config};
@@ -392,13 +393,14 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
     // in a region of its own an environment has it for itself, in each run anew.
     static REGIONS: AtomicU64 = AtomicU64::new(0);
     let region = format!("sim-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
+    let connector = SharedHttpConnector::new(Connector {
+        sim: sim.clone(),
+        environment: number,
+    });
     let sdk = product
         .to_builder()
         .region(Region::new(region))
-        .http_client(Connector {
-            sim: sim.clone(),
-            environment: number,
-        })
+        .http_client(http_client_fn(move |_, _| connector.clone()))
         .time_source(SkewedTime {
             sim: sim.clone(),
             skew,

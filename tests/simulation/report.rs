@@ -28,6 +28,23 @@ struct OfKind {
     longest_after_ingest: Duration,
 }
 
+impl OfKind {
+    fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.changes += other.changes;
+        self.not_accepted += other.not_accepted;
+        self.lost += other.lost;
+        self.filed += other.filed;
+        self.paths += other.paths;
+        self.needless += other.needless;
+        self.faults += other.faults;
+        if other.longest > self.longest {
+            (self.longest, self.slowest) = (other.longest, other.slowest);
+        }
+        self.longest_after_ingest = self.longest_after_ingest.max(other.longest_after_ingest);
+    }
+}
+
 /// The sum of many runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -57,22 +74,19 @@ impl Report {
         self.invocations += outcome.invocations;
         self.virtual_time += outcome.virtual_time;
         if let Some(kind) = outcome.kind {
-            let of_kind = self.kinds.entry(kind).or_default();
-            of_kind.seeds += 1;
-            of_kind.changes += outcome.changes;
-            of_kind.not_accepted += outcome.not_accepted;
-            of_kind.lost += outcome.lost;
-            of_kind.filed += outcome.filed;
-            of_kind.paths += outcome.paths;
-            of_kind.needless += outcome.needless;
-            of_kind.faults += outcome.faults.values().sum::<u64>();
-            if outcome.longest > of_kind.longest {
-                (of_kind.longest, of_kind.slowest) = (outcome.longest, outcome.seed);
-            }
-            let longest = of_kind
-                .longest_after_ingest
-                .max(outcome.longest_after_ingest);
-            of_kind.longest_after_ingest = longest;
+            self.kinds.entry(kind).or_default().add(OfKind {
+                seeds: 1,
+                changes: outcome.changes,
+                not_accepted: outcome.not_accepted,
+                lost: outcome.lost,
+                filed: outcome.filed,
+                paths: outcome.paths,
+                needless: outcome.needless,
+                faults: outcome.faults.values().sum::<u64>(),
+                longest: outcome.longest,
+                slowest: outcome.seed,
+                longest_after_ingest: outcome.longest_after_ingest,
+            });
         }
         for (fault, count) in outcome.faults {
             *self.faults.entry(fault).or_default() += count;
@@ -95,19 +109,7 @@ impl Report {
             *self.faults.entry(fault).or_default() += count;
         }
         for (kind, other) in other.kinds {
-            let it = self.kinds.entry(kind).or_default();
-            it.seeds += other.seeds;
-            it.changes += other.changes;
-            it.not_accepted += other.not_accepted;
-            it.lost += other.lost;
-            it.filed += other.filed;
-            it.paths += other.paths;
-            it.needless += other.needless;
-            it.faults += other.faults;
-            if other.longest > it.longest {
-                (it.longest, it.slowest) = (other.longest, other.slowest);
-            }
-            it.longest_after_ingest = it.longest_after_ingest.max(other.longest_after_ingest);
+            self.kinds.entry(kind).or_default().add(other);
         }
         self.failed.extend(other.failed);
     }
