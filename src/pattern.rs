@@ -6,6 +6,7 @@
 //! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and escaping all of
 //! them away costs more than the thirty lines of the general form below.
 
+mod beginnings;
 pub mod set;
 
 use std::fmt;
@@ -73,10 +74,20 @@ pub struct Wildcards {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rest {
-    /// From the first wildcard to the last, nearly always a lone `*`.
-    middle: String,
+    /// From the first wildcard to the last.
+    middle: Middle,
     /// All after the last wildcard.
     ending: String,
+}
+
+/// A text that begins with a wildcard and ends with one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Middle {
+    /// A lone `*`, as in most patterns by far: `/img/*` and `*.jpg`.
+    Anything,
+    /// `*` around something: `/*/thumbs/*`.
+    Holds(String),
+    Any(String),
 }
 
 impl Wildcards {
@@ -86,7 +97,7 @@ impl Wildcards {
         let rest = rest.rfind(['*', '?']).map(|last| {
             let (middle, ending) = rest.split_at(last + 1);
             Rest {
-                middle: middle.to_owned(),
+                middle: Middle::new(middle),
                 ending: ending.to_owned(),
             }
         });
@@ -96,28 +107,38 @@ impl Wildcards {
         }
     }
 
-    /// What all texts that match begin with.
-    pub fn beginning(&self) -> &str {
-        &self.beginning
-    }
-
     /// Whether `text` as a whole matches.
     pub fn match_text(&self, text: &str) -> bool {
-        let after_beginning = text.strip_prefix(&self.beginning);
-        after_beginning.is_some_and(|rest| self.match_rest(rest))
+        let Some(text) = text.strip_prefix(&self.beginning) else {
+            return false;
+        };
+        match &self.rest {
+            None => text.is_empty(),
+            Some(Rest { middle, ending }) => text
+                .strip_suffix(ending.as_str())
+                .is_some_and(|text| middle.matches(text)),
+        }
+    }
+}
+
+impl Middle {
+    fn new(text: &str) -> Self {
+        let inside = text
+            .strip_prefix('*')
+            .and_then(|text| text.strip_suffix('*'));
+        match inside {
+            _ if text == "*" => Self::Anything,
+            Some(inside) if !inside.contains(['*', '?']) => Self::Holds(inside.to_owned()),
+            _ => Self::Any(text.to_owned()),
+        }
     }
 
-    /// Whether a text matches of which `rest` follows the [`beginning`](Self::beginning).
-    pub fn match_rest(&self, rest: &str) -> bool {
-        let Some(Rest { middle, ending }) = &self.rest else {
-            return rest.is_empty();
-        };
-        if middle == "*" {
-            // Most patterns by far: `/img/*` and `*.jpg`.
-            return ending.is_empty() || rest.ends_with(ending.as_str());
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Holds(inside) => text.contains(inside),
+            Self::Any(pattern) => matches_general(pattern.as_bytes(), text.as_bytes()),
         }
-        let before_ending = rest.strip_suffix(ending.as_str());
-        before_ending.is_some_and(|text| matches_general(middle.as_bytes(), text.as_bytes()))
     }
 }
 

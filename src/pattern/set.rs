@@ -1,60 +1,47 @@
 //! Many patterns, compared with a text at once.
 //!
-//! The behaviors of a hundred distributions have thousands of patterns, and nearly all of them begin
-//! with something a given path does not begin with. So the patterns are kept by their literal
-//! beginnings, in order, and each beginning knows the longest other one that it begins with itself.
-//! The last beginning that is not after a text in that order, or one of those behind it, is the
-//! longest that the text begins with; what is behind that one are all the others.
+//! The behaviors of a hundred distributions have thousands of patterns, and nearly all of them begin,
+//! or else end, with something a given path does not begin or end with. So they are kept by what they
+//! begin with, and under that by what they end with.
 
 use std::collections::BTreeMap;
 
-use super::Wildcards;
+use super::beginnings::Beginnings;
+use super::{Middle, Wildcards};
 use crate::path::NormalizedPath;
 
 /// Patterns, each with a number: its place in the list it was made from.
 #[derive(Debug, Default)]
 pub struct PatternSet {
-    /// In order of their text.
-    beginnings: Vec<Beginning>,
-    /// How many beginnings were not after the last text: the next may well be near it.
-    not_after: usize,
+    by_beginning: Beginnings<SameBeginning>,
     /// The numbers of the patterns that match the last path.
     matching: Vec<u32>,
+    /// The last text from its end to its beginning.
+    backwards: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Beginning {
-    text: String,
-    /// The patterns that have no more than this text before their first wildcard.
-    patterns: Vec<(u32, Wildcards)>,
-    /// Where the longest other text is that this one begins with.
-    shorter: Option<usize>,
+/// Patterns that have the same text before their first wildcard.
+#[derive(Debug, Default)]
+struct SameBeginning {
+    without_wildcard: Vec<u32>,
+    /// By the text after their last wildcard, backwards.
+    by_ending: Beginnings<Vec<(u32, Middle)>>,
 }
 
 impl PatternSet {
     /// Takes patterns in the order of their numbers, from 0.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Wildcards>) -> Self {
-        let mut by_text: BTreeMap<&str, Vec<(u32, Wildcards)>> = BTreeMap::new();
+        let mut by_beginning: BTreeMap<&str, Vec<(u32, &Wildcards)>> = BTreeMap::new();
         for (number, pattern) in (0..).zip(patterns) {
-            let same_text = by_text.entry(pattern.beginning()).or_default();
-            same_text.push((number, pattern.clone()));
+            let same_beginning = by_beginning.entry(&pattern.beginning).or_default();
+            same_beginning.push((number, pattern));
         }
-        let mut beginnings: Vec<Beginning> = Vec::with_capacity(by_text.len());
-        for (text, patterns) in by_text {
-            let mut shorter = beginnings.len().checked_sub(1);
-            while let Some(before) = shorter.and_then(|index| beginnings.get(index))
-                && !text.starts_with(&before.text)
-            {
-                shorter = before.shorter;
-            }
-            beginnings.push(Beginning {
-                text: text.to_owned(),
-                patterns,
-                shorter,
-            });
-        }
+        let by_beginning = by_beginning.into_iter().map(|(text, patterns)| {
+            let text = text.as_bytes().to_vec();
+            (text, SameBeginning::new(&patterns))
+        });
         Self {
-            beginnings,
+            by_beginning: Beginnings::new(by_beginning.collect()),
             ..Self::default()
         }
     }
@@ -72,27 +59,43 @@ impl PatternSet {
     }
 
     fn add_matching(&mut self, text: &str) {
-        self.not_after = self.count_not_after(text);
-        let mut next = self.not_after.checked_sub(1);
-        while let Some(beginning) = next.and_then(|index| self.beginnings.get(index)) {
-            if let Some(rest) = text.strip_prefix(&beginning.text) {
-                let patterns = beginning.patterns.iter();
-                let matching = patterns.filter(|(_, pattern)| pattern.match_rest(rest));
+        self.backwards.clear();
+        self.backwards.extend(text.bytes().rev());
+        for beginning in self.by_beginning.of(text.as_bytes()) {
+            let rest = text.get(beginning.text.len()..).unwrap_or_default();
+            let same_beginning = &beginning.value;
+            if rest.is_empty() {
+                self.matching.extend(&same_beginning.without_wildcard);
+            }
+            let backwards = self.backwards.get(..rest.len()).unwrap_or_default();
+            for ending in same_beginning.by_ending.of(backwards) {
+                let before_ending = rest.len() - ending.text.len();
+                let middle = rest.get(..before_ending).unwrap_or_default();
+                let patterns = ending.value.iter();
+                let matching = patterns.filter(|(_, pattern)| pattern.matches(middle));
                 self.matching.extend(matching.map(|(number, _)| number));
             }
-            next = beginning.shorter;
         }
     }
+}
 
-    fn count_not_after(&self, text: &str) -> usize {
-        let is_not_after = |beginning: &Beginning| beginning.text.as_str() <= text;
-        let (before, after) = self.beginnings.split_at(self.not_after);
-        let as_last_time =
-            before.last().is_none_or(is_not_after) && !after.first().is_some_and(is_not_after);
-        if as_last_time {
-            self.not_after
-        } else {
-            self.beginnings.partition_point(is_not_after)
+impl SameBeginning {
+    fn new(patterns: &[(u32, &Wildcards)]) -> Self {
+        let mut without_wildcard = Vec::new();
+        let mut by_ending: BTreeMap<Vec<u8>, Vec<(u32, Middle)>> = BTreeMap::new();
+        for (number, pattern) in patterns {
+            match &pattern.rest {
+                None => without_wildcard.push(*number),
+                Some(rest) => {
+                    let backwards = rest.ending.bytes().rev().collect();
+                    let same_ending = by_ending.entry(backwards).or_default();
+                    same_ending.push((*number, rest.middle.clone()));
+                }
+            }
+        }
+        Self {
+            without_wildcard,
+            by_ending: Beginnings::new(by_ending),
         }
     }
 }

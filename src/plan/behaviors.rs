@@ -28,6 +28,23 @@ struct Treatment {
     query_strings: bool,
 }
 
+/// Where each pattern stands, of many lists of behaviors.
+#[derive(Debug)]
+pub(super) struct ByPattern {
+    /// How many lists there are.
+    behaviors: usize,
+    by_pattern: Vec<Vec<Listed>>,
+}
+
+/// A pattern in a list of behaviors.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    /// Which list.
+    behaviors: usize,
+    place: usize,
+    treatment: Treatment,
+}
+
 /// What follows for each list of behaviors.
 #[derive(Debug)]
 pub(super) struct Ruling {
@@ -106,15 +123,6 @@ impl<'a> Behaviors<'a> {
         }
     }
 
-    /// The answer of the first whose pattern matches: one does.
-    fn answer(&self, matching: &[u32], kind: ChangeKind) -> Answer {
-        let mut listed = self.listed.iter();
-        let first = listed.find(|(number, _)| matching.contains(number));
-        first.map_or(Answer::SentElsewhere, |(_, treatment)| {
-            treatment.answer(kind)
-        })
-    }
-
     /// What makes further paths.
     pub(super) fn names(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
         let root_object = self.default_root_object.map(Name::RootObject);
@@ -127,13 +135,51 @@ impl<'a> Behaviors<'a> {
     }
 }
 
+impl ByPattern {
+    pub(super) fn new(behaviors: &[Behaviors<'_>], patterns: usize) -> Self {
+        let mut by_pattern = vec![Vec::new(); patterns];
+        for (index, behaviors) in behaviors.iter().enumerate() {
+            for (place, (pattern, treatment)) in behaviors.listed.iter().enumerate() {
+                if let Some(listed) = by_pattern.get_mut(*pattern as usize) {
+                    listed.push(Listed {
+                        behaviors: index,
+                        place,
+                        treatment: *treatment,
+                    });
+                }
+            }
+        }
+        Self {
+            behaviors: behaviors.len(),
+            by_pattern,
+        }
+    }
+
+    /// For each list of behaviors the answer of the first whose pattern matches: one does.
+    fn answers(&self, matching: &[u32], kind: ChangeKind) -> Vec<Answer> {
+        let mut first: Vec<Option<&Listed>> = vec![None; self.behaviors];
+        let listed = matching
+            .iter()
+            .filter_map(|pattern| self.by_pattern.get(*pattern as usize));
+        for listed in listed.flatten() {
+            if let Some(first) = first.get_mut(listed.behaviors)
+                && first.is_none_or(|first| listed.place < first.place)
+            {
+                *first = Some(listed);
+            }
+        }
+        let answer = |listed: &Listed| listed.treatment.answer(kind);
+        let answers = first.into_iter();
+        answers
+            .map(|first| first.map_or(Answer::SentElsewhere, answer))
+            .collect()
+    }
+}
+
 impl Ruling {
     /// What follows if these patterns match, and no others.
-    pub(super) fn new(behaviors: &[Behaviors<'_>], matching: &[u32], kind: ChangeKind) -> Self {
-        let answers: Vec<Answer> = behaviors
-            .iter()
-            .map(|behaviors| behaviors.answer(matching, kind))
-            .collect();
+    pub(super) fn new(behaviors: &ByPattern, matching: &[u32], kind: ChangeKind) -> Self {
+        let answers = behaviors.answers(matching, kind);
         let is_invalidate = |answer: &Answer| matches!(answer, Answer::Invalidate { .. });
         let outcome = Outcome {
             invalidated: answers.iter().any(is_invalidate),

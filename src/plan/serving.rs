@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::KeyChanges;
-use super::behaviors::{Behaviors, Name, Outcome, Ruling};
+use super::behaviors::{Behaviors, ByPattern, Name, Outcome, Ruling};
 use super::numbered::Numbered;
 use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
@@ -22,6 +22,7 @@ use crate::pattern::set::PatternSet;
 pub(super) struct Serving<'a> {
     origin_path: &'a OriginPath,
     behaviors: Vec<Behaviors<'a>>,
+    by_pattern: ByPattern,
     patterns: PatternSet,
     rulings: Vec<Ruling>,
     /// For each kind of change the rulings by what they follow from, the patterns that match.
@@ -92,6 +93,7 @@ impl<'a> Builder<'a> {
         }
         Serving {
             origin_path: self.origin_path,
+            by_pattern: ByPattern::new(&behaviors, self.patterns.all.len()),
             behaviors,
             patterns: PatternSet::new(self.patterns.all),
             rulings: Vec::new(),
@@ -155,7 +157,7 @@ impl<'a> Serving<'a> {
             return *number;
         }
         let number = self.rulings.len() as u32;
-        let ruling = Ruling::new(&self.behaviors, matching, kind);
+        let ruling = Ruling::new(&self.by_pattern, matching, kind);
         self.rulings.push(ruling);
         known_rulings.insert(matching.into(), number);
         number
