@@ -27,11 +27,11 @@ const MAX_MAIL_BYTES: usize = 250 * 1024;
 
 /// Paths refused for one target, set by set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorFile {
+pub struct ErrorFile<'a> {
     /// The distribution's id, or the tenant's.
     pub id: String,
     /// The sets.
-    pub sets: Vec<Vec<InvalidationPath>>,
+    pub sets: Vec<Vec<InvalidationPath<'a>>>,
 }
 
 /// The key of an error file. `random` is ten of `[a-z0-9]`.
@@ -65,7 +65,7 @@ pub enum InvalidErrorFile {
     },
 }
 
-impl ErrorFile {
+impl ErrorFile<'_> {
     /// The text of the file.
     pub fn to_text(&self) -> String {
         let mut text = format!("CloudFront Id [{}]\n", self.id);
@@ -89,7 +89,7 @@ impl ErrorFile {
         let id = first
             .and_then(|line| line.strip_suffix(']'))
             .ok_or(InvalidErrorFile::NoId)?;
-        let mut sets: Vec<Vec<InvalidationPath>> = Vec::new();
+        let mut sets: Vec<Vec<_>> = Vec::new();
         for (line, text) in lines {
             if text.starts_with("(Set ") && text.ends_with(" Start)") {
                 sets.push(Vec::new());
@@ -115,18 +115,18 @@ impl ErrorFile {
 
 /// All that was refused for one target.
 #[derive(Debug)]
-pub struct TargetFailure {
+pub struct TargetFailure<'a> {
     /// The distribution or tenant.
     pub target: Target,
     /// The file to write.
-    pub file: ErrorFile,
+    pub file: ErrorFile<'a>,
     /// The different reasons, in order of appearance.
     pub refusals: Vec<Refusal>,
 }
 
-impl TargetFailure {
+impl<'a> TargetFailure<'a> {
     /// Groups what was refused by target, in order of target.
-    pub fn group(refused: Vec<Refused>) -> Vec<Self> {
+    pub fn group(refused: Vec<Refused<'a>>) -> Vec<Self> {
         let mut failures: BTreeMap<Target, Self> = BTreeMap::new();
         for Refused {
             target,
@@ -189,7 +189,7 @@ fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The text of the mail: the bucket, the keys, then the reasons and how to replay.
-pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure)]) -> String {
+pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure<'_>)]) -> String {
     let mut text = format!("bucket : {bucket}\n\n");
     let mut reasons = String::new();
     let mut shown = 0;
@@ -237,11 +237,11 @@ mod tests {
     use crate::distributions::{DistributionId, TenantId};
     use time::macros::datetime;
 
-    fn path(text: &str) -> InvalidationPath {
+    fn path(text: &str) -> InvalidationPath<'static> {
         InvalidationPath::try_from(text.to_owned()).unwrap()
     }
 
-    fn refused(id: &str, paths: &[&str], code: &str) -> Refused {
+    fn refused(id: &str, paths: &[&str], code: &str) -> Refused<'static> {
         Refused {
             target: Target {
                 distribution: DistributionId::new(id),

@@ -4,7 +4,8 @@
 //! use invalidator::path::{OriginPath, ViewerPath};
 //!
 //! let origin_path = OriginPath::new("/web");
-//! let viewer_path = ViewerPath::of_key("web/a photo.jpg", &origin_path).unwrap();
+//! let whole = ViewerPath::of_whole_bucket("/web/a photo.jpg");
+//! let viewer_path = whole.below(&origin_path).unwrap();
 //! assert_eq!(viewer_path.as_str(), "/a photo.jpg");
 //! assert_eq!(viewer_path.invalidation_paths(false).next().unwrap().as_str(), "/a%20photo.jpg");
 //! ```
@@ -75,64 +76,46 @@ impl OriginPath {
 }
 
 /// The path a viewer asks CloudFront for, decoded, beginning with `/`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ViewerPath<'a> {
-    decoded: Cow<'a, str>,
+    decoded: &'a str,
     /// See [`is_plain`]: true of nearly all.
     is_plain: bool,
 }
 
 impl<'a> ViewerPath<'a> {
-    /// The path under which an origin serves `key`, or `None` if the key is outside its folder.
-    ///
-    /// CloudFront asks the origin for `OriginPath` + viewer path, and S3 reads what follows the
-    /// first slash as the key.
-    pub fn of_key(key: &str, origin_path: &OriginPath) -> Option<ViewerPath<'static>> {
-        let whole = format!("/{key}");
-        let whole = ViewerPath::of_whole_bucket(&whole);
-        let path = whole.below(origin_path)?;
-        Some(ViewerPath {
-            decoded: Cow::Owned(path.decoded.into_owned()),
-            is_plain: path.is_plain,
-        })
-    }
+    /// `/`
+    pub const ROOT: ViewerPath<'static> = ViewerPath {
+        decoded: "/",
+        is_plain: true,
+    };
 
     /// The path of a key where the origin serves the whole bucket: `/` and the key.
     pub fn of_whole_bucket(path: &'a str) -> Self {
-        Self {
-            decoded: Cow::Borrowed(path),
-            is_plain: is_plain(path),
-        }
+        Self::of_whole_bucket_known(path, is_plain(path))
     }
 
     /// As [`ViewerPath::of_whole_bucket`], of a path that was looked at before with [`is_plain`].
-    pub fn of_whole_bucket_known(path: &'a str, is_plain: bool) -> Self {
-        Self {
-            decoded: Cow::Borrowed(path),
-            is_plain,
-        }
+    pub fn of_whole_bucket_known(decoded: &'a str, is_plain: bool) -> Self {
+        Self { decoded, is_plain }
     }
 
-    /// This path of the whole bucket, as an origin with `origin_path` serves it, if it does.
-    pub fn below(&'a self, origin_path: &OriginPath) -> Option<Self> {
+    /// This path of the whole bucket, as an origin with `origin_path` serves it, or `None` if it is
+    /// outside its folder.
+    ///
+    /// CloudFront asks the origin for `OriginPath` + viewer path, and S3 reads what follows the
+    /// first slash as the key.
+    pub fn below(self, origin_path: &OriginPath) -> Option<Self> {
         if origin_path.is_whole_bucket() {
-            return Some(self.part(&self.decoded));
+            return Some(self);
         }
         let rest = self.decoded.strip_prefix(origin_path.as_str())?;
         rest.starts_with('/').then(|| self.part(rest))
     }
 
-    /// `/`
-    pub fn root() -> Self {
-        Self {
-            decoded: Cow::Borrowed("/"),
-            is_plain: true,
-        }
-    }
-
     /// The decoded path.
-    pub fn as_str(&self) -> &str {
-        &self.decoded
+    pub fn as_str(&self) -> &'a str {
+        self.decoded
     }
 
     /// Whether this path alone clears it, without a wildcard, where no query string is in the cache
@@ -142,28 +125,28 @@ impl<'a> ViewerPath<'a> {
     }
 
     /// The folder (with its trailing slash) if this is the path of an index document of this name.
-    pub fn folder_of(&'a self, index_document: &str) -> Option<Self> {
+    pub fn folder_of(self, index_document: &str) -> Option<Self> {
         let folder = self.decoded.strip_suffix(index_document)?;
         folder.ends_with('/').then(|| self.part(folder))
     }
 
     /// A part of a plain path is plain.
-    fn part(&self, decoded: &'a str) -> Self {
+    fn part(self, decoded: &'a str) -> Self {
         Self {
-            decoded: Cow::Borrowed(decoded),
+            decoded,
             is_plain: self.is_plain || is_plain(decoded),
         }
     }
 
     /// What path patterns are compared with.
-    pub fn normalized(&self) -> NormalizedPath<'_> {
+    pub fn normalized(&self) -> NormalizedPath<'a> {
         if self.is_plain {
             return NormalizedPath {
-                decoded: Cow::Borrowed(&self.decoded),
+                decoded: Cow::Borrowed(self.decoded),
                 encoded: None,
             };
         }
-        let decoded = normalize(&self.decoded);
+        let decoded = normalize(self.decoded);
         let encoded = match encode(&decoded) {
             Cow::Borrowed(_) => None,
             Cow::Owned(encoded) => Some(encoded),
@@ -183,35 +166,38 @@ impl<'a> ViewerPath<'a> {
     pub fn invalidation_paths(
         &self,
         query_strings: bool,
-    ) -> impl Iterator<Item = InvalidationPath> + use<> {
-        let encoded = if self.is_plain {
-            Cow::Borrowed(&*self.decoded)
+    ) -> impl Iterator<Item = InvalidationPath<'a>> + use<'a> {
+        let is_itself =
+            self.is_plain && !query_strings && self.decoded.len() <= MAX_PATH_CHARACTERS;
+        let (path, with_queries) = if is_itself {
+            (InvalidationPath(Cow::Borrowed(self.decoded)), None)
         } else {
-            encode(&self.decoded)
+            self.other_paths(query_strings)
         };
-        let is_folder = encoded.ends_with('/');
-        let marker = match (query_strings, is_folder) {
+        std::iter::once(path).chain(with_queries)
+    }
+
+    fn other_paths(
+        &self,
+        query_strings: bool,
+    ) -> (InvalidationPath<'a>, Option<InvalidationPath<'a>>) {
+        let encoded = encode(self.decoded);
+        let marker = match (query_strings, encoded.ends_with('/')) {
             (false, _) => "",
             (true, false) => "*",
             (true, true) => "?*",
         };
-        let tilde = if self.is_plain {
-            None
-        } else {
-            encoded.find('~')
-        };
         let fits = encoded.len() + marker.len() <= MAX_PATH_CHARACTERS;
-        let (path, with_queries) = match tilde {
+        match encoded.find('~') {
             Some(tilde) => (InvalidationPath::starting_with(&encoded[..tilde]), None),
             None if !fits => (InvalidationPath::starting_with(&encoded), None),
             None if marker == "?*" => {
-                let with_queries = InvalidationPath(format!("{encoded}?*"));
-                (InvalidationPath(encoded.into_owned()), Some(with_queries))
+                let with_queries = InvalidationPath(format!("{encoded}?*").into());
+                (InvalidationPath(encoded), Some(with_queries))
             }
-            None if marker.is_empty() => (InvalidationPath(encoded.into_owned()), None),
-            None => (InvalidationPath(format!("{encoded}{marker}")), None),
-        };
-        std::iter::once(path).chain(with_queries)
+            None if marker.is_empty() => (InvalidationPath(encoded), None),
+            None => (InvalidationPath(format!("{encoded}{marker}").into()), None),
+        }
     }
 }
 
@@ -241,7 +227,7 @@ const PLAIN: [bool; 256] = {
 
 impl fmt::Display for ViewerPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.decoded)
+        f.write_str(self.decoded)
     }
 }
 
@@ -266,9 +252,11 @@ impl NormalizedPath<'_> {
 }
 
 /// An item of an invalidation: encoded, beginning with `/`, a wildcard if it ends with `*`.
+///
+/// Most are the key itself, and borrowed: a change may be a path at a hundred distributions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct InvalidationPath(String);
+pub struct InvalidationPath<'a>(Cow<'a, str>);
 
 /// A text that is no invalidation path.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -277,7 +265,7 @@ pub struct InvalidationPath(String);
 )]
 pub struct InvalidPath(String);
 
-impl InvalidationPath {
+impl InvalidationPath<'_> {
     /// The longest wildcard that begins with `encoded` and fits.
     fn starting_with(encoded: &str) -> Self {
         let mut end = encoded.len().min(MAX_PATH_CHARACTERS - 1);
@@ -287,12 +275,22 @@ impl InvalidationPath {
         {
             end = end - 2 + escape;
         }
-        Self(format!("{}*", &encoded[..end]))
+        Self(format!("{}*", &encoded[..end]).into())
     }
 
     /// The path as CloudFront takes it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it clears all paths that begin with what stands before its `*`.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.as_bytes().last() == Some(&b'*')
+    }
+
+    /// With a text of its own.
+    pub fn into_owned(self) -> InvalidationPath<'static> {
+        InvalidationPath(Cow::Owned(self.0.into_owned()))
     }
 
     /// What all paths cleared by this wildcard begin with; `None` for an exact path.
@@ -301,7 +299,7 @@ impl InvalidationPath {
     }
 }
 
-impl TryFrom<String> for InvalidationPath {
+impl TryFrom<String> for InvalidationPath<'_> {
     type Error = InvalidPath;
 
     /// Takes an encoded path back, from a retry message or an error file.
@@ -310,27 +308,35 @@ impl TryFrom<String> for InvalidationPath {
             && text.len() <= MAX_PATH_CHARACTERS
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         if legal {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidPath(text))
         }
     }
 }
 
-impl From<InvalidationPath> for String {
-    fn from(path: InvalidationPath) -> Self {
-        path.0
+impl From<InvalidationPath<'_>> for String {
+    fn from(path: InvalidationPath<'_>) -> Self {
+        path.0.into_owned()
     }
 }
 
-impl fmt::Display for InvalidationPath {
+impl fmt::Display for InvalidationPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 fn encode(decoded: &str) -> Cow<'_, str> {
-    utf8_percent_encode(decoded, ENCODED).into()
+    let mut parts = utf8_percent_encode(decoded, ENCODED);
+    let first = parts.next().unwrap_or_default();
+    let Some(second) = parts.next() else {
+        return Cow::Borrowed(first);
+    };
+    // Room for a few escapes at once.
+    let mut encoded = String::with_capacity(decoded.len() + 16);
+    encoded.extend([first, second].into_iter().chain(parts));
+    Cow::Owned(encoded)
 }
 
 /// Collapses empty segments, `.` and `..`, as CloudFront does before it compares a path with the
@@ -364,12 +370,8 @@ fn normalize(path: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn viewer_path(path: &str) -> ViewerPath<'static> {
-        ViewerPath::of_key(path.strip_prefix('/').unwrap(), &OriginPath::default()).unwrap()
-    }
-
     fn paths(path: &str, query_strings: bool) -> Vec<String> {
-        let paths = viewer_path(path).invalidation_paths(query_strings);
+        let paths = ViewerPath::of_whole_bucket(path).invalidation_paths(query_strings);
         paths.map(String::from).collect()
     }
 
@@ -390,8 +392,10 @@ mod tests {
             ("Web/a.jpg", "/web", None),
             ("/web/a.jpg", "/web", None),
         ] {
-            let path = ViewerPath::of_key(key, &OriginPath::new(origin_path));
-            let path = path.as_ref().map(ViewerPath::as_str);
+            let whole = format!("/{key}");
+            let whole = ViewerPath::of_whole_bucket(&whole);
+            let path = whole.below(&OriginPath::new(origin_path));
+            let path = path.map(|path| path.as_str());
             assert_eq!(path, expected, "{key} at {origin_path}");
         }
     }
@@ -432,7 +436,11 @@ mod tests {
             let normalized = normalize(&path) != path;
             assert_eq!(is_plain(&path), kept && !normalized, "{character:?}");
             let is_wildcard = paths(&path, false)[0].ends_with('*');
-            assert_eq!(viewer_path(&path).is_exact(), !is_wildcard, "{character:?}");
+            assert_eq!(
+                ViewerPath::of_whole_bucket(&path).is_exact(),
+                !is_wildcard,
+                "{character:?}"
+            );
         }
         for path in ["a", "", "//a", "/a//b", "/./a", "/a/..", "/.a"] {
             assert!(!is_plain(path), "{path}");
@@ -500,7 +508,7 @@ mod tests {
             ("/./a", "/a"),
         ] {
             assert_eq!(
-                viewer_path(path).normalized().decoded(),
+                ViewerPath::of_whole_bucket(path).normalized().decoded(),
                 normalized,
                 "{path}"
             );
@@ -516,9 +524,8 @@ mod tests {
             ("/d/index.html/a", None),
             ("/index.htm", None),
         ] {
-            let path = viewer_path(path);
-            let found = path.folder_of("index.html");
-            assert_eq!(found.as_ref().map(ViewerPath::as_str), folder, "{path}");
+            let found = ViewerPath::of_whole_bucket(path).folder_of("index.html");
+            assert_eq!(found.map(|found| found.as_str()), folder, "{path}");
         }
     }
 

@@ -23,7 +23,7 @@ use crate::submit::{Refused, Settlement, Submission, submit};
 ///
 /// # Errors
 /// If it cannot be sent.
-pub async fn enqueue(app: &App, submission: &Submission) -> Result<()> {
+pub async fn enqueue(app: &App, submission: &Submission<'_>) -> Result<()> {
     let body = serde_json::to_string(submission)?;
     app.clients
         .sqs()
@@ -72,7 +72,7 @@ fn halvings(receive_count: u32) -> u32 {
 
 /// Whether nothing of the set is left to do.
 async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
-    let submission: Submission = match serde_json::from_str(&record.body) {
+    let submission: Submission<'_> = match serde_json::from_str(&record.body) {
         Ok(submission) => submission,
         Err(unreadable) => {
             error!(stage = "resubmit", message_id = record.message_id, %unreadable, "a set cannot be read, so it stays");
@@ -98,7 +98,7 @@ async fn settles(app: &App, record: &QueueRecord, deadline: &Deadline) -> bool {
 }
 
 /// Refuses what is still held back.
-fn give_up(settlement: &mut Settlement, attempts: u32) {
+fn give_up(settlement: &mut Settlement<'_>, attempts: u32) {
     if let Some((held_back, reason)) = settlement.held_back.take() {
         let message = format!("gave up after {attempts} attempts: {}", reason.message);
         settlement.refused.push(Refused {
@@ -110,7 +110,7 @@ fn give_up(settlement: &mut Settlement, attempts: u32) {
 }
 
 /// Files what was refused. Whether that worked.
-async fn file(app: &App, refused: Vec<Refused>) -> bool {
+async fn file(app: &App, refused: Vec<Refused<'_>>) -> bool {
     match report(app, refused).await {
         Ok(mail_sent) => {
             let failed = usize::from(!mail_sent);

@@ -35,20 +35,23 @@ impl CallerReference {
     /// The reference of a set: of its target, its paths, and the ids of the buffered messages they
     /// came from. The same messages, flushed twice because a flush died, make the same invalidation;
     /// a later change of the same keys comes in another message, and makes another.
-    pub fn of_set(target: &Target, paths: &[InvalidationPath], message_ids: &[&str]) -> Self {
+    pub fn of_set(target: &Target, paths: &[InvalidationPath<'_>], message_ids: &[&str]) -> Self {
         let mut ids = message_ids.to_vec();
         ids.sort_unstable();
         Self::hash([target.id()].into_iter().chain(ids), paths)
     }
 
     /// The reference of a part of a set that CloudFront did not take whole.
-    fn of_part(&self, paths: &[InvalidationPath]) -> Self {
+    fn of_part(&self, paths: &[InvalidationPath<'_>]) -> Self {
         Self::hash([self.0.as_str()], paths)
     }
 
     /// 128 bits of SHA-256 in hex. Each part is led by its length, so that no two lists of parts
     /// read the same.
-    fn hash<'a>(parts: impl IntoIterator<Item = &'a str>, paths: &'a [InvalidationPath]) -> Self {
+    fn hash<'a>(
+        parts: impl IntoIterator<Item = &'a str>,
+        paths: &'a [InvalidationPath<'_>],
+    ) -> Self {
         let mut hash = Sha256::new();
         let parts = parts
             .into_iter()
@@ -82,40 +85,40 @@ impl fmt::Display for CallerReference {
 
 /// A set on its way to CloudFront. As JSON it is the body of a message of RetryQueue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submission {
+pub struct Submission<'a> {
     /// The distribution or tenant.
     pub target: Target,
     /// The paths.
-    pub paths: Vec<InvalidationPath>,
+    pub paths: Vec<InvalidationPath<'a>>,
     /// The same on every attempt.
     pub caller_reference: CallerReference,
 }
 
 /// Paths that CloudFront refused for good, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refused<'a> {
     /// The distribution or tenant.
     pub target: Target,
     /// The paths.
-    pub paths: Vec<InvalidationPath>,
+    pub paths: Vec<InvalidationPath<'a>>,
     /// Why.
     pub refusal: Refusal,
 }
 
 /// What became of a submission: each of its paths is in exactly one of the three.
 #[derive(Debug, Default)]
-pub struct Settlement {
+pub struct Settlement<'a> {
     /// What CloudFront took.
     pub accepted: Vec<Accepted>,
     /// What it may take later, and why it did not now.
-    pub held_back: Option<(Submission, Refusal)>,
+    pub held_back: Option<(Submission<'a>, Refusal)>,
     /// What it will never take.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<Refused<'a>>,
 }
 
-impl Settlement {
+impl<'a> Settlement<'a> {
     /// A set that was not even tried, because an earlier one of its target was held back.
-    pub fn held_back_behind_another(submission: Submission) -> Self {
+    pub fn held_back_behind_another(submission: Submission<'a>) -> Self {
         let reason = Refusal::new(
             "HeldBack",
             "an earlier set of the same distribution is held back",
@@ -143,13 +146,13 @@ const TIME_FOR_A_CALL: Duration = Duration::from_secs(18);
 /// Submits a set. A set that is too large is halved; one with a bad path goes through without it;
 /// one that is held back again may be halved up to `halvings` times. What there is no time for
 /// before the deadline is held back too.
-pub async fn submit(
+pub async fn submit<'a>(
     cloudfront: &Client,
-    submission: Submission,
+    submission: Submission<'a>,
     halvings: u32,
     deadline: &Deadline,
-) -> Settlement {
-    let call = async |part: &Submission| {
+) -> Settlement<'a> {
+    let call = async |part: &Submission<'_>| {
         if deadline.remaining() < TIME_FOR_A_CALL {
             let message = "the function's time was over";
             return Answer::Later(Refusal::new("OutOfTime", message));
@@ -160,7 +163,7 @@ pub async fn submit(
 }
 
 /// One call.
-async fn create_invalidation(cloudfront: &Client, submission: &Submission) -> Answer {
+async fn create_invalidation(cloudfront: &Client, submission: &Submission<'_>) -> Answer {
     let batch = match batch(submission) {
         Ok(batch) => batch,
         Err(error) => return Answer::Refused(Refusal::new("InvalidBatch", error.to_string())),
@@ -189,7 +192,7 @@ async fn create_invalidation(cloudfront: &Client, submission: &Submission) -> An
     }
 }
 
-fn batch(submission: &Submission) -> Result<InvalidationBatch, BuildError> {
+fn batch(submission: &Submission<'_>) -> Result<InvalidationBatch, BuildError> {
     let items = submission
         .paths
         .iter()

@@ -18,7 +18,7 @@ use crate::submit::{Refused, describe};
 ///
 /// # Errors
 /// If a file could not be written. What was refused must then not be acknowledged.
-pub async fn report(app: &App, refused: Vec<Refused>) -> Result<bool> {
+pub async fn report(app: &App, refused: Vec<Refused<'_>>) -> Result<bool> {
     let failures = TargetFailure::group(refused);
     let is_gone = |refusal: &Refusal| refusal.code == "NoSuchDistribution";
     if failures
@@ -53,7 +53,7 @@ pub async fn report(app: &App, refused: Vec<Refused>) -> Result<bool> {
     Ok(sent.is_ok())
 }
 
-async fn write_file(app: &App, key: &str, failure: &TargetFailure) -> Result<()> {
+async fn write_file(app: &App, key: &str, failure: &TargetFailure<'_>) -> Result<()> {
     let bucket = &app.config.error_bucket;
     app.clients
         .s3()

@@ -42,7 +42,7 @@ fn log_decision(key_change: &KeyChange<'_>, distribution: &Distribution, decisio
 }
 
 /// Logs what CloudFront made of a set.
-pub fn log_settlement(target: &Target, settlement: &Settlement) {
+pub fn log_settlement(target: &Target, settlement: &Settlement<'_>) {
     for accepted in &settlement.accepted {
         info!(
             target_id = %target,

@@ -56,7 +56,7 @@ pub struct PathCounts {
 
 impl PathCounts {
     /// What became of the paths of one set.
-    pub fn of(settlement: &Settlement) -> Self {
+    pub fn of(settlement: &Settlement<'_>) -> Self {
         Self {
             accepted: settlement
                 .accepted

@@ -35,15 +35,15 @@ pub struct Round<'a> {
 }
 
 /// A set, with the messages it answers for.
-struct Sent {
+struct Sent<'p> {
     distribution: DistributionId,
     sources: Vec<u32>,
     paths: usize,
-    outcome: Outcome,
+    outcome: Outcome<'p>,
 }
 
-enum Outcome {
-    Settled(Settlement),
+enum Outcome<'p> {
+    Settled(Settlement<'p>),
     /// A dry run did not submit it.
     DryRun,
     /// Time ran out before it was submitted, or it could not be put in RetryQueue.
@@ -171,13 +171,17 @@ impl Round<'_> {
     }
 
     /// Submits the sets of each target one after another, several targets side by side.
-    async fn submit_all(&self, plan: &Plan<'_>, messages: &[Buffered]) -> Vec<Sent> {
+    async fn submit_all<'p>(&self, plan: &'p Plan<'_>, messages: &[Buffered]) -> Vec<Sent<'p>> {
         let targets =
             stream::iter(plan.targets()).map(|target| self.submit_target(target, messages));
         targets.buffer_unordered(CONCURRENCY).concat().await
     }
 
-    async fn submit_target(&self, plan: TargetPlan<'_>, messages: &[Buffered]) -> Vec<Sent> {
+    async fn submit_target<'p>(
+        &self,
+        plan: TargetPlan<'p>,
+        messages: &[Buffered],
+    ) -> Vec<Sent<'p>> {
         let mut sent = Vec::new();
         let mut busy = false;
         for set in plan.sets() {
@@ -200,7 +204,7 @@ impl Round<'_> {
     }
 
     /// A target that holds one set back holds back those after it too.
-    async fn submit_set(&self, submission: Submission, busy: &mut bool) -> Outcome {
+    async fn submit_set<'p>(&self, submission: Submission<'p>, busy: &mut bool) -> Outcome<'p> {
         if self.app.config.dry_run {
             info!(stage = "flush", target_id = %submission.target, paths = submission.paths.len(), "dry run: not submitted");
             return Outcome::DryRun;
@@ -232,12 +236,12 @@ impl Round<'_> {
     /// Files what was refused; returns the messages that are not settled.
     async fn settle(
         &self,
-        sent: Vec<Sent>,
+        sent: Vec<Sent<'_>>,
         messages: &[Buffered],
         report: &mut Report,
     ) -> HashSet<u32> {
         let mut unsettled = HashSet::new();
-        let mut refused: Vec<Refused> = Vec::new();
+        let mut refused: Vec<Refused<'_>> = Vec::new();
         let mut refused_sources: Vec<u32> = Vec::new();
         for Sent {
             distribution,

@@ -200,9 +200,9 @@ impl Ruling {
 
 impl Name<'_> {
     /// The further path at which the object of this path is cached.
-    pub(super) fn path<'p>(self, path: &'p ViewerPath<'p>) -> Option<ViewerPath<'p>> {
+    pub(super) fn path(self, path: ViewerPath<'_>) -> Option<ViewerPath<'_>> {
         match self {
-            Name::RootObject(object) => (path.as_str() == object).then(ViewerPath::root),
+            Name::RootObject(object) => (path.as_str() == object).then_some(ViewerPath::ROOT),
             Name::IndexDocument(name) => path.folder_of(name),
         }
     }

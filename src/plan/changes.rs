@@ -168,9 +168,16 @@ impl KeyChanges {
         let entry = self.changes.entries.get(key)?;
         Some(KeyChange {
             bucket: self.changes.bucket(entry.bucket)?,
-            path: ViewerPath::of_whole_bucket_known(self.changes.path(entry), entry.is_plain),
+            path: self.path(key)?,
             kind: entry.kind,
         })
+    }
+
+    /// The path of the key with this index, where an origin serves the whole bucket.
+    pub fn path(&self, key: usize) -> Option<ViewerPath<'_>> {
+        let entry = self.changes.entries.get(key)?;
+        let path = self.changes.path(entry);
+        Some(ViewerPath::of_whole_bucket_known(path, entry.is_plain))
     }
 
     /// Each bucket, and the indices of its keys.

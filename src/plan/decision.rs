@@ -14,7 +14,7 @@ pub enum Decision<'a> {
     /// These paths are invalidated.
     Invalidate {
         /// The paths, nearly always one.
-        paths: Vec<InvalidationPath>,
+        paths: Vec<InvalidationPath<'a>>,
         /// The behavior that decided.
         behavior: &'a Behavior,
         /// What happened to the object.
@@ -103,7 +103,7 @@ pub enum Verdict<'a> {
 }
 
 /// What every distribution makes of a key.
-pub fn explain<'a>(key: &KeyChange<'_>, rules: &Rules<'a>) -> Vec<Verdict<'a>> {
+pub fn explain<'a>(key: &KeyChange<'a>, rules: &Rules<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
     let mut matched = false;
@@ -129,7 +129,7 @@ pub fn explain<'a>(key: &KeyChange<'_>, rules: &Rules<'a>) -> Vec<Verdict<'a>> {
 
 /// What a distribution makes of a key: an answer for each of its origins that is the key's bucket.
 fn decide<'a>(
-    key: &KeyChange<'_>,
+    key: &KeyChange<'a>,
     distribution: &'a Distribution,
     rules: &Rules<'_>,
 ) -> Vec<Decision<'a>> {
@@ -156,7 +156,7 @@ fn decide<'a>(
 }
 
 fn decide_at_origin<'a>(
-    key: &KeyChange<'_>,
+    key: &KeyChange<'a>,
     distribution: &'a Distribution,
     origin: &'a Origin,
     index_document: Option<&str>,
@@ -183,10 +183,10 @@ fn decide_at_origin<'a>(
 
     let mut served = Vec::new();
     if let Ok(behavior) = own {
-        served.push((path.clone(), behavior));
+        served.push((path, behavior));
         // The default root object takes the place of `/` before a behavior is looked for.
         if distribution.default_root_object.as_deref() == Some(path.as_str()) {
-            served.push((ViewerPath::root(), behavior));
+            served.push((ViewerPath::ROOT, behavior));
         }
     }
     if let Some((Ok(behavior), folder)) = folder {

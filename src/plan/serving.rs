@@ -132,7 +132,7 @@ impl<'a> Serving<'a> {
 
     /// Whether the further path that a name makes of a key's own is invalidated anywhere.
     fn decide_on_name(&mut self, name: Name<'a>, key: usize, own: &Decided<'_>) -> bool {
-        let Some(path) = name.path(&own.path) else {
+        let Some(path) = name.path(own.path) else {
             return false;
         };
         // The default root object takes the place of `/` before a behavior is looked for. A viewer
@@ -165,20 +165,19 @@ impl<'a> Serving<'a> {
 
     /// Hands `add` the paths that clear the keys from the caches of distributions with these
     /// behaviors, each with the index of its key. A path may come twice.
-    pub(super) fn for_each_path(
+    pub(super) fn for_each_path<'k>(
         &self,
         behaviors: usize,
-        keys: &KeyChanges,
-        mut add: impl FnMut(InvalidationPath, usize),
+        keys: &'k KeyChanges,
+        mut add: impl FnMut(InvalidationPath<'k>, usize),
     ) {
         let query_strings = self.query_strings(behaviors);
         let mut add_paths = |key: usize, ruling: u32, name: Option<Name<'_>>| {
             let query_strings = query_strings.get(ruling as usize).copied().flatten()?;
-            let own = keys.get(key)?.path;
-            let own = own.below(self.origin_path)?;
+            let own = keys.path(key)?.below(self.origin_path)?;
             let path = match name {
                 None => own,
-                Some(name) => name.path(&own)?,
+                Some(name) => name.path(own)?,
             };
             let paths = path.invalidation_paths(query_strings);
             paths.for_each(|path| add(path, key));
@@ -200,7 +199,7 @@ impl<'a> Serving<'a> {
         &'s self,
         behaviors: usize,
         keys: &'s KeyChanges,
-    ) -> Option<impl Iterator<Item = (InvalidationPath, usize)> + 's> {
+    ) -> Option<impl Iterator<Item = (InvalidationPath<'s>, usize)> + 's> {
         let query_strings = self.query_strings(behaviors);
         let has = |further: &FurtherPath<'_>| self.behaviors[behaviors].has(further.name);
         let are_keys = self.are_exact
@@ -211,11 +210,8 @@ impl<'a> Serving<'a> {
         }
         let path = move |(key, ruling): (usize, &u32)| {
             let query_strings = query_strings.get(*ruling as usize).copied().flatten()?;
-            let path = keys.get(key)?.path;
-            let mut paths = path
-                .below(self.origin_path)?
-                .invalidation_paths(query_strings);
-            Some((paths.next()?, key))
+            let path = keys.path(key)?.below(self.origin_path)?;
+            Some((path.invalidation_paths(query_strings).next()?, key))
         };
         Some(self.keys.clone().zip(&self.of_keys).filter_map(path))
     }

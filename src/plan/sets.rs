@@ -1,7 +1,5 @@
 //! The paths of one target, freed of what is said twice, and cut into sets.
 
-use std::iter::Peekable;
-
 use super::KeyChanges;
 use crate::path::InvalidationPath;
 
@@ -31,9 +29,9 @@ impl SetLimits {
 
 /// Paths that go into one invalidation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PathSet {
+pub struct PathSet<'a> {
     /// The paths, in the order of their keys or in their own, each once.
-    pub paths: Vec<InvalidationPath>,
+    pub paths: Vec<InvalidationPath<'a>>,
     /// The messages they came from, in order, each once.
     pub sources: Vec<u32>,
 }
@@ -43,18 +41,20 @@ pub struct PathSet {
 /// A path under a wildcard of the same target is dropped, and so is one that was there before; the
 /// set with what covers it answers for its messages.
 pub struct Sets<'a> {
-    paths: Peekable<Box<dyn Iterator<Item = KeyPath> + 'a>>,
+    paths: Box<dyn Iterator<Item = KeyPath<'a>> + 'a>,
+    /// What did not fit into the last set.
+    first_of_next: Option<KeyPath<'a>>,
     keys: &'a KeyChanges,
     limits: SetLimits,
 }
 
 /// A path and the index of its key; no path, where that of the one before covers it.
-type KeyPath = (Option<InvalidationPath>, usize);
+type KeyPath<'a> = (Option<InvalidationPath<'a>>, usize);
 
 impl<'a> Sets<'a> {
     /// Cuts paths, each with the index of its key, into sets.
     pub(super) fn of_any(
-        mut paths: Vec<(InvalidationPath, usize)>,
+        mut paths: Vec<(InvalidationPath<'a>, usize)>,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
@@ -64,7 +64,7 @@ impl<'a> Sets<'a> {
 
     /// As [`Sets::of_any`], for paths that are each there once, and none covered by another.
     pub(super) fn of_different(
-        paths: impl Iterator<Item = (InvalidationPath, usize)> + 'a,
+        paths: impl Iterator<Item = (InvalidationPath<'a>, usize)> + 'a,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
@@ -72,21 +72,22 @@ impl<'a> Sets<'a> {
     }
 
     fn new(
-        paths: impl Iterator<Item = KeyPath> + 'a,
+        paths: impl Iterator<Item = KeyPath<'a>> + 'a,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
-        let paths: Box<dyn Iterator<Item = KeyPath> + 'a> = Box::new(paths);
+        let paths: Box<dyn Iterator<Item = KeyPath<'a>> + 'a> = Box::new(paths);
         Self {
-            paths: paths.peekable(),
+            paths,
+            first_of_next: None,
             keys,
             limits,
         }
     }
 }
 
-fn without_covered(ordered: Vec<(InvalidationPath, usize)>) -> Vec<KeyPath> {
-    let mut paths: Vec<KeyPath> = Vec::with_capacity(ordered.len());
+fn without_covered(ordered: Vec<(InvalidationPath<'_>, usize)>) -> Vec<KeyPath<'_>> {
+    let mut paths: Vec<KeyPath<'_>> = Vec::with_capacity(ordered.len());
     let mut last_kept = 0;
     for (path, key) in ordered {
         let last = paths.get(last_kept).and_then(|(path, _)| path.as_ref());
@@ -101,40 +102,47 @@ fn without_covered(ordered: Vec<(InvalidationPath, usize)>) -> Vec<KeyPath> {
 }
 
 /// What a wildcard covers begins with what it begins with, and so follows it at once.
-fn order(path: &InvalidationPath) -> (&str, bool) {
+fn order<'p>(path: &'p InvalidationPath<'_>) -> (&'p str, bool) {
     match path.wildcard_prefix() {
         Some(prefix) => (prefix, false),
         None => (path.as_str(), true),
     }
 }
 
-fn covers(earlier: &InvalidationPath, path: &InvalidationPath) -> bool {
+fn covers(earlier: &InvalidationPath<'_>, path: &InvalidationPath<'_>) -> bool {
     match earlier.wildcard_prefix() {
         Some(prefix) => path.as_str().starts_with(prefix),
         None => path == earlier,
     }
 }
 
-impl Iterator for Sets<'_> {
-    type Item = PathSet;
+impl<'a> Iterator for Sets<'a> {
+    type Item = PathSet<'a>;
 
-    fn next(&mut self) -> Option<PathSet> {
-        let mut set = PathSet::default();
+    fn next(&mut self) -> Option<PathSet<'a>> {
+        let mut set = PathSet {
+            paths: Vec::with_capacity(self.limits.paths.min(self.keys.len())),
+            sources: Vec::new(),
+        };
         let (mut wildcards, mut characters) = (0, 0);
-        while let Some((path, _)) = self.paths.peek() {
+        while let Some((path, key)) = self.first_of_next.take().or_else(|| self.paths.next()) {
             if let Some(path) = path {
-                wildcards += usize::from(path.wildcard_prefix().is_some());
+                wildcards += usize::from(path.is_wildcard());
                 characters += path.as_str().len();
                 let is_full = set.paths.len() >= self.limits.paths
                     || wildcards > self.limits.wildcards
                     || characters > self.limits.characters;
                 if is_full && !set.paths.is_empty() {
+                    self.first_of_next = Some((Some(path), key));
                     break;
                 }
+                set.paths.push(path);
             }
-            if let Some((path, key)) = self.paths.next() {
-                set.paths.extend(path);
-                set.sources.extend(self.keys.sources(key));
+            for source in self.keys.sources(key) {
+                // Keys that follow one another came in the same message as a rule.
+                if set.sources.last() != Some(&source) {
+                    set.sources.push(source);
+                }
             }
         }
         set.sources.sort_unstable();

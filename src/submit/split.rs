@@ -20,11 +20,11 @@ const MIN_HALF: usize = 100;
 
 /// Submits a set by `call`, in parts where it must be. A set that has been held back before may be
 /// halved up to `halvings` times if it is held back again.
-pub async fn settle(
-    submission: Submission,
+pub async fn settle<'a>(
+    submission: Submission<'a>,
     halvings: u32,
-    call: impl AsyncFn(&Submission) -> Answer,
-) -> Settlement {
+    call: impl AsyncFn(&Submission<'_>) -> Answer,
+) -> Settlement<'a> {
     let Submission {
         target,
         paths,
@@ -43,7 +43,7 @@ pub async fn settle(
     splitter.settlement
 }
 
-struct Splitter<C> {
+struct Splitter<'a, C> {
     target: Target,
     /// The reference of the whole set, and its number of paths.
     caller_reference: CallerReference,
@@ -51,17 +51,17 @@ struct Splitter<C> {
     halvings: u32,
     call: C,
     calls: usize,
-    settlement: Settlement,
+    settlement: Settlement<'a>,
 }
 
 /// Paths of a set that are not through yet.
-struct Part {
-    paths: Vec<InvalidationPath>,
+struct Part<'a> {
+    paths: Vec<InvalidationPath<'a>>,
     /// How often it was halved for being held back.
     halved: u32,
 }
 
-impl Part {
+impl Part<'_> {
     fn halves(mut self, halved: u32) -> [Self; 2] {
         let paths = self.paths.split_off(self.paths.len() / 2);
         let first = Self { halved, ..self };
@@ -69,8 +69,8 @@ impl Part {
     }
 }
 
-impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
-    async fn run(&mut self, paths: Vec<InvalidationPath>) {
+impl<'a, C: AsyncFn(&Submission<'_>) -> Answer> Splitter<'a, C> {
+    async fn run(&mut self, paths: Vec<InvalidationPath<'a>>) {
         let mut parts = self.first_parts(paths);
         while let Some(Part { paths, halved }) = parts.pop() {
             let (answer, paths) = self.send(paths).await;
@@ -99,7 +99,7 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
 
     /// A set that was halved before is not tried whole again: of what CloudFront took of it then,
     /// it would make a second invalidation.
-    fn first_parts(&self, paths: Vec<InvalidationPath>) -> Vec<Part> {
+    fn first_parts(&self, paths: Vec<InvalidationPath<'a>>) -> Vec<Part<'a>> {
         let whole = Part { paths, halved: 0 };
         if self.may_halve(&whole) {
             whole.halves(1).into()
@@ -108,12 +108,12 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
         }
     }
 
-    fn may_halve(&self, part: &Part) -> bool {
+    fn may_halve(&self, part: &Part<'_>) -> bool {
         part.halved < self.halvings && part.paths.len() >= 2 * MIN_HALF
     }
 
     /// Some paths of the set; less than all of them have a reference derived from the set's.
-    fn part(&self, paths: Vec<InvalidationPath>) -> Submission {
+    fn part(&self, paths: Vec<InvalidationPath<'a>>) -> Submission<'a> {
         let caller_reference = if paths.len() == self.size {
             self.caller_reference.clone()
         } else {
@@ -127,7 +127,10 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
     }
 
     /// One call, and another under a new reference should the first be taken. Gives the paths back.
-    async fn send(&mut self, paths: Vec<InvalidationPath>) -> (Answer, Vec<InvalidationPath>) {
+    async fn send(
+        &mut self,
+        paths: Vec<InvalidationPath<'a>>,
+    ) -> (Answer, Vec<InvalidationPath<'a>>) {
         if self.calls >= MAX_CALLS {
             let message = format!("gave up after {MAX_CALLS} calls for one set");
             let refusal = Refusal::new("TooManyBadPaths", message);
@@ -154,10 +157,10 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
     /// set, of which nothing is known, may hold another.
     async fn without_bad_path(
         &mut self,
-        mut suspects: Vec<InvalidationPath>,
+        mut suspects: Vec<InvalidationPath<'a>>,
         mut refusal: Refusal,
-    ) -> Search {
-        let mut unknown: Vec<InvalidationPath> = Vec::new();
+    ) -> Search<'a> {
+        let mut unknown: Vec<InvalidationPath<'a>> = Vec::new();
         while suspects.len() > 1 {
             let half = suspects.split_off(suspects.len() / 2);
             let (answer, tried) = self.send(suspects).await;
@@ -179,7 +182,7 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
     }
 
     /// What is left after an answer that ends the work on these paths.
-    fn give_up(&mut self, answer: Answer, paths: Vec<InvalidationPath>) {
+    fn give_up(&mut self, answer: Answer, paths: Vec<InvalidationPath<'a>>) {
         match answer {
             Answer::Accepted(_) => {}
             Answer::Later(refusal) => {
@@ -192,7 +195,7 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
         }
     }
 
-    fn refuse(&mut self, paths: Vec<InvalidationPath>, refusal: Refusal) {
+    fn refuse(&mut self, paths: Vec<InvalidationPath<'a>>, refusal: Refusal) {
         let target = self.target.clone();
         self.settlement.refused.push(Refused {
             target,
@@ -202,18 +205,21 @@ impl<C: AsyncFn(&Submission) -> Answer> Splitter<C> {
     }
 }
 
-fn with_rest(paths: Vec<InvalidationPath>, parts: Vec<Part>) -> Vec<InvalidationPath> {
+fn with_rest<'a>(
+    paths: Vec<InvalidationPath<'a>>,
+    parts: Vec<Part<'a>>,
+) -> Vec<InvalidationPath<'a>> {
     let rest = parts.into_iter().rev().flat_map(|part| part.paths);
     paths.into_iter().chain(rest).collect()
 }
 
-enum Search {
+enum Search<'a> {
     /// A bad path was found and refused; `rest` is not through yet.
-    Found { rest: Vec<InvalidationPath> },
+    Found { rest: Vec<InvalidationPath<'a>> },
     /// An answer of another kind came; `paths` are not through yet.
     Stopped {
         answer: Answer,
-        paths: Vec<InvalidationPath>,
+        paths: Vec<InvalidationPath<'a>>,
     },
 }
 
@@ -224,11 +230,11 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 
-    fn path(n: usize) -> InvalidationPath {
+    fn path(n: usize) -> InvalidationPath<'static> {
         InvalidationPath::try_from(format!("/{n:05}")).unwrap()
     }
 
-    fn submission(count: usize) -> Submission {
+    fn submission(count: usize) -> Submission<'static> {
         let target = Target {
             distribution: DistributionId::new("E1"),
             tenant: None,
@@ -245,24 +251,33 @@ mod tests {
     /// Settles against `answer`; returns what was settled, the paths that got through, the calls.
     fn settle_with(
         count: usize,
-        answer: impl Fn(&Submission, usize) -> Answer,
-    ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
+        answer: impl Fn(&Submission<'_>, usize) -> Answer,
+    ) -> (
+        Settlement<'static>,
+        BTreeSet<InvalidationPath<'static>>,
+        usize,
+    ) {
         settle_halving(count, 0, answer)
     }
 
     fn settle_halving(
         count: usize,
         halvings: u32,
-        answer: impl Fn(&Submission, usize) -> Answer,
-    ) -> (Settlement, BTreeSet<InvalidationPath>, usize) {
+        answer: impl Fn(&Submission<'_>, usize) -> Answer,
+    ) -> (
+        Settlement<'static>,
+        BTreeSet<InvalidationPath<'static>>,
+        usize,
+    ) {
         let state = RefCell::new((BTreeSet::new(), 0));
         let submission = submission(count);
-        let call = async |part: &Submission| {
+        let call = async |part: &Submission<'_>| {
             let mut state = state.borrow_mut();
             let answer = answer(part, state.1);
             state.1 += 1;
             if matches!(answer, Answer::Accepted(_)) {
-                state.0.extend(part.paths.clone());
+                let paths = part.paths.iter().cloned();
+                state.0.extend(paths.map(InvalidationPath::into_owned));
             }
             answer
         };
@@ -284,7 +299,7 @@ mod tests {
         Refusal::new(code, "no")
     }
 
-    fn bad_paths(bad: Vec<usize>) -> impl Fn(&Submission, usize) -> Answer {
+    fn bad_paths(bad: Vec<usize>) -> impl Fn(&Submission<'_>, usize) -> Answer {
         let bad: Vec<_> = bad.into_iter().map(path).collect();
         move |part, _| match part.paths.iter().any(|path| bad.contains(path)) {
             true => Answer::BadPath(refusal("InvalidArgument")),
@@ -388,7 +403,7 @@ mod tests {
     #[test]
     fn a_set_that_is_held_back_often_is_halved_until_it_passes() {
         let at_most = |limit: usize| {
-            move |part: &Submission, _| match part.paths.len() > limit {
+            move |part: &Submission<'_>, _| match part.paths.len() > limit {
                 true => Answer::Later(refusal("TooManyInvalidationsInProgress")),
                 false => Answer::Accepted("I1".to_owned()),
             }
@@ -420,17 +435,13 @@ mod tests {
     fn a_set_that_was_halved_before_is_not_tried_whole_again() {
         let tried = RefCell::new(Vec::new());
         settle_halving(3_000, 1, |part, _| {
-            tried.borrow_mut().push(part.clone());
+            let part = (part.paths.len(), part.caller_reference.clone());
+            tried.borrow_mut().push(part);
             Answer::Accepted("I1".to_owned())
         });
-        let (first, second) = (settle_parts(&tried, 0), settle_parts(&tried, 1));
-        assert_eq!((first.0, second.0), (1_500, 1_500));
-        assert_ne!(first.1, second.1);
-    }
-
-    fn settle_parts(tried: &RefCell<Vec<Submission>>, n: usize) -> (usize, CallerReference) {
-        let part = &tried.borrow()[n];
-        (part.paths.len(), part.caller_reference.clone())
+        let tried = tried.into_inner();
+        assert_eq!((tried[0].0, tried[1].0), (1_500, 1_500));
+        assert_ne!(tried[0].1, tried[1].1);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     })
 }
 
-async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Submission>> {
+async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Submission<'static>>> {
     let place = format!("s3://{bucket}/{key}");
     let object = clients
         .s3()
@@ -104,7 +104,7 @@ fn confirmed(sets: usize) -> Result<bool> {
 }
 
 /// Whether CloudFront took all of it.
-async fn replay(clients: &Clients, submission: Submission) -> bool {
+async fn replay(clients: &Clients, submission: Submission<'_>) -> bool {
     let target = submission.target.clone();
     let settlement = submit(clients.cloudfront(), submission, 0, &Deadline::none()).await;
     for accepted in &settlement.accepted {

@@ -48,7 +48,7 @@ enum ExplainedDecision {
     },
     Invalidate {
         distribution: DistributionId,
-        paths: Vec<InvalidationPath>,
+        paths: Vec<InvalidationPath<'static>>,
         reason: String,
     },
     Skip {
@@ -63,7 +63,7 @@ enum ExplainedDecision {
 #[derive(Debug, Serialize)]
 struct ExplainedSet {
     target: Target,
-    paths: Vec<InvalidationPath>,
+    paths: Vec<InvalidationPath<'static>>,
 }
 
 impl Explanation {
@@ -96,7 +96,7 @@ impl Explanation {
                 match decision {
                     Decision::Invalidate { paths, .. } => ExplainedDecision::Invalidate {
                         distribution,
-                        paths: paths.clone(),
+                        paths: owned(paths),
                         reason,
                     },
                     Decision::Skip(_) => ExplainedDecision::Skip {
@@ -131,7 +131,7 @@ impl Explanation {
         for of_target in plan.targets() {
             self.sets.extend(of_target.sets().map(|set| ExplainedSet {
                 target: of_target.target.clone(),
-                paths: set.paths,
+                paths: owned(&set.paths),
             }));
         }
         self.counts.paths = self.sets.iter().map(|set| set.paths.len()).sum();
@@ -228,4 +228,9 @@ impl fmt::Display for ExplainedSet {
             .iter()
             .try_for_each(|path| writeln!(f, "    {path}"))
     }
+}
+
+fn owned(paths: &[InvalidationPath<'_>]) -> Vec<InvalidationPath<'static>> {
+    let paths = paths.iter().cloned();
+    paths.map(InvalidationPath::into_owned).collect()
 }
