@@ -11,6 +11,7 @@ FUNCTION = RELEASE / "invalidator"
 CORE = RELEASE / "bench-core"
 ZIP = ROOT / "target" / "lambda" / "invalidator" / "bootstrap.zip"
 NODE = shutil.which("node") or "node"
+ARM64_ZIP = OUT / "arm64" / "invalidator" / "bootstrap.zip"
 # Bundled by esbuild, with the SDK in it.
 NODE_INGEST = OUT / "node" / "ingest.cjs"
 NODE_PLAN = OUT / "node" / "plan.cjs"
