@@ -25,7 +25,7 @@ copy() {
     cp -R "$root/benches/core" "$scratch/tree/benches/"
     cp -R "$root/src" "$scratch/tree/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
-    for other in fuzz clippy.toml README.md; do
+    for other in fuzz clippy.toml README.md without-unwinding.ld; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"
     done
 }
