@@ -9,7 +9,7 @@ pub(super) struct Tree<T> {
     label: Vec<u8>,
     /// The value of the text that ends here.
     value: Option<T>,
-    /// What those that go on go on with: the first byte, and all of it.
+    /// Of those that go on: the first byte of each branch, and the branches, whose labels begin with it.
     first_bytes: Vec<u8>,
     branches: Vec<Tree<T>>,
 }
@@ -70,7 +70,7 @@ impl<T> Tree<T> {
             loop {
                 let tree = next.take()?;
                 length += tree.label.len();
-                next = bytes.next().and_then(|byte| tree.branch(byte));
+                next = bytes.next().and_then(|first_byte| tree.branch(first_byte));
                 next = next.filter(|branch| starts(&mut bytes, &branch.label[1..]));
                 if let Some(value) = &tree.value {
                     return Some((length, value));
