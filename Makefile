@@ -30,6 +30,8 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
 	cargo fmt --check --package bench-core
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@# As if libFuzzer were there: checking needs no C++ compiler.
+	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 

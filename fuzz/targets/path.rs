@@ -13,7 +13,9 @@ fuzz_target!(|text: &str| {
         }
         _ => key.to_owned(),
     };
-    let Some(path) = ViewerPath::of_key(&key, &OriginPath::new(origin_path)) else {
+    let whole = format!("/{key}");
+    let whole = ViewerPath::of_whole_bucket(&whole);
+    let Some(path) = whole.below(&OriginPath::new(origin_path)) else {
         return;
     };
     assert!(path.as_str().starts_with('/') && path.as_str().len() <= key.len() + 1);
