@@ -89,7 +89,7 @@ bench-core: need-rust
 	cargo build --quiet --locked --release --package bench-core
 
 # What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
-peers: need-rust need-node $(VENV)/peers
+peers: need-rust need-node $(VENV)/peers $(BENCH)/boto3
 	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --quiet --locked --release \
 	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
 	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
@@ -116,6 +116,14 @@ PEER_PYTHON ?= $(shell /usr/bin/python3.11 -c 'import ensurepip' 2>/dev/null && 
 $(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
 	@$(PEER_PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# As `sam build` packs it, from wheels: without bytecode. The Runtime API client is Lambda's own.
+$(BENCH)/boto3: benches/peers/boto3/requirements.txt benches/peers/boto3/ingest.py | $(VENV)/peers
+	@rm -rf $@
+	@grep -v '^awslambdaric' $< | $(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-compile --no-deps --target $@ --requirement /dev/stdin
+	@cp benches/peers/boto3/ingest.py $@
 	@touch $@
 
 need-rust:

@@ -27,14 +27,21 @@ def native(name: str) -> Path:
 
 OURS = Program("ours", [str(FUNCTION)])
 BOTO3_INGEST = Program("boto3", [PYTHON, "-m", "awslambdaric", "ingest.handler"], {"LAMBDA_TASK_ROOT": "."}, BOTO3)
+BOTO3_PACKED = Program(
+    "boto3 as SAM packs it",
+    BOTO3_INGEST.command,
+    BOTO3_INGEST.environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+    OUT / "boto3",
+)
 BOTO3_FLUSH = Program("boto3", [PYTHON, "-m", "awslambdaric", "flush.handler"], {"LAMBDA_TASK_ROOT": "."}, BOTO3)
 NODE_SDK = Program("Node", [NODE, str(NODE_INGEST)], {"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": "true"})
+NODE_PACKED = Program("Node as SAM packs it", [NODE, str(PEERS / "node" / "src" / "ingest.js")], NODE_SDK.environment)
 FLOOR = Program("floor", [str(native("floor"))])
 SIGNING = Program("by hand", [str(native("signing"))])
 
 
 def check_all_built() -> None:
     """Say what is missing."""
-    needed = [FUNCTION, CORE, ZIP, NODE_INGEST, NODE_PLAN, native("floor"), native("signing")]
+    needed = [FUNCTION, CORE, ZIP, NODE_INGEST, NODE_PLAN, BOTO3_PACKED.folder, native("floor"), native("signing")]
     if missing := [str(file) for file in needed if not file.exists()]:
         raise SystemExit(f"not built, `make bench` builds them: {', '.join(missing)}")
