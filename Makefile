@@ -3,7 +3,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
-PACKAGE := target/lambda/invalidator/bootstrap.zip
 PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
@@ -47,9 +46,13 @@ check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
 	@PYTHONPATH=tests/local $(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
 
-build: need-rust need-python ## Build the function for this machine's processor, without the command line, and zip it
-	cargo build --locked --release --no-default-features --bin invalidator
-	@$(PYTHON) tests/local/package.py target/release/invalidator $(PACKAGE)
+# With what `sam build` uses, and zipped alike. It is also what is measured.
+PROCESSOR ?= $(shell uname -m | sed 's/^aarch64$$/arm64/')
+BUILT := target/lambda/$(PROCESSOR)
+CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" cargo lambda build --locked --release --lambda-dir $(BUILT)
+build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
+	$(CARGO_LAMBDA) --$(subst _,-,$(PROCESSOR)) --no-default-features --bin invalidator
+	@$(PYTHON) tests/local/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
 
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=
@@ -85,8 +88,9 @@ clean: ## Remove what was built and set up
 binary: need-rust
 	cargo build --quiet --locked --bin invalidator
 
-bench-core: need-rust
-	cargo build --quiet --locked --release --package bench-core
+# By the same tools as the function, which it shares its dependencies with.
+bench-core: need-rust $(VENV)/lambda
+	@$(CARGO_LAMBDA) --quiet --package bench-core --bin bench-core
 
 # What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
 peers: need-rust need-node $(VENV)/peers $(BENCH)/boto3
@@ -105,8 +109,9 @@ $(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-# Two with libraries of their own that fit no other: checkov, and the AWS CLI that the commands of docs/ are run with.
-$(VENV)/checkov $(VENV)/aws: $(VENV)/%: tests/local/requirements-%.txt | $(VENV)/local
+# On their own: checkov, and the AWS CLI that the commands of docs/ are run with, as their libraries fit no other;
+# cargo-lambda, as the zig it links with is half a gigabyte.
+$(VENV)/checkov $(VENV)/aws $(VENV)/lambda: $(VENV)/%: tests/local/requirements-%.txt | need-python
 	@$(PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

@@ -5,14 +5,13 @@ What is allowed stands in budget.json; `--update` writes what is measured there.
 
 import asyncio
 import json
-import platform
 import sys
 
 import instructions
 from case import write_case
 from events import EVENT
 from function import OUT, ROOT
-from programs import FUNCTION, ZIP
+from programs import FUNCTION, PROCESSOR, ZIPS
 from stand_in import standing_in
 
 BUDGET = ROOT / "benches" / "budget.json"
@@ -32,7 +31,7 @@ CORE = {
 
 async def measure() -> dict[str, int]:
     """All figures."""
-    figures = {"bytes: binary": FUNCTION.stat().st_size, "bytes: zip": ZIP.stat().st_size}
+    figures = {"bytes: binary": FUNCTION.stat().st_size, "bytes: zip": ZIPS[PROCESSOR].stat().st_size}
     async with standing_in() as stand_in:
         first = await instructions.of_events(stand_in, EVENT, 1)
         all_ = await instructions.of_events(stand_in, EVENT, 1 + WARM_EVENTS)
@@ -59,11 +58,11 @@ def main() -> None:
     """Measure, and compare or write."""
     figures = asyncio.run(measure())
     if "--update" in sys.argv:
-        BUDGET.write_text(json.dumps({"machine": platform.machine(), **figures}, indent=2) + "\n")
+        BUDGET.write_text(json.dumps({"processor": PROCESSOR, **figures}, indent=2) + "\n")
     allowed = json.loads(BUDGET.read_text())
     faults = judged(figures, allowed)
-    if allowed["machine"] != platform.machine():
-        print(f"budget: not compared, {BUDGET.name} is of {allowed['machine']}, this is {platform.machine()}")
+    if allowed["processor"] != PROCESSOR:
+        print(f"budget: not compared, {BUDGET.name} is of {allowed['processor']}, this is {PROCESSOR}")
     elif faults:
         print("\nbudget: exceeded\n  " + "\n  ".join(faults), file=sys.stderr)
         print(WHAT_TO_DO, file=sys.stderr)

@@ -1,14 +1,12 @@
 """Goals 1 to 3: the first event of a process, and warm ones."""
 
 import functools
-import platform
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import instructions
 from function import ROOT, Program, running
 from programs import (
-    ARM64_ZIP,
     BOTO3_INGEST,
     BOTO3_PACKED,
     FLOOR,
@@ -17,7 +15,7 @@ from programs import (
     NODE_SDK,
     OURS,
     SIGNING,
-    ZIP,
+    ZIPS,
 )
 from stand_in import StandIn
 from table import BYTES, COUNT, MEMORY, SECONDS, Figure, Figures, Row, at_most, cheaper, compared, dearer, shown
@@ -76,12 +74,11 @@ async def measure(stand_in: StandIn) -> list[Row]:
 
 
 def sizes() -> list[Row]:
-    """Of what is deployed: for arm64, the template's default, where cargo-lambda has built it."""
-    zips = {f"{platform.machine()}, by make build": ZIP, "arm64, by cargo-lambda": ARM64_ZIP}
+    """Of what is deployed, for each processor it has been built for."""
     return [
         *(
-            at_most(3, f"size of the zip ({name})", Figure([zip_.stat().st_size], BYTES), 2_500_000)
-            for name, zip_ in zips.items()
+            at_most(3, f"size of the zip ({processor})", Figure([zip_.stat().st_size], BYTES), 2_500_000)
+            for processor, zip_ in ZIPS.items()
             if zip_.exists()
         ),
         shown("size of the binary", Figure([FUNCTION.stat().st_size], BYTES)),

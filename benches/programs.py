@@ -1,17 +1,20 @@
 """What is measured: the function, and its peers."""
 
+import platform
 import shutil
 import sys
 from pathlib import Path
 
 from function import OUT, PEERS, ROOT, Program
 
-RELEASE = ROOT / "target" / "release"
-FUNCTION = RELEASE / "invalidator"
-CORE = RELEASE / "bench-core"
-ZIP = ROOT / "target" / "lambda" / "invalidator" / "bootstrap.zip"
+# What `make build` makes with cargo-lambda, as `sam build` does.
+LAMBDA = ROOT / "target" / "lambda"
+# This machine's, in Lambda's words.
+PROCESSOR = platform.machine().replace("aarch64", "arm64")
+FUNCTION = LAMBDA / PROCESSOR / "invalidator" / "bootstrap"
+CORE = LAMBDA / PROCESSOR / "bench-core" / "bootstrap"
+ZIPS = {processor: LAMBDA / processor / "invalidator" / "bootstrap.zip" for processor in ("arm64", "x86_64")}
 NODE = shutil.which("node") or "node"
-ARM64_ZIP = OUT / "arm64" / "invalidator" / "bootstrap.zip"
 # Bundled by esbuild, with the SDK in it.
 NODE_INGEST = OUT / "node" / "ingest.cjs"
 NODE_PLAN = OUT / "node" / "plan.cjs"
@@ -42,6 +45,6 @@ SIGNING = Program("by hand", [str(native("signing"))])
 
 def check_all_built() -> None:
     """Say what is missing."""
-    needed = [FUNCTION, CORE, ZIP, NODE_INGEST, NODE_PLAN, BOTO3_PACKED.folder, native("floor"), native("signing")]
+    needed = [FUNCTION, CORE, NODE_INGEST, NODE_PLAN, BOTO3_PACKED.folder, native("floor"), native("signing")]
     if missing := [str(file) for file in needed if not file.exists()]:
         raise SystemExit(f"not built, `make bench` builds them: {', '.join(missing)}")
