@@ -57,7 +57,7 @@ build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=
 BENCH := target/bench
-bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (three minutes; UPDATE=1 writes docs/performance.md)
+bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (five minutes; UPDATE=1 writes docs/performance.md)
 	@$(VENV)/peers/bin/python benches/bench.py $(if $(UPDATE),--update)
 
 budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)

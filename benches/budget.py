@@ -11,7 +11,7 @@ import instructions
 from case import write_case
 from events import EVENT
 from function import OUT, ROOT
-from programs import FUNCTION, PROCESSOR, ZIPS
+from programs import FUNCTION, OURS, PROCESSOR, ZIPS
 from stand_in import standing_in
 
 BUDGET = ROOT / "benches" / "budget.json"
@@ -33,8 +33,8 @@ async def measure() -> dict[str, int]:
     """All figures."""
     figures = {"bytes: binary": FUNCTION.stat().st_size, "bytes: zip": ZIPS[PROCESSOR].stat().st_size}
     async with standing_in() as stand_in:
-        first = await instructions.of_events(stand_in, EVENT, 1)
-        all_ = await instructions.of_events(stand_in, EVENT, 1 + WARM_EVENTS)
+        first = await instructions.of_events(OURS, stand_in, EVENT, 1)
+        all_ = await instructions.of_events(OURS, stand_in, EVENT, 1 + WARM_EVENTS)
     figures |= {"instructions: first event": first, f"instructions: {WARM_EVENTS} warm events": all_ - first}
     case = write_case(OUT, changes=5_000, distributions=20, behaviors=25)
     figures["instructions: plan, 5,000 changes x 20 distributions"] = instructions.of_core("plan", *case.arguments)

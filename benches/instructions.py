@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from function import OUT, Program, running
-from programs import CORE, OURS
+from programs import CORE
 from stand_in import StandIn
 
 
@@ -19,12 +19,13 @@ def counted(out: Path) -> int:
     return int(line.split()[1])
 
 
-async def of_events(stand_in: StandIn, event: bytes, times: int) -> int:
-    """From the start of the function until it asks for the event after so many."""
-    out = OUT / f"callgrind.{times}-events"
+async def of_events(program: Program, stand_in: StandIn, event: bytes, times: int) -> int:
+    """From the start of a program until it asks for the event after so many."""
+    name = f"callgrind.{program.name}"
+    out = OUT / f"{name}.{times}-events"
     stand_in.begin()
-    program = Program("callgrind", under_callgrind(OURS.command, out))
-    async with running(program, stand_in) as function:
+    counting = Program(name, under_callgrind(program.command, out), program.environment, program.folder)
+    async with running(counting, stand_in) as function:
         await function.invoke(event, times)
         await function.idle()
     return counted(out)
