@@ -283,11 +283,6 @@ impl InvalidationPath<'_> {
         &self.0
     }
 
-    /// Whether it clears all paths that begin with what stands before its `*`.
-    pub fn is_wildcard(&self) -> bool {
-        self.0.as_bytes().last() == Some(&b'*')
-    }
-
     /// With a text of its own.
     pub fn into_owned(self) -> InvalidationPath<'static> {
         InvalidationPath(Cow::Owned(self.0.into_owned()))
@@ -333,7 +328,8 @@ fn encode(decoded: &str) -> Cow<'_, str> {
     let Some(second) = parts.next() else {
         return Cow::Borrowed(first);
     };
-    // Room for a few escapes at once.
+    // Room for a few escapes at once: the crate's own conversion grows the text as they come, which
+    // makes planning a tenth dearer.
     let mut encoded = String::with_capacity(decoded.len() + 16);
     encoded.extend([first, second].into_iter().chain(parts));
     Cow::Owned(encoded)

@@ -120,14 +120,11 @@ impl<'a> Iterator for Sets<'a> {
     type Item = PathSet<'a>;
 
     fn next(&mut self) -> Option<PathSet<'a>> {
-        let mut set = PathSet {
-            paths: Vec::with_capacity(self.limits.paths.min(self.keys.len())),
-            sources: Vec::new(),
-        };
+        let mut set = PathSet::default();
         let (mut wildcards, mut characters) = (0, 0);
         while let Some((path, key)) = self.first_of_next.take().or_else(|| self.paths.next()) {
             if let Some(path) = path {
-                wildcards += usize::from(path.is_wildcard());
+                wildcards += usize::from(path.wildcard_prefix().is_some());
                 characters += path.as_str().len();
                 let is_full = set.paths.len() >= self.limits.paths
                     || wildcards > self.limits.wildcards
