@@ -1,9 +1,5 @@
 //! What CloudFront refused for good: the file in the error bucket, the mail, and reading the file
 //! back. Administrators and their scripts know these formats, so they are fixed.
-//!
-//! * [`report`]: writes the files, then sends the mail
-
-pub mod report;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,10 +7,9 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::distributions::Target;
 use crate::path::{InvalidPath, InvalidationPath};
-use crate::submit::Refused;
-use crate::submit::outcome::Refusal;
+use crate::rejection::{Reason, Rejected};
+use crate::target::Target;
 
 /// The folder of the error files.
 pub const FOLDER: &str = "invalidation_error/";
@@ -121,30 +116,30 @@ pub struct TargetFailure<'a> {
     /// The file to write.
     pub file: ErrorFile<'a>,
     /// The different reasons, in order of appearance.
-    pub refusals: Vec<Refusal>,
+    pub reasons: Vec<Reason>,
 }
 
 impl<'a> TargetFailure<'a> {
     /// Groups what was refused by target, in order of target.
-    pub fn group(refused: Vec<Refused<'a>>) -> Vec<Self> {
+    pub fn group(rejected: Vec<Rejected<'a>>) -> Vec<Self> {
         let mut failures: BTreeMap<Target, Self> = BTreeMap::new();
-        for Refused {
+        for Rejected {
             target,
             paths,
-            refusal,
-        } in refused
+            reason,
+        } in rejected
         {
             let failure = failures.entry(target.clone()).or_insert_with(|| Self {
                 file: ErrorFile {
                     id: target.id().to_owned(),
                     sets: Vec::new(),
                 },
-                refusals: Vec::new(),
+                reasons: Vec::new(),
                 target,
             });
             failure.file.sets.push(paths);
-            if !failure.refusals.contains(&refusal) {
-                failure.refusals.push(refusal);
+            if !failure.reasons.contains(&reason) {
+                failure.reasons.push(reason);
             }
         }
         failures.into_values().collect()
@@ -156,12 +151,12 @@ impl<'a> TargetFailure<'a> {
 
     /// The error codes, as object metadata, where only printable ASCII is safe.
     pub fn codes(&self) -> String {
-        metadata(self.refusals.iter().map(|refusal| refusal.code.as_str()))
+        metadata(self.reasons.iter().map(|reason| reason.code.as_str()))
     }
 
     /// The error messages, as object metadata.
     pub fn messages(&self) -> String {
-        metadata(self.refusals.iter().map(|refusal| refusal.message.as_str()))
+        metadata(self.reasons.iter().map(|reason| reason.message.as_str()))
     }
 }
 
@@ -201,12 +196,12 @@ pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure<'_>)]) -> String
         shown += 1;
         let _ = writeln!(text, "{key}");
         let id = &failure.target;
-        for refusal in &failure.refusals {
-            let message: String = refusal.message.chars().take(500).collect();
+        for reason in &failure.reasons {
+            let message: String = reason.message.chars().take(500).collect();
             let _ = writeln!(
                 reasons,
                 "{id}: {}: {message} ({} paths)",
-                refusal.code,
+                reason.code,
                 failure.path_count()
             );
         }
@@ -234,21 +229,21 @@ pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure<'_>)]) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distributions::{DistributionId, TenantId};
+    use crate::target::{DistributionId, TenantId};
     use time::macros::datetime;
 
     fn path(text: &str) -> InvalidationPath<'static> {
         InvalidationPath::try_from(text.to_owned()).unwrap()
     }
 
-    fn refused(id: &str, paths: &[&str], code: &str) -> Refused<'static> {
-        Refused {
+    fn rejected(id: &str, paths: &[&str], code: &str) -> Rejected<'static> {
+        Rejected {
             target: Target {
                 distribution: DistributionId::new(id),
                 tenant: None,
             },
             paths: paths.iter().map(|text| path(text)).collect(),
-            refusal: Refusal::new(code, format!("{code} happened")),
+            reason: Reason::new(code, format!("{code} happened")),
         }
     }
 
@@ -298,12 +293,12 @@ mod tests {
 
     #[test]
     fn there_is_one_file_a_target_with_its_sets_and_reasons() {
-        let mut of_tenant = refused("E3", &["/t"], "AccessDenied");
+        let mut of_tenant = rejected("E3", &["/t"], "AccessDenied");
         of_tenant.target.tenant = Some(TenantId::new("dt_1"));
         let failures = TargetFailure::group(vec![
-            refused("E2", &["/a"], "AccessDenied"),
-            refused("E1", &["/b"], "InvalidArgument"),
-            refused("E2", &["/c"], "InvalidArgument"),
+            rejected("E2", &["/a"], "AccessDenied"),
+            rejected("E1", &["/b"], "InvalidArgument"),
+            rejected("E2", &["/c"], "InvalidArgument"),
             of_tenant,
         ]);
         let files: Vec<_> = failures
@@ -317,8 +312,8 @@ mod tests {
     #[test]
     fn the_mail_lists_bucket_keys_reasons_and_the_replay() {
         let failures = TargetFailure::group(vec![
-            refused("E1", &["/a", "/b"], "AccessDenied"),
-            refused("E2", &["/c"], "NoSuchDistribution"),
+            rejected("E1", &["/a", "/b"], "AccessDenied"),
+            rejected("E2", &["/c"], "NoSuchDistribution"),
         ]);
         let files: Vec<_> = failures
             .iter()
@@ -338,10 +333,10 @@ mod tests {
 
     #[test]
     fn a_mail_of_many_files_stays_below_the_limit_of_sns_and_says_what_it_left_out() {
-        let refused: Vec<_> = (0..5_000)
-            .map(|n| refused(&format!("E{n:05}"), &["/a"], "AccessDenied"))
+        let rejected: Vec<_> = (0..5_000)
+            .map(|n| rejected(&format!("E{n:05}"), &["/a"], "AccessDenied"))
             .collect();
-        let failures = TargetFailure::group(refused);
+        let failures = TargetFailure::group(rejected);
         let files: Vec<_> = failures
             .iter()
             .map(|failure| {
@@ -358,8 +353,8 @@ mod tests {
 
     #[test]
     fn metadata_is_printable_ascii_of_a_length_s3_takes() {
-        let mut failure = TargetFailure::group(vec![refused("E1", &["/a"], "A")]).remove(0);
-        failure.refusals[0].message = format!("한\n{}", "x".repeat(5_000));
+        let mut failure = TargetFailure::group(vec![rejected("E1", &["/a"], "A")]).remove(0);
+        failure.reasons[0].message = format!("한\n{}", "x".repeat(5_000));
         let message = failure.messages();
         assert!(
             message.starts_with("??x") && message.len() <= 700,

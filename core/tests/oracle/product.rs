@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use invalidator::distributions::listing::{
+use invalidator_core::distributions::listing::{
     CachePolicyListing, DistributionListing, managed_policies,
 };
-use invalidator::distributions::origin::OriginBuckets;
-use invalidator::distributions::tenants::{Parameters, Tenant};
-use invalidator::distributions::{Details, Distribution, Target, TenantId};
-use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator::exceptions::{BucketSettings, BucketTag};
-use invalidator::plan::{
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::tenants::{Parameters, Tenant};
+use invalidator_core::distributions::{Details, Distribution};
+use invalidator_core::target::{Target, TenantId};
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
+use invalidator_core::plan::{
     Changes, Decision, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
 };
 use serde::Serialize;

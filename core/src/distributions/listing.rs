@@ -1,11 +1,15 @@
-//! What CloudFront lists, in the words of its API: read from a file the AWS CLI printed, or taken
-//! from the SDK's answer. Only the fields planning needs.
+//! What CloudFront lists, in the words of its API, as the AWS CLI prints it. Only the fields that
+//! planning needs.
 
-use aws_sdk_cloudfront::types as sdk;
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
-use super::CachePolicyId;
 use super::tenants::Parameters;
+use crate::target::CachePolicyId;
+
+/// The cache policies known, by id.
+pub type CachePolicies = HashMap<CachePolicyId, CachePolicyConfig>;
 
 /// A list as CloudFront prints it. `Items` is absent when it is empty.
 #[derive(Clone, Debug, Deserialize)]
@@ -251,67 +255,10 @@ pub struct ForwardedValues {
     pub headers: Option<Items<String>>,
 }
 
-impl<T> Items<T> {
-    fn from_sdk<S>(items: Option<Vec<S>>, convert: impl Fn(S) -> T) -> Self {
-        Self {
-            items: items.into_iter().flatten().map(convert).collect(),
-        }
-    }
-}
-
-impl From<sdk::DistributionSummary> for DistributionSummary {
-    fn from(summary: sdk::DistributionSummary) -> Self {
-        let mode = summary.connection_mode.map(|mode| mode.as_str().to_owned());
-        Self {
-            id: summary.id,
-            e_tag: summary.e_tag,
-            enabled: summary.enabled,
-            staging: summary.staging,
-            connection_mode: mode,
-            default_root_object: None,
-            origins: Items::from_sdk(summary.origins.map(|origins| origins.items), Origin::from),
-            origin_groups: summary
-                .origin_groups
-                .map(|groups| Items::from_sdk(groups.items, OriginGroup::from)),
-            default_cache_behavior: summary
-                .default_cache_behavior
-                .map_or_else(CacheBehavior::absent, CacheBehavior::from),
-            cache_behaviors: Items::from_sdk(
-                summary
-                    .cache_behaviors
-                    .and_then(|behaviors| behaviors.items),
-                CacheBehavior::from,
-            ),
-        }
-    }
-}
-
-impl From<sdk::Origin> for Origin {
-    fn from(origin: sdk::Origin) -> Self {
-        Self {
-            id: origin.id,
-            domain_name: origin.domain_name,
-            origin_path: origin.origin_path.unwrap_or_default(),
-        }
-    }
-}
-
-impl From<sdk::OriginGroup> for OriginGroup {
-    fn from(group: sdk::OriginGroup) -> Self {
-        let member = |member: sdk::OriginGroupMember| OriginGroupMember {
-            origin_id: member.origin_id,
-        };
-        Self {
-            id: group.id,
-            members: Items::from_sdk(group.members.map(|members| members.items), member),
-        }
-    }
-}
-
 impl CacheBehavior {
     /// Every distribution has a default behavior; should an answer ever lack it, no origin is its
     /// target.
-    fn absent() -> Self {
+    pub fn absent() -> Self {
         Self {
             path_pattern: None,
             target_origin_id: String::new(),
@@ -323,67 +270,9 @@ impl CacheBehavior {
     }
 }
 
-/// The two types of the SDK have these fields under the same names.
-macro_rules! behavior_from_sdk {
-    ($sdk:ty, $pattern:expr) => {
-        impl From<$sdk> for CacheBehavior {
-            #[allow(deprecated)] // Legacy settings are what old distributions have.
-            fn from(behavior: $sdk) -> Self {
-                let pattern: fn(&$sdk) -> Option<String> = $pattern;
-                Self {
-                    path_pattern: pattern(&behavior),
-                    target_origin_id: behavior.target_origin_id,
-                    cache_policy_id: behavior.cache_policy_id,
-                    forwarded_values: behavior.forwarded_values.map(ForwardedValues::from),
-                    min_ttl: behavior.min_ttl,
-                    max_ttl: behavior.max_ttl,
-                }
-            }
-        }
-    };
-}
-
-behavior_from_sdk!(sdk::CacheBehavior, |behavior| Some(
-    behavior.path_pattern.clone()
-));
-behavior_from_sdk!(sdk::DefaultCacheBehavior, |_| None);
-
-impl From<sdk::ForwardedValues> for ForwardedValues {
-    fn from(values: sdk::ForwardedValues) -> Self {
-        Self {
-            query_string: values.query_string,
-            headers: values
-                .headers
-                .map(|headers| Items::from_sdk(headers.items, |name| name)),
-        }
-    }
-}
-
-impl From<sdk::CachePolicyConfig> for CachePolicyConfig {
-    fn from(config: sdk::CachePolicyConfig) -> Self {
-        let parameters = config.parameters_in_cache_key_and_forwarded_to_origin;
-        let query_strings = parameters.and_then(|parameters| parameters.query_strings_config);
-        Self {
-            name: config.name,
-            min_ttl: config.min_ttl,
-            max_ttl: config.max_ttl,
-            parameters_in_cache_key_and_forwarded_to_origin: query_strings.map(|query_strings| {
-                CacheKeyParameters {
-                    query_strings_config: QueryStringsConfig {
-                        query_string_behavior: query_strings
-                            .query_string_behavior
-                            .as_str()
-                            .to_owned(),
-                    },
-                }
-            }),
-        }
-    }
-}
-
 /// The two managed policies nearly every behavior has. Their values are documented and fixed, so
 /// they need not be read (Developer Guide, "Use managed cache policies").
-pub fn managed_policies() -> super::CachePolicies {
+pub fn managed_policies() -> CachePolicies {
     let policy = |id: &str, name: &str, min_ttl, max_ttl| {
         let config = CachePolicyConfig {
             name: name.to_owned(),
@@ -393,7 +282,7 @@ pub fn managed_policies() -> super::CachePolicies {
         };
         (CachePolicyId::new(id), config)
     };
-    super::CachePolicies::from([
+    CachePolicies::from([
         policy(
             "658327ea-f89d-4fab-a63d-7e88639e58f6",
             "Managed-CachingOptimized",

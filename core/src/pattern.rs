@@ -60,7 +60,7 @@ impl fmt::Display for PathPattern {
 /// A text with the wildcards `*` and `?`, compared with a whole other text.
 ///
 /// ```
-/// use invalidator::pattern::Wildcards;
+/// use invalidator_core::pattern::Wildcards;
 ///
 /// assert!(Wildcards::new("img/*.jp?g").match_text("img/2026/a.jpeg"));
 /// ```

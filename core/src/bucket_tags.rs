@@ -5,8 +5,6 @@
 //! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; one
 //! without covers that key and all below it as a folder.
 
-pub mod tags;
-
 use std::fmt;
 
 use serde::Serialize;

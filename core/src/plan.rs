@@ -24,7 +24,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::distributions::origin::OriginBuckets;
-use crate::distributions::{Distribution, Target};
+use crate::distributions::Distribution;
+use crate::target::Target;
 use crate::event::BucketName;
 use crate::path::OriginPath;
 use behaviors::Outcome;

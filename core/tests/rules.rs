@@ -4,14 +4,15 @@
 
 use std::collections::HashMap;
 
-use invalidator::distributions::listing::{
+use invalidator_core::distributions::listing::{
     CachePolicyConfig, DistributionSummary, managed_policies,
 };
-use invalidator::distributions::origin::OriginBuckets;
-use invalidator::distributions::tenants::{Parameters, Tenant};
-use invalidator::distributions::{CachePolicyId, Details, Distribution, TenantId};
-use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator::plan::{Changes, Decision, Rules, SetLimits, Verdict, explain, plan};
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::tenants::{Parameters, Tenant};
+use invalidator_core::distributions::{Details, Distribution};
+use invalidator_core::target::{CachePolicyId, TenantId};
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator_core::plan::{Changes, Decision, Rules, SetLimits, Verdict, explain, plan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! From an object key to the paths CloudFront has to drop.
 //!
 //! ```
-//! use invalidator::path::{OriginPath, ViewerPath};
+//! use invalidator_core::path::{OriginPath, ViewerPath};
 //!
 //! let origin_path = OriginPath::new("/web");
 //! let whole = ViewerPath::of_whole_bucket("/web/a photo.jpg");

@@ -1,97 +1,25 @@
 //! CloudFront's configuration as planning needs it: which origins are buckets, which behavior takes
 //! a path, and whether what it takes is cached.
 //!
-//! * [`listing`]: what `ListDistributions` says, from the SDK or from a file of the AWS CLI
+//! * [`listing`]: what `ListDistributions` says, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
 //! * [`tenants`]: those of multi-tenant distributions
-//! * [`catalog`]: reads all of it from the account and keeps it for a while
 
-pub mod catalog;
 pub mod listing;
 pub mod origin;
 pub mod tenants;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::event::BucketName;
 use crate::path::{NormalizedPath, OriginPath};
 use crate::pattern::PathPattern;
-use listing::{CacheBehavior, CachePolicyConfig, DistributionSummary};
+use crate::target::{CachePolicyId, DistributionId, Target};
+use listing::{CacheBehavior, CachePolicies, CachePolicyConfig, DistributionSummary};
 use origin::{OriginBuckets, OriginDomain};
 use tenants::Tenant;
-
-/// The id of a distribution: `E2QWRUHAPOMQZL`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct DistributionId(Arc<str>);
-
-/// The id of a tenant of a multi-tenant distribution.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TenantId(Arc<str>);
-
-/// The id of a cache policy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CachePolicyId(Arc<str>);
-
-macro_rules! id {
-    ($name:ident) => {
-        impl $name {
-            /// Takes an id as AWS states it.
-            pub fn new(id: impl Into<Arc<str>>) -> Self {
-                Self(id.into())
-            }
-
-            /// The id.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-id!(DistributionId);
-id!(TenantId);
-id!(CachePolicyId);
-
-/// What an invalidation is made for: a distribution, or one tenant of a multi-tenant one, which
-/// serves nothing itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Target {
-    /// The distribution.
-    pub distribution: DistributionId,
-    /// The tenant, if the distribution is a multi-tenant one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantId>,
-}
-
-impl Target {
-    /// The id CloudFront knows the target by.
-    pub fn id(&self) -> &str {
-        self.tenant
-            .as_ref()
-            .map_or(self.distribution.as_str(), TenantId::as_str)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.tenant {
-            Some(tenant) => write!(f, "{} (tenant of {})", tenant, self.distribution),
-            None => write!(f, "{}", self.distribution),
-        }
-    }
-}
 
 /// What is not in the list of distributions, and read apart.
 #[derive(Clone, Debug, Default)]
@@ -101,9 +29,6 @@ pub struct Details {
     /// The enabled tenants of a multi-tenant distribution (`ListDistributionTenants`).
     pub tenants: Vec<Tenant>,
 }
-
-/// The cache policies known, by id.
-pub type CachePolicies = HashMap<CachePolicyId, CachePolicyConfig>;
 
 /// A distribution, ready to decide.
 #[derive(Clone, Debug)]
@@ -214,6 +139,24 @@ impl fmt::Display for Caching {
             }
         }
     }
+}
+
+/// Whether a distribution has any of these buckets as an origin.
+pub fn serves_any(
+    summary: &DistributionSummary,
+    buckets: &[BucketName],
+    aliases: &OriginBuckets,
+) -> bool {
+    // Which bucket a placeholder stands for is known when the tenants are.
+    if summary.is_multi_tenant() && summary.has_placeholders() {
+        return true;
+    }
+    summary.origins.items.iter().any(|origin| {
+        let domain = OriginDomain::new(&origin.domain_name);
+        buckets
+            .iter()
+            .any(|bucket| domain.endpoint_of(bucket.as_str(), aliases).is_some())
+    })
 }
 
 impl Distribution {

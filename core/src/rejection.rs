@@ -1,0 +1,42 @@
+//! Why CloudFront did not accept a set.
+
+use std::fmt;
+
+use crate::path::InvalidationPath;
+use crate::target::Target;
+
+/// Why CloudFront did not accept a set: its error code and message, or those of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// `AccessDenied`
+    pub code: String,
+    /// In CloudFront's words.
+    pub message: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// Paths that will never be accepted, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected<'a> {
+    /// The distribution or tenant.
+    pub target: Target,
+    /// The paths.
+    pub paths: Vec<InvalidationPath<'a>>,
+    /// Why.
+    pub reason: Reason,
+}
