@@ -1,4 +1,4 @@
-//! The body of a buffered message: many changes, grouped by bucket.
+//! The body of a message of BufferQueue: many changes, grouped by bucket.
 //!
 //! ```json
 //! {"version":1,"buckets":[{"bucket":"site","created":[["a%20photo.jpg",1795226584567]],"deleted":[]}]}
@@ -6,6 +6,12 @@
 //!
 //! Keys are percent-encoded: they may hold characters that SQS refuses. The number is the time of
 //! the event in milliseconds, or `null`.
+//!
+//! Changes that a flush gives back for some distributions alone are of version 2, with a [`Scope`]:
+//!
+//! ```json
+//! {"version":2,"scope":{"targets":["E1"],"first_seen":1795226584567,"attempts":1},"buckets":[..]}
+//! ```
 
 use std::borrow::Cow;
 
@@ -13,19 +19,73 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BucketName, Change, ChangeKind, EventTime, InvalidKey, ObjectKey};
+use crate::target::{DistributionId, Target};
 
 /// What is encoded in a key beside non-ASCII: what JSON would escape, and the escape itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
-/// The version this code writes, and the only one it reads.
+/// The version of a message for all distributions.
 const VERSION: u32 = 1;
+
+/// The version of a message with a [`Scope`].
+const SCOPED_VERSION: u32 = 2;
 
 /// A message is billed by 64 KiB, and ten of them, a batch, must fit in 1 MiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// The targets that changes still have to reach: those whose distributions could not be read, or
+/// whose sets could not be enqueued. All others have been told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope {
+    /// Distributions or tenants, in order, each once.
+    pub targets: Vec<TargetScope>,
+    /// When the oldest of the changes was first received by a flush, in milliseconds since 1970.
+    pub first_seen: u64,
+    /// How many flushes could not reach these targets so far.
+    pub attempts: u32,
+}
+
+/// A distribution as a whole, or a single target: `E1`, or `{"distribution":"E1","tenant":"dt_1"}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TargetScope {
+    /// All that the distribution serves, whatever tenants it may have.
+    Distribution(DistributionId),
+    /// One tenant.
+    Tenant(Target),
+}
+
+impl TargetScope {
+    /// The scope of one target.
+    pub fn of(target: &Target) -> Self {
+        match &target.tenant {
+            None => Self::Distribution(target.distribution.clone()),
+            Some(_) => Self::Tenant(target.clone()),
+        }
+    }
+
+    /// The distribution.
+    pub fn distribution(&self) -> &DistributionId {
+        match self {
+            Self::Distribution(id) => id,
+            Self::Tenant(target) => &target.distribution,
+        }
+    }
+
+    /// Whether the target is meant.
+    pub fn contains(&self, target: &Target) -> bool {
+        match self {
+            Self::Distribution(id) => target.distribution == *id,
+            Self::Tenant(one) => one == target,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
     #[serde(borrow)]
     buckets: Vec<BucketChanges<'a>>,
 }
@@ -89,8 +149,13 @@ pub enum Unreadable {
     #[error("the body is not a buffered message: {0}")]
     Json(#[from] serde_json::Error),
     /// A later version wrote it.
-    #[error("the body is of version {0}, this function reads version {VERSION}")]
+    #[error(
+        "the body is of version {0}, this function reads versions {VERSION} and {SCOPED_VERSION}"
+    )]
     Version(u32),
+    /// A scope where there must be none, or none where there must be one.
+    #[error("the body is of version 1 with a scope, or of version 2 without one")]
+    Scope,
     /// A key cannot be one.
     #[error(transparent)]
     Key(#[from] InvalidKey),
@@ -101,32 +166,87 @@ pub enum Unreadable {
 /// # Errors
 /// None in practice: strings and numbers always serialize.
 pub fn pack(changes: &[Change<'_>]) -> Result<Vec<String>, serde_json::Error> {
-    let mut bodies = Vec::new();
-    let mut body = Body {
-        version: VERSION,
-        buckets: Vec::new(),
-    };
-    let mut size = ENVELOPE_BYTES;
+    let mut packer = Packer::new(None)?;
     for change in changes {
-        let key = Cow::from(utf8_percent_encode(change.key.as_str(), ENCODED));
+        packer.add(change)?;
+    }
+    packer.finish()
+}
+
+/// Packs changes one after another. Finished bodies are kept, so memory grows with them.
+pub struct Packer<'a> {
+    bodies: Vec<String>,
+    body: Body<'a>,
+    size: usize,
+    envelope: usize,
+    limit: usize,
+}
+
+impl<'a> Packer<'a> {
+    /// A packer of changes for all distributions, or for those of a scope.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn new(scope: Option<Scope>) -> Result<Self, serde_json::Error> {
+        let scope_bytes = match &scope {
+            Some(scope) => serde_json::to_string(scope)?.len(),
+            None => 0,
+        };
+        let version = scope.as_ref().map_or(VERSION, |_| SCOPED_VERSION);
+        let envelope = ENVELOPE_BYTES + scope_bytes;
+        Ok(Self {
+            bodies: Vec::new(),
+            body: Body {
+                version,
+                scope,
+                buckets: Vec::new(),
+            },
+            size: envelope,
+            envelope,
+            // The changes of a body have their room beside a long list of targets too.
+            limit: MAX_BODY_BYTES + scope_bytes,
+        })
+    }
+
+    /// Adds a change.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn add(&mut self, change: &Change<'_>) -> Result<(), serde_json::Error> {
+        let key = utf8_percent_encode(change.key.as_str(), ENCODED).to_string();
         let bucket_size = change.bucket.as_str().len() + BUCKET_BYTES;
-        let mut position = body.position(&change.bucket);
+        let mut position = self.body.position(&change.bucket);
         let added = key.len() + ENTRY_BYTES + position.map_or(bucket_size, |_| 0);
-        if size + added > MAX_BODY_BYTES {
-            bodies.push(serde_json::to_string(&body)?);
-            body.buckets.clear();
+        if self.size + added > self.limit && !self.body.buckets.is_empty() {
+            self.close()?;
             position = None;
-            size = ENVELOPE_BYTES + bucket_size;
+            self.size += bucket_size;
         }
-        size += added;
-        body.bucket_at(position, &change.bucket)
+        self.size += added;
+        self.body
+            .bucket_at(position, &change.bucket)
             .entries(change.kind)
-            .push(Entry(key, change.event_time));
+            .push(Entry(key.into(), change.event_time));
+        Ok(())
     }
-    if !body.buckets.is_empty() {
-        bodies.push(serde_json::to_string(&body)?);
+
+    /// The bodies.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn finish(mut self) -> Result<Vec<String>, serde_json::Error> {
+        if !self.body.buckets.is_empty() {
+            self.close()?;
+        }
+        Ok(self.bodies)
     }
-    Ok(bodies)
+
+    fn close(&mut self) -> Result<(), serde_json::Error> {
+        self.bodies.push(serde_json::to_string(&self.body)?);
+        self.body.buckets.clear();
+        self.size = self.envelope;
+        Ok(())
+    }
 }
 
 /// `{"version":1,"buckets":[]}`, rounded up.
@@ -138,15 +258,27 @@ const BUCKET_BYTES: usize = 48;
 /// `["",-1795226584567],`, rounded up.
 const ENTRY_BYTES: usize = 24;
 
-/// Reads the changes of a message body.
+/// What a message holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffered<'a> {
+    /// The targets that the changes still have to reach; `None`: all.
+    pub scope: Option<Scope>,
+    /// The changes.
+    pub changes: Vec<Change<'a>>,
+}
+
+/// Reads a message body.
 ///
 /// # Errors
-/// If the body is not one that [`pack`] made.
-pub fn unpack(body: &str) -> Result<Vec<Change<'_>>, Unreadable> {
+/// If the body is not one that [`pack`] or a [`Packer`] made.
+pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
     let body: Body<'_> = serde_json::from_str(body)?;
-    if body.version != VERSION {
-        return Err(Unreadable::Version(body.version));
+    match (body.version, &body.scope) {
+        (VERSION, None) | (SCOPED_VERSION, Some(_)) => {}
+        (VERSION | SCOPED_VERSION, _) => return Err(Unreadable::Scope),
+        (other, _) => return Err(Unreadable::Version(other)),
     }
+    let scope = body.scope;
     let mut changes = Vec::new();
     for BucketChanges {
         bucket,
@@ -173,7 +305,7 @@ pub fn unpack(body: &str) -> Result<Vec<Change<'_>>, Unreadable> {
             }
         }
     }
-    Ok(changes)
+    Ok(Buffered { scope, changes })
 }
 
 #[cfg(test)]
@@ -230,10 +362,37 @@ mod tests {
     }
 
     #[test]
+    fn changes_for_some_targets_alone_say_for_which() {
+        let scope = Scope {
+            targets: vec![
+                TargetScope::Distribution(DistributionId::new("E1")),
+                TargetScope::Tenant(Target {
+                    distribution: DistributionId::new("E2"),
+                    tenant: Some(crate::target::TenantId::new("dt_1")),
+                }),
+            ],
+            first_seen: 1,
+            attempts: 2,
+        };
+        let mut packer = Packer::new(Some(scope.clone())).unwrap();
+        packer.add(&change("site", "a", ChangeKind::Created)).unwrap();
+        let bodies = packer.finish().unwrap();
+        assert_eq!(
+            bodies,
+            [concat!(
+                r#"{"version":2,"scope":{"targets":["E1",{"distribution":"E2","tenant":"dt_1"}],"first_seen":1,"attempts":2},"#,
+                r#""buckets":[{"bucket":"site","created":[["a",1795226584567]],"deleted":[]}]}"#
+            )]
+        );
+        assert_eq!(unpack(&bodies[0]).unwrap().scope, Some(scope));
+    }
+
+    #[test]
     fn a_body_of_another_kind_says_what_is_wrong() {
         for (body, expected) in [
             ("hello", "not a buffered message"),
-            (r#"{"version":2,"buckets":[]}"#, "version 2"),
+            (r#"{"version":3,"buckets":[]}"#, "version 3"),
+            (r#"{"version":2,"buckets":[]}"#, "version 2 without"),
             (r#"{"version":1}"#, "buckets"),
             (
                 r#"{"version":1,"buckets":[{"bucket":"b","created":[["",null]],"deleted":[]}]}"#,
@@ -261,7 +420,7 @@ mod tests {
                 event_time: time.map(EventTime),
             }).collect();
             let bodies = pack(&changes).unwrap();
-            let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| unpack(body).unwrap()).collect();
+            let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| unpack(body).unwrap().changes).collect();
             let order = |change: &Change<'_>| (change.bucket.clone(), change.key.clone().into_owned(), change.kind, change.event_time);
             let mut changes = changes;
             changes.sort_by_key(order);

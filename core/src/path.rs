@@ -255,7 +255,7 @@ impl NormalizedPath<'_> {
 ///
 /// Most are the key itself, and borrowed: a change may be a path at a hundred distributions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct InvalidationPath<'a>(Cow<'a, str>);
 
 /// A text that is no invalidation path.
@@ -291,6 +291,41 @@ impl InvalidationPath<'_> {
     /// What all paths cleared by this wildcard begin with; `None` for an exact path.
     pub fn wildcard_prefix(&self) -> Option<&str> {
         self.0.strip_suffix('*')
+    }
+}
+
+/// For each path the place of the one that clears it: its own, unless an equal path or a wildcard
+/// that covers it is there too.
+pub fn coverage(paths: &[&InvalidationPath<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..paths.len()).collect();
+    order.sort_by(|a, b| paths[*a].order().cmp(&paths[*b].order()));
+    let mut cleared_by = vec![0; paths.len()];
+    let mut last: Option<usize> = None;
+    for place in order {
+        let by = last.filter(|last| paths[*last].clears(paths[place]));
+        let by = by.unwrap_or(place);
+        last = Some(by);
+        cleared_by[place] = by;
+    }
+    cleared_by
+}
+
+impl InvalidationPath<'_> {
+    /// In this order a wildcard is followed at once by all that it covers, as that begins with what the
+    /// wildcard begins with.
+    pub(crate) fn order(&self) -> (&str, bool) {
+        match self.wildcard_prefix() {
+            Some(prefix) => (prefix, false),
+            None => (self.as_str(), true),
+        }
+    }
+
+    /// Whether this path clears another one, or is the same.
+    pub(crate) fn clears(&self, other: &InvalidationPath<'_>) -> bool {
+        match self.wildcard_prefix() {
+            Some(prefix) => other.as_str().starts_with(prefix),
+            None => self == other,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! The paths of one target, freed of what is said twice, and cut into sets.
+//! The paths of one target, each once, cut into sets.
 
 use super::KeyChanges;
 use crate::path::InvalidationPath;
+use crate::set::Lane;
 
 /// How large a set may be.
 #[derive(Clone, Copy, Debug)]
@@ -10,26 +11,31 @@ pub struct SetLimits {
     pub paths: usize,
     /// Wildcards in a set.
     pub wildcards: usize,
-    /// Characters of all its paths.
-    pub characters: usize,
+    /// Bytes of all its paths as JSON.
+    pub bytes: usize,
 }
 
+/// The quotes and the comma around a path in JSON. Nothing in a path is escaped there.
+const JSON_BYTES_PER_PATH: usize = 3;
+
 impl SetLimits {
-    /// CloudFront's documented limit of paths in progress is 3,000 for a distribution, of wildcards
-    /// 15: a set with more could never be accepted where that still holds. The characters are those
-    /// of an SQS message of 1 MiB, with room for the JSON around each path.
+    /// CloudFront's documented limit of paths in progress is 3,000 for a distribution. An SQS message
+    /// holds 1 MiB. And CloudFront accepts one wildcard per second (CloudFront Developer Guide,
+    /// "Quotas"), so a hundred are what one invocation of the function can submit at that pace.
     pub fn with_paths(paths: usize) -> Self {
         Self {
             paths,
-            wildcards: 15,
-            characters: 900_000,
+            wildcards: 100,
+            bytes: 900 * 1024,
         }
     }
 }
 
-/// Paths that go into one invalidation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Paths of one lane that go into one message of SubmitQueue.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathSet<'a> {
+    /// Whether they are wildcards.
+    pub lane: Lane,
     /// The paths, in the order of their keys or in their own, each once.
     pub paths: Vec<InvalidationPath<'a>>,
     /// The messages they came from, in order, each once.
@@ -42,10 +48,28 @@ pub struct PathSet<'a> {
 /// set with what covers it answers for its messages.
 pub struct Sets<'a> {
     paths: Box<dyn Iterator<Item = KeyPath<'a>> + 'a>,
-    /// What did not fit into the last set.
-    first_of_next: Option<KeyPath<'a>>,
     keys: &'a KeyChanges,
     limits: SetLimits,
+    /// The sets that are being filled: plain paths, then wildcards.
+    open: [OpenSet<'a>; 2],
+    /// The lane of the last path.
+    last: Lane,
+}
+
+struct OpenSet<'a> {
+    set: PathSet<'a>,
+    bytes: usize,
+}
+
+impl OpenSet<'_> {
+    fn new(lane: Lane) -> Self {
+        let set = PathSet {
+            lane,
+            paths: Vec::new(),
+            sources: Vec::new(),
+        };
+        Self { set, bytes: 0 }
+    }
 }
 
 /// A path and the index of its key; no path, where that of the one before covers it.
@@ -58,7 +82,7 @@ impl<'a> Sets<'a> {
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
-        paths.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+        paths.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
         Self::new(without_covered(paths).into_iter(), keys, limits)
     }
 
@@ -76,14 +100,60 @@ impl<'a> Sets<'a> {
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
-        let paths: Box<dyn Iterator<Item = KeyPath<'a>> + 'a> = Box::new(paths);
         Self {
-            paths,
-            first_of_next: None,
+            paths: Box::new(paths),
             keys,
             limits,
+            open: [Lane::Paths, Lane::Wildcards].map(OpenSet::new),
+            last: Lane::Paths,
         }
     }
+
+    fn open(&mut self, lane: Lane) -> &mut OpenSet<'a> {
+        let [paths, wildcards] = &mut self.open;
+        match lane {
+            Lane::Paths => paths,
+            Lane::Wildcards => wildcards,
+        }
+    }
+
+    /// Adds a path to the set of its lane. Returns that set if there is no room in it, and begins
+    /// another with the path.
+    fn add(&mut self, path: InvalidationPath<'a>) -> Option<PathSet<'a>> {
+        let lane = Lane::of(&path);
+        let limits = self.limits;
+        let most = match lane {
+            Lane::Paths => limits.paths,
+            Lane::Wildcards => limits.wildcards.min(limits.paths),
+        };
+        self.last = lane;
+        let bytes = path.as_str().len() + JSON_BYTES_PER_PATH;
+        let open = self.open(lane);
+        let count = open.set.paths.len();
+        let is_full = count > 0 && (count >= most || open.bytes + bytes > limits.bytes);
+        let full = is_full.then(|| std::mem::replace(open, OpenSet::new(lane)));
+        open.bytes += bytes;
+        open.set.paths.push(path);
+        full.map(|full| finished(full.set))
+    }
+
+    /// The last path answers for the messages that told of this key.
+    fn add_sources(&mut self, key: usize) {
+        let (keys, last) = (self.keys, self.last);
+        let sources = &mut self.open(last).set.sources;
+        for source in keys.sources(key) {
+            // Keys that follow one another came in the same message as a rule.
+            if sources.last() != Some(&source) {
+                sources.push(source);
+            }
+        }
+    }
+}
+
+fn finished(mut set: PathSet<'_>) -> PathSet<'_> {
+    set.sources.sort_unstable();
+    set.sources.dedup();
+    set
 }
 
 fn without_covered(ordered: Vec<(InvalidationPath<'_>, usize)>) -> Vec<KeyPath<'_>> {
@@ -91,7 +161,7 @@ fn without_covered(ordered: Vec<(InvalidationPath<'_>, usize)>) -> Vec<KeyPath<'
     let mut last_kept = 0;
     for (path, key) in ordered {
         let last = paths.get(last_kept).and_then(|(path, _)| path.as_ref());
-        if last.is_some_and(|last| covers(last, &path)) {
+        if last.is_some_and(|last| last.clears(&path)) {
             paths.push((None, key));
         } else {
             last_kept = paths.len();
@@ -101,50 +171,22 @@ fn without_covered(ordered: Vec<(InvalidationPath<'_>, usize)>) -> Vec<KeyPath<'
     paths
 }
 
-/// What a wildcard covers begins with what it begins with, and so follows it at once.
-fn order<'p>(path: &'p InvalidationPath<'_>) -> (&'p str, bool) {
-    match path.wildcard_prefix() {
-        Some(prefix) => (prefix, false),
-        None => (path.as_str(), true),
-    }
-}
-
-fn covers(earlier: &InvalidationPath<'_>, path: &InvalidationPath<'_>) -> bool {
-    match earlier.wildcard_prefix() {
-        Some(prefix) => path.as_str().starts_with(prefix),
-        None => path == earlier,
-    }
-}
-
 impl<'a> Iterator for Sets<'a> {
     type Item = PathSet<'a>;
 
     fn next(&mut self) -> Option<PathSet<'a>> {
-        let mut set = PathSet::default();
-        let (mut wildcards, mut characters) = (0, 0);
-        while let Some((path, key)) = self.first_of_next.take().or_else(|| self.paths.next()) {
-            if let Some(path) = path {
-                wildcards += usize::from(path.wildcard_prefix().is_some());
-                characters += path.as_str().len();
-                let is_full = set.paths.len() >= self.limits.paths
-                    || wildcards > self.limits.wildcards
-                    || characters > self.limits.characters;
-                if is_full && !set.paths.is_empty() {
-                    self.first_of_next = Some((Some(path), key));
-                    break;
-                }
-                set.paths.push(path);
-            }
-            for source in self.keys.sources(key) {
-                // Keys that follow one another came in the same message as a rule.
-                if set.sources.last() != Some(&source) {
-                    set.sources.push(source);
-                }
+        while let Some((path, key)) = self.paths.next() {
+            let full = path.and_then(|path| self.add(path));
+            self.add_sources(key);
+            if full.is_some() {
+                return full;
             }
         }
-        set.sources.sort_unstable();
-        set.sources.dedup();
-        (!set.paths.is_empty()).then_some(set)
+        let mut open = self.open.iter_mut();
+        let last = open.find(|open| !open.set.paths.is_empty())?;
+        let lane = last.set.lane;
+        let last = std::mem::replace(last, OpenSet::new(lane));
+        Some(finished(last.set))
     }
 }
 
@@ -198,17 +240,17 @@ mod tests {
     #[test]
     fn a_path_under_a_wildcard_is_dropped_and_its_message_is_not() {
         for (paths, kept) in [
-            (vec!["/a*", "/a", "/ab", "/a/b", "/b"], vec!["/a*", "/b"]),
+            (vec!["/a*", "/a", "/ab", "/a/b", "/b"], vec!["/b", "/a*"]),
             (vec!["/a/*", "/a", "/a/", "/a/b"], vec!["/a", "/a/*"]),
             (vec!["/a*", "/ab*", "/ab/c"], vec!["/a*"]),
             (vec!["/*", "/", "/x", "/a*"], vec!["/*"]),
             (
                 vec!["/d/?*", "/d/", "/d/x", "/d/?v=1"],
-                vec!["/d/", "/d/?*", "/d/x"],
+                vec!["/d/", "/d/x", "/d/?*"],
             ),
             (vec!["/a*b", "/a*", "/ac"], vec!["/a*"]),
             (vec!["/a**", "/a*"], vec!["/a*"]),
-            (vec!["/a**", "/a*b", "/ab"], vec!["/a**", "/ab"]),
+            (vec!["/a**", "/a*b", "/ab"], vec!["/ab", "/a**"]),
             (vec!["/a*b", "/axb"], vec!["/a*b", "/axb"]),
             (
                 vec!["/a*", "/a!", "/B", "/b*", "/b!"],
@@ -216,12 +258,13 @@ mod tests {
             ),
         ] {
             let paths: Vec<(&str, u32)> = paths.into_iter().zip(0..).collect();
+            let sets = sets(&paths, all());
+            let found: Vec<String> = sets.iter().flat_map(|(paths, _)| paths.clone()).collect();
+            assert_eq!(found, kept, "{paths:?}");
+            let mut sources: Vec<u32> = sets.into_iter().flat_map(|(_, sources)| sources).collect();
+            sources.sort_unstable();
             let expected: Vec<u32> = (0..).take(paths.len()).collect();
-            assert_eq!(
-                sets(&paths, all()),
-                [(kept.into_iter().map(String::from).collect(), expected)],
-                "{paths:?}"
-            );
+            assert_eq!(sources, expected, "{paths:?}");
         }
     }
 
@@ -230,7 +273,7 @@ mod tests {
         let limits = SetLimits {
             paths: 2,
             wildcards: 1,
-            characters: 1_000,
+            bytes: 1_000,
         };
         let found = sets(
             &[("/a", 1), ("/b", 2), ("/c", 3), ("/d*", 4), ("/e*", 5)],
@@ -238,15 +281,18 @@ mod tests {
         );
         let expected = [
             (vec!["/a".into(), "/b".into()], vec![1, 2]),
-            (vec!["/c".into(), "/d*".into()], vec![3, 4]),
+            (vec!["/d*".into()], vec![4]),
+            (vec!["/c".into()], vec![3]),
             (vec!["/e*".into()], vec![5]),
         ];
         assert_eq!(found, expected);
         let limits = SetLimits {
             paths: 10,
             wildcards: 10,
-            characters: 4,
+            bytes: 10,
         };
-        assert_eq!(sets(&[("/a", 1), ("/b", 1), ("/long", 2)], limits).len(), 2);
+        let found = sets(&[("/a", 1), ("/b", 1), ("/long", 2)], limits);
+        let sizes: Vec<usize> = found.iter().map(|(paths, _)| paths.len()).collect();
+        assert_eq!(sizes, [2, 1]);
     }
 }

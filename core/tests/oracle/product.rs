@@ -56,7 +56,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         limits: SetLimits {
             paths: world.limits.paths,
             wildcards: world.limits.wildcards,
-            characters: world.limits.characters,
+            bytes: world.limits.bytes,
         },
     };
     let plan = plan(changes, &rules);
@@ -148,12 +148,15 @@ fn compare_sets(
     for set in sets {
         let paths: Vec<&str> = set.paths.iter().map(|path| path.as_str()).collect();
         let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
-        let characters: usize = paths.iter().map(|path| path.len()).sum();
+        let bytes: usize = paths.iter().map(|path| path.len() + 3).sum();
         let too_large = paths.len() > limits.paths
             || wildcards > limits.wildcards
-            || characters > limits.characters;
+            || bytes > limits.bytes;
         if paths.is_empty() || (too_large && paths.len() > 1) {
             return Err(format!("set {paths:?} is empty or too large"));
+        }
+        if wildcards != 0 && wildcards != paths.len() {
+            return Err(format!("set {paths:?} mixes plain paths and wildcards"));
         }
         // A set answers for exactly the messages that asked for its paths or for what these cover.
         let mut sources = BTreeSet::new();

@@ -135,7 +135,7 @@ pub struct Change {
 pub struct Limits {
     pub paths: usize,
     pub wildcards: usize,
-    pub characters: usize,
+    pub bytes: usize,
 }
 
 /// Names of which one begins, ends or contains another, and one that looks like an endpoint.
@@ -297,13 +297,13 @@ impl World {
                 Limits {
                     paths: 1 + tape.below(4),
                     wildcards: 1 + tape.below(3),
-                    characters: 1 + tape.below(40),
+                    bytes: 1 + tape.below(40),
                 }
             } else {
                 Limits {
                     paths: 3_000,
                     wildcards: 15,
-                    characters: 900_000,
+                    bytes: 900_000,
                 }
             },
         }

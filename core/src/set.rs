@@ -1,0 +1,268 @@
+//! A set of paths for one target: the body of a message of SubmitQueue.
+//!
+//! ```json
+//! {"v":1,"distribution":"E2QWRUHAPOMQZL","paths":["/a","/b*"],"reason":"flush","by":"invalidator"}
+//! ```
+//!
+//! Other tools may send such messages too: `tenant` names a distribution tenant, `reason` and `by` say
+//! why and who, for the log. The message group is the target and the lane ([`Lane::group`]), the
+//! deduplication id a new UUID for each request. All other fields are the function's own.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::caller_reference::CallerReference;
+use crate::event::EventTime;
+use crate::path::InvalidationPath;
+use crate::target::{DistributionId, Target, TenantId};
+
+/// The version this code writes, and the only one it reads.
+const VERSION: u32 = 1;
+
+/// A set of paths to invalidate for one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set<'a> {
+    /// The distribution or tenant.
+    pub target: Target,
+    /// The paths.
+    pub paths: Vec<InvalidationPath<'a>>,
+    /// Why: `flush`, or what a person says.
+    pub reason: String,
+    /// Who: `invalidator`, or another tool.
+    pub by: String,
+    /// When the oldest of the changes behind it happened, if their events tell.
+    pub changed: Option<EventTime>,
+    /// What is left of a set keeps when the set was first sent, in milliseconds since 1970. It is
+    /// given up by this age.
+    pub first_sent: Option<u64>,
+    /// How often a rest was sent as a new message. Lambda stops a function that invokes itself through
+    /// a queue about sixteen times in a row (Lambda Developer Guide, "Recursive loop detection").
+    pub hops: u32,
+    /// The paths were sent to CloudFront under this reference, and the answer was lost. They are sent
+    /// again as they are, under the same reference, and not merged with others.
+    pub caller_reference: Option<CallerReference>,
+}
+
+/// Sets of one target wait in two lanes: a wildcard may have to wait for its turn much longer than a
+/// plain path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Paths without a wildcard.
+    Paths,
+    /// Wildcards.
+    Wildcards,
+}
+
+impl Lane {
+    /// The lane of a path.
+    pub fn of(path: &InvalidationPath<'_>) -> Self {
+        match path.wildcard_prefix() {
+            None => Self::Paths,
+            Some(_) => Self::Wildcards,
+        }
+    }
+
+    /// The message group in SubmitQueue: `E2QWRUHAPOMQZL/paths`.
+    pub fn group(self, target: &Target) -> String {
+        format!("{}/{self}", target.id())
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paths => "paths",
+            Self::Wildcards => "wildcards",
+        })
+    }
+}
+
+/// A message of SubmitQueue that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableSet {
+    /// The body is not that of a set.
+    #[error("the message is not a set of paths: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The body is of a version this code does not know.
+    #[error("the message is of version {0}, this function reads version {VERSION}")]
+    Version(u32),
+    /// There is nothing to invalidate.
+    #[error("the message has no paths")]
+    Empty,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    v: u32,
+    distribution: DistributionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<TenantId>,
+    paths: std::borrow::Cow<'a, [InvalidationPath<'a>]>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<EventTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_sent: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    hops: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller_reference: Option<CallerReference>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The body of a message of RetryQueue, as version 0.1 wrote it.
+#[derive(Deserialize)]
+struct Version01Body {
+    target: Target,
+    paths: Vec<InvalidationPath<'static>>,
+    caller_reference: CallerReference,
+}
+
+/// All that tells which of the two formats a body has.
+#[derive(Deserialize)]
+struct Format {
+    v: Option<u32>,
+    caller_reference: Option<serde::de::IgnoredAny>,
+}
+
+impl Set<'_> {
+    /// The body of its message.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Body {
+            v: VERSION,
+            distribution: self.target.distribution.clone(),
+            tenant: self.target.tenant.clone(),
+            paths: (&self.paths[..]).into(),
+            reason: self.reason.clone(),
+            by: self.by.clone(),
+            changed: self.changed,
+            first_sent: self.first_sent,
+            hops: self.hops,
+            caller_reference: self.caller_reference.clone(),
+        })
+    }
+}
+
+impl Set<'static> {
+    /// Reads the body of a message of SubmitQueue, or of RetryQueue as version 0.1 wrote it.
+    ///
+    /// # Errors
+    /// If the body is neither, has a version this code does not know, or has no paths.
+    pub fn from_json(body: &str) -> Result<Self, UnreadableSet> {
+        let format: Format = serde_json::from_str(body)?;
+        let set = match format.v {
+            None if format.caller_reference.is_some() => Self::from_version_01(body)?,
+            None | Some(VERSION) => Self::from_body(serde_json::from_str(body)?),
+            Some(other) => return Err(UnreadableSet::Version(other)),
+        };
+        if set.paths.is_empty() {
+            return Err(UnreadableSet::Empty);
+        }
+        Ok(set)
+    }
+
+    fn from_body(body: Body<'static>) -> Self {
+        Self {
+            target: Target {
+                distribution: body.distribution,
+                tenant: body.tenant,
+            },
+            paths: body.paths.into_owned(),
+            reason: body.reason,
+            by: body.by,
+            changed: body.changed,
+            first_sent: body.first_sent,
+            hops: body.hops,
+            caller_reference: body.caller_reference,
+        }
+    }
+
+    fn from_version_01(body: &str) -> Result<Self, serde_json::Error> {
+        let body: Version01Body = serde_json::from_str(body)?;
+        Ok(Self {
+            target: body.target,
+            paths: body.paths,
+            reason: "flush".to_owned(),
+            by: "invalidator 0.1".to_owned(),
+            changed: None,
+            first_sent: None,
+            hops: 0,
+            caller_reference: Some(body.caller_reference),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> Set<'static> {
+        let path = |text: &str| InvalidationPath::try_from(text.to_owned()).unwrap();
+        Set {
+            target: Target {
+                distribution: DistributionId::new("E1"),
+                tenant: None,
+            },
+            paths: vec![path("/a"), path("/b*")],
+            reason: "flush".to_owned(),
+            by: "invalidator".to_owned(),
+            changed: None,
+            first_sent: None,
+            hops: 0,
+            caller_reference: None,
+        }
+    }
+
+    #[test]
+    fn a_message_is_short_and_readable() {
+        let body = r#"{"v":1,"distribution":"E1","paths":["/a","/b*"],"reason":"flush","by":"invalidator"}"#;
+        assert_eq!(set().to_json().unwrap(), body);
+        assert_eq!(Set::from_json(body).unwrap(), set());
+    }
+
+    #[test]
+    fn a_rest_keeps_its_age_and_its_hops() {
+        let mut rest = set();
+        rest.target.tenant = Some(TenantId::new("dt_1"));
+        rest.changed = Some(EventTime(1));
+        rest.first_sent = Some(2);
+        rest.hops = 3;
+        rest.caller_reference = Some(CallerReference::known("r"));
+        assert_eq!(Set::from_json(&rest.to_json().unwrap()).unwrap(), rest);
+    }
+
+    #[test]
+    fn a_message_of_version_01_keeps_its_caller_reference() {
+        let body = r#"{"target":{"distribution":"E1","tenant":"dt_1"},"paths":["/a"],"caller_reference":"abc"}"#;
+        let set = Set::from_json(body).unwrap();
+        assert_eq!(set.target.id(), "dt_1");
+        assert_eq!(set.caller_reference, Some(CallerReference::known("abc")));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_says_why() {
+        for (body, expected) in [
+            ("hello", "not a set"),
+            (r#"{"v":2,"distribution":"E1","paths":["/a"]}"#, "version 2"),
+            (r#"{"v":1,"distribution":"E1"}"#, "paths"),
+            (r#"{"v":1,"distribution":"E1","paths":[]}"#, "no paths"),
+            (r#"{"v":1,"distribution":"e-1","paths":["/a"]}"#, "`e-1` is not the id"),
+            (r#"{"v":1,"distribution":"E1","tenant":"a b","paths":["/a"]}"#, "`a b` is not the id"),
+            (r#"{"v":1,"distribution":"E1","paths":["a"]}"#, "`a` is not an invalidation path"),
+            (r#"{"paths":["/a"]}"#, "`v`"),
+        ] {
+            let error = Set::from_json(body).expect_err(body).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
