@@ -3,6 +3,7 @@
 //! The function does without `aws-config`: what it needs is in its environment, and an eager
 //! default configuration costs several times the rest of the start.
 
+pub mod error;
 mod http;
 mod user_agent;
 

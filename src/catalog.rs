@@ -1,23 +1,36 @@
-//! Reads distributions, cache policies, default root objects and tenants from the account, and
-//! keeps them for a while: the rates of these calls are low and unpublished.
+//! What an environment knows of the account's distributions: read when needed, and kept for a while,
+//! because the rates of these calls are low and unpublished.
+//!
+//! Everything is kept as soon as it was read, so that an attempt that was throttled half way is
+//! continued, not repeated.
+//!
+//! * [`read`]: the calls
+//! * [`from_sdk`]: the SDK's answers, in the types of the core
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::Duration;
+mod from_sdk;
+mod read;
 
-use anyhow::{Context, Result};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
 use aws_sdk_cloudfront::Client;
-use aws_sdk_cloudfront::error::ProvideErrorMetadata;
-use aws_sdk_cloudfront::types::DistributionConfig;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use aws_sdk_cloudfront::types::DistributionTenantSummary;
+use futures_util::stream::{self, StreamExt};
+use invalidator_core::distributions::listing::{
+    CacheBehavior, CachePolicies, DistributionSummary, managed_policies,
+};
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::tenants::{Parameters, Tenant};
+use invalidator_core::distributions::{Details, Distribution, serves_any};
+use invalidator_core::event::BucketName;
+use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::listing::{CacheBehavior, CachePolicyConfig, DistributionSummary, managed_policies};
-use super::origin::{OriginBuckets, OriginDomain};
-use super::tenants::{self, Parameters};
-use super::{CachePolicies, CachePolicyId, Details, Distribution, DistributionId};
-use crate::event::BucketName;
+use crate::clock::Clock;
+use read::Pages;
 
 /// Calls at once.
 const CONCURRENCY: usize = 4;
@@ -27,136 +40,103 @@ const CONCURRENCY: usize = 4;
 pub struct Catalog {
     only: BTreeSet<DistributionId>,
     keep_for: Duration,
+    clock: Clock,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     list: Option<Kept<Vec<DistributionSummary>>>,
-    policies: HashMap<CachePolicyId, Kept<Option<CachePolicyConfig>>>,
+    /// The list that is being read, if reading it was cut off.
+    pages: Option<Kept<Pages>>,
+    policies: Option<Kept<CachePolicies>>,
     details: HashMap<DistributionId, Kept<Details>>,
+    tenant_lists: HashMap<DistributionId, Kept<Vec<DistributionTenantSummary>>>,
+    /// By tenant, with the version of the tenant they were read for.
+    parameters: HashMap<TenantId, (String, Parameters)>,
 }
 
+/// Something that was read, and when, by the wall clock: an environment may be frozen for hours, and
+/// its monotonic clock with it.
 #[derive(Debug)]
 struct Kept<T> {
     value: T,
-    since: Instant,
+    since: SystemTime,
     /// The version of the distribution it was read for, where it was read for one.
     e_tag: Option<String>,
 }
 
 impl<T> Kept<T> {
-    fn now(value: T) -> Self {
+    fn new(value: T, since: SystemTime) -> Self {
         Self {
             value,
-            since: Instant::now(),
+            since,
             e_tag: None,
         }
     }
 
-    fn is_fresh(&self, keep_for: Duration) -> bool {
-        self.since.elapsed() < keep_for
+    /// A clock that was put back makes everything old.
+    fn is_fresh(&self, now: SystemTime, keep_for: Duration) -> bool {
+        now.duration_since(self.since)
+            .is_ok_and(|age| age < keep_for)
     }
+}
+
+/// The distributions that serve some buckets.
+#[derive(Debug, Default)]
+pub struct Serving {
+    /// Those that are known completely, disabled ones included.
+    pub distributions: Vec<Distribution>,
+    /// Those of which something that decides about paths could not be read.
+    pub unread: BTreeSet<DistributionId>,
 }
 
 impl Catalog {
     /// A catalog of the distributions with these ids (empty: all), read again after `keep_for`.
-    pub fn new(only: BTreeSet<DistributionId>, keep_for: Duration) -> Self {
+    pub fn new(only: BTreeSet<DistributionId>, keep_for: Duration, clock: Clock) -> Self {
         Self {
             only,
             keep_for,
+            clock,
             known: Mutex::default(),
         }
     }
 
-    /// The distributions with any of these buckets as an origin, disabled ones included.
+    /// Lists the distributions, unless they were listed a short while ago.
     ///
     /// # Errors
-    /// If something that decides about a path cannot be read: nothing may then be acknowledged.
-    pub async fn serving(
-        &self,
-        cloudfront: &Client,
-        buckets: &[BucketName],
-        aliases: &OriginBuckets,
-    ) -> Result<Vec<Distribution>> {
+    /// If they cannot be listed.
+    pub async fn load(&self, cloudfront: &Client, until: Instant) -> Result<()> {
         let mut known = self.known.lock().await;
-        if !known
-            .list
-            .as_ref()
-            .is_some_and(|list| list.is_fresh(self.keep_for))
-        {
-            let list = self.list(cloudfront).await?;
-            known.list = Some(Kept::now(list));
-        }
-        let Known {
-            list,
-            policies,
-            details,
-        } = &mut *known;
-        let list = list.as_ref().map_or(&[][..], |list| &list.value);
-        let serving: Vec<&DistributionSummary> = list
-            .iter()
-            .filter(|summary| serves_any(summary, buckets, aliases))
-            .collect();
-        let enabled = || serving.iter().copied().filter(|summary| summary.enabled);
-        let missing_policies = missing_policies(enabled(), policies, self.keep_for);
-        let missing_details: Vec<&DistributionSummary> = enabled()
-            .filter(|summary| !self.has_details(details.get(&id_of(summary)), summary))
-            .collect();
-
-        let (new_policies, new_details) = tokio::try_join!(
-            stream::iter(missing_policies)
-                .map(|id| policy(cloudfront, id))
-                .buffer_unordered(CONCURRENCY)
-                .try_collect::<Vec<_>>(),
-            stream::iter(missing_details)
-                .map(|summary| read_details(cloudfront, summary))
-                .buffer_unordered(CONCURRENCY)
-                .try_collect::<Vec<_>>(),
-        )?;
-        policies.extend(
-            new_policies
-                .into_iter()
-                .map(|(id, policy)| (id, Kept::now(policy))),
-        );
-        details.extend(new_details);
-
-        let policies: CachePolicies = managed_policies()
-            .into_iter()
-            .chain(
-                policies
-                    .iter()
-                    .filter_map(|(id, policy)| Some((id.clone(), policy.value.clone()?))),
-            )
-            .collect();
-        let details_of = |summary: &DistributionSummary| {
-            details
-                .get(&id_of(summary))
-                .map(|kept| kept.value.clone())
-                .unwrap_or_default()
-        };
-        Ok(serving
-            .iter()
-            .flat_map(|summary| Distribution::all(summary, details_of(summary), &policies))
-            .collect())
+        self.load_list(&mut known, cloudfront, until).await
     }
 
-    /// Forgets the list, so that the next flush reads it again.
-    pub async fn forget(&self) {
-        self.known.lock().await.list = None;
+    async fn load_list(
+        &self,
+        known: &mut Known,
+        cloudfront: &Client,
+        until: Instant,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let is_fresh = |kept: &Kept<_>| kept.is_fresh(now, self.keep_for);
+        if known.list.as_ref().is_some_and(is_fresh) {
+            return Ok(());
+        }
+        let begun = known.pages.take();
+        let begun = begun.filter(|pages| pages.is_fresh(now, self.keep_for));
+        let mut pages = begun.unwrap_or_else(|| Kept::new(Pages::default(), now));
+        let result = pages.value.complete(cloudfront, until).await;
+        if let Err(error) = result {
+            known.pages = Some(pages);
+            return Err(error);
+        }
+        // The list is as old as its first page.
+        let list = self.wanted(pages.value.distributions);
+        known.list = Some(Kept::new(list, pages.since));
+        Ok(())
     }
 
-    async fn list(&self, cloudfront: &Client) -> Result<Vec<DistributionSummary>> {
-        let mut pages = cloudfront.list_distributions().into_paginator().send();
-        let mut list = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.context("failed to list the distributions: ListDistributions")?;
-            let items = page
-                .distribution_list
-                .and_then(|list| list.items)
-                .unwrap_or_default();
-            list.extend(items.into_iter().map(DistributionSummary::from));
-        }
+    fn wanted(&self, mut list: Vec<DistributionSummary>) -> Vec<DistributionSummary> {
         if !self.only.is_empty() {
             list.retain(|summary| self.only.contains(&id_of(summary)));
             let is_listed =
@@ -165,118 +145,321 @@ impl Catalog {
                 warn!(distribution = %id, "DISTRIBUTION_IDS names a distribution that does not exist");
             }
         }
-        Ok(list)
+        list
+    }
+
+    /// The distributions with any of these buckets as an origin, of the list that was
+    /// [loaded](Self::load). What is not known of them is read until `until`.
+    pub async fn serving(
+        &self,
+        cloudfront: &Client,
+        buckets: &[BucketName],
+        aliases: &OriginBuckets,
+        until: Instant,
+    ) -> Serving {
+        let mut known = self.known.lock().await;
+        let list = known.list.take();
+        let summaries = list.as_ref().map_or(&[][..], |list| &list.value);
+        let serving: Vec<&DistributionSummary> = summaries
+            .iter()
+            .filter(|summary| serves_any(summary, buckets, aliases))
+            .collect();
+        let mut unread = self
+            .read_policies(&mut known, cloudfront, &serving, until)
+            .await;
+        unread.extend(
+            self.read_details(&mut known, cloudfront, &serving, until)
+                .await,
+        );
+        let mut policies = managed_policies();
+        policies.extend(known.policies.iter().flat_map(|kept| kept.value.clone()));
+        let read = serving
+            .iter()
+            .filter(|summary| !unread.contains(&id_of(summary)));
+        let distributions = read.flat_map(|summary| {
+            let details = known.details.get(&id_of(summary));
+            let details = details.map(|kept| kept.value.clone()).unwrap_or_default();
+            Distribution::all(summary, details, &policies)
+        });
+        let distributions = distributions.collect();
+        known.list = list;
+        Serving {
+            distributions,
+            unread,
+        }
+    }
+
+    /// How many targets serve these buckets at most, as far as it is known.
+    pub async fn targets_serving(&self, buckets: &[BucketName], aliases: &OriginBuckets) -> usize {
+        let known = self.known.lock().await;
+        let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
+        let serving = list
+            .iter()
+            .filter(|summary| summary.enabled && serves_any(summary, buckets, aliases));
+        let targets = serving.map(|summary| {
+            let details = known.details.get(&id_of(summary));
+            details.map_or(1, |kept| kept.value.tenants.len().max(1))
+        });
+        targets.sum()
+    }
+
+    /// Whether a distribution is listed.
+    pub async fn is_listed(&self, id: &DistributionId) -> bool {
+        let known = self.known.lock().await;
+        let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
+        list.iter().any(|summary| summary.id == id.as_str())
+    }
+
+    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). What is not found in a
+    /// list that was kept is looked for in a new one.
+    ///
+    /// # Errors
+    /// If that cannot be read, and was never read before.
+    pub async fn has(&self, cloudfront: &Client, target: &Target, until: Instant) -> Result<bool> {
+        let mut known = self.known.lock().await;
+        for is_first in [true, false] {
+            let asked = self.clock.now();
+            if let Err(error) = self.load_list(&mut known, cloudfront, until).await
+                && known.list.is_none()
+            {
+                return Err(error);
+            }
+            let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
+            let mut list = list.iter();
+            let summary = list.find(|summary| summary.id == target.distribution.as_str());
+            let found = match (summary, &target.tenant) {
+                (None, _) => false,
+                (Some(summary), None) => !summary.is_multi_tenant(),
+                (Some(summary), Some(_)) if !summary.is_multi_tenant() => false,
+                (Some(_), Some(tenant)) => {
+                    let id = &target.distribution;
+                    let list = self.tenant_list(&mut known, cloudfront, id, until);
+                    let list = list.await?;
+                    list.iter().any(|known| known.id == tenant.as_str())
+                }
+            };
+            let is_new = known.list.as_ref().is_some_and(|list| list.since >= asked);
+            if found || is_new {
+                return Ok(found);
+            }
+            if is_first {
+                known.tenant_lists.remove(&target.distribution);
+                known.list = None;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets the list, so that it is read again before the next use.
+    pub async fn forget(&self) {
+        self.known.lock().await.list = None;
+    }
+
+    /// Reads the cache policies if one is needed that is not known. Returns the distributions that
+    /// need one, if they cannot be read now.
+    async fn read_policies(
+        &self,
+        known: &mut Known,
+        cloudfront: &Client,
+        serving: &[&DistributionSummary],
+        until: Instant,
+    ) -> BTreeSet<DistributionId> {
+        let managed = managed_policies();
+        let needs_one = |summary: &&&DistributionSummary| {
+            let mut ids = summary
+                .behaviors()
+                .filter_map(CacheBehavior::cache_policy_id);
+            summary.enabled && ids.any(|id| !managed.contains_key(&id))
+        };
+        let needing: BTreeSet<DistributionId> = serving
+            .iter()
+            .filter(needs_one)
+            .map(|it| id_of(it))
+            .collect();
+        let now = self.clock.now();
+        let is_fresh = |kept: &Kept<_>| kept.is_fresh(now, self.keep_for);
+        if needing.is_empty() || known.policies.as_ref().is_some_and(is_fresh) {
+            return BTreeSet::new();
+        }
+        match read::cache_policies(cloudfront, until).await {
+            Ok(policies) => {
+                known.policies = Some(Kept::new(policies.unwrap_or_default(), now));
+                BTreeSet::new()
+            }
+            Err(error) => {
+                warn!(
+                    error = format!("{error:#}"),
+                    distributions = needing.len(),
+                    "cache policies could not be read, so the changes of distributions that use some wait"
+                );
+                needing
+            }
+        }
+    }
+
+    /// Reads the details that are missing. Returns the distributions whose details cannot be read now.
+    async fn read_details(
+        &self,
+        known: &mut Known,
+        cloudfront: &Client,
+        serving: &[&DistributionSummary],
+        until: Instant,
+    ) -> BTreeSet<DistributionId> {
+        let missing: Vec<&DistributionSummary> = serving
+            .iter()
+            .copied()
+            .filter(|summary| summary.enabled && !self.has_details(known, summary))
+            .collect();
+        let mut unread = BTreeSet::new();
+        let mut configs = stream::iter(missing)
+            .map(|summary| async move {
+                let id = id_of(summary);
+                let config = read::config(cloudfront, &id, until).await;
+                (summary, config)
+            })
+            .buffer_unordered(CONCURRENCY);
+        let mut multi_tenant = Vec::new();
+        while let Some((summary, config)) = configs.next().await {
+            match config {
+                Ok(config) if summary.is_multi_tenant() => multi_tenant.push((summary, config)),
+                Ok(config) => {
+                    let details = Details {
+                        default_root_object: config.and_then(|config| config.default_root_object),
+                        tenants: Vec::new(),
+                    };
+                    self.keep(known, summary, details);
+                }
+                Err(error) => {
+                    unread.insert(not_read(summary, &error));
+                }
+            }
+        }
+        drop(configs);
+        // After all others, because there may be thousands of tenants.
+        for (summary, config) in multi_tenant {
+            let (default_root_object, tenant_config) = config
+                .map(|config| (config.default_root_object, config.tenant_config))
+                .unwrap_or_default();
+            let defaults = from_sdk::default_parameters(tenant_config);
+            let tenants = self.tenants(known, cloudfront, summary, &defaults, until);
+            match tenants.await {
+                Ok(tenants) => {
+                    let details = Details {
+                        default_root_object,
+                        tenants,
+                    };
+                    self.keep(known, summary, details);
+                }
+                Err(error) => {
+                    unread.insert(not_read(summary, &error));
+                }
+            }
+        }
+        unread
+    }
+
+    fn keep(&self, known: &mut Known, summary: &DistributionSummary, value: Details) {
+        let kept = Kept {
+            value,
+            since: self.clock.now(),
+            e_tag: summary.e_tag.clone(),
+        };
+        known.details.insert(id_of(summary), kept);
     }
 
     /// A default root object is kept for as long as its distribution stays the same; tenants come
     /// and go without it.
-    fn has_details(&self, kept: Option<&Kept<Details>>, summary: &DistributionSummary) -> bool {
-        kept.is_some_and(|kept| {
+    fn has_details(&self, known: &Known, summary: &DistributionSummary) -> bool {
+        known.details.get(&id_of(summary)).is_some_and(|kept| {
             let unchanged =
                 kept.e_tag.is_some() && kept.e_tag == summary.e_tag && !summary.is_multi_tenant();
-            unchanged || kept.is_fresh(self.keep_for)
+            unchanged || kept.is_fresh(self.clock.now(), self.keep_for)
         })
     }
+
+    async fn tenant_list<'k>(
+        &self,
+        known: &'k mut Known,
+        cloudfront: &Client,
+        id: &DistributionId,
+        until: Instant,
+    ) -> Result<&'k [DistributionTenantSummary]> {
+        let now = self.clock.now();
+        let kept = known.tenant_lists.remove(id);
+        let kept = match kept.filter(|kept| kept.is_fresh(now, self.keep_for)) {
+            Some(kept) => kept,
+            None => Kept::new(read::tenants(cloudfront, id, until).await?, now),
+        };
+        let kept = known.tenant_lists.entry(id.clone()).insert_entry(kept);
+        Ok(&kept.into_mut().value)
+    }
+
+    /// The enabled tenants of a distribution. Their parameters are only read if they matter, and kept
+    /// for as long as the tenant stays the same.
+    async fn tenants(
+        &self,
+        known: &mut Known,
+        cloudfront: &Client,
+        summary: &DistributionSummary,
+        defaults: &Parameters,
+        until: Instant,
+    ) -> Result<Vec<Tenant>> {
+        let id = id_of(summary);
+        let list = self.tenant_list(known, cloudfront, &id, until);
+        let list: Vec<(TenantId, String)> = list
+            .await?
+            .iter()
+            .map(|tenant| (TenantId::new(tenant.id.as_str()), tenant.e_tag.clone()))
+            .collect();
+        if !summary.has_placeholders() {
+            let tenant = |(id, _)| Tenant {
+                id,
+                parameters: Parameters::default(),
+            };
+            return Ok(list.into_iter().map(tenant).collect());
+        }
+        let is_known = |(id, e_tag): &(TenantId, String)| {
+            let kept = known.parameters.get(id);
+            kept.is_some_and(|(of, _)| !of.is_empty() && of == e_tag)
+        };
+        let missing: Vec<_> = list.iter().filter(|it| !is_known(it)).cloned().collect();
+        let mut reads = stream::iter(missing)
+            .map(|(id, e_tag)| async move {
+                let parameters = read::tenant_parameters(cloudfront, &id, until).await;
+                (id, e_tag, parameters)
+            })
+            .buffer_unordered(CONCURRENCY);
+        let mut gone = BTreeSet::new();
+        let mut failure = None;
+        while let Some((id, e_tag, parameters)) = reads.next().await {
+            match parameters {
+                Ok(Some(parameters)) => {
+                    known.parameters.insert(id, (e_tag, parameters));
+                }
+                Ok(None) => {
+                    gone.insert(id);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let tenant = |(id, _): (TenantId, String)| {
+            let (_, parameters) = known.parameters.get(&id)?;
+            let parameters = defaults.overridden_by(parameters.clone());
+            (!gone.contains(&id)).then_some(Tenant { id, parameters })
+        };
+        Ok(list.into_iter().filter_map(tenant).collect())
+    }
+}
+
+fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> DistributionId {
+    let id = id_of(summary);
+    warn!(distribution = %id, error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
+    id
 }
 
 fn id_of(summary: &DistributionSummary) -> DistributionId {
     DistributionId::new(summary.id.as_str())
-}
-
-/// Whether a distribution has any of these buckets as an origin.
-pub fn serves_any(
-    summary: &DistributionSummary,
-    buckets: &[BucketName],
-    aliases: &OriginBuckets,
-) -> bool {
-    // Which bucket a placeholder stands for is known when the tenants are.
-    if summary.is_multi_tenant() && summary.has_placeholders() {
-        return true;
-    }
-    summary.origins.items.iter().any(|origin| {
-        let domain = OriginDomain::new(&origin.domain_name);
-        buckets
-            .iter()
-            .any(|bucket| domain.endpoint_of(bucket.as_str(), aliases).is_some())
-    })
-}
-
-fn missing_policies<'a>(
-    summaries: impl Iterator<Item = &'a DistributionSummary>,
-    known: &HashMap<CachePolicyId, Kept<Option<CachePolicyConfig>>>,
-    keep_for: Duration,
-) -> HashSet<CachePolicyId> {
-    let managed = managed_policies();
-    summaries
-        .flat_map(DistributionSummary::behaviors)
-        .filter_map(CacheBehavior::cache_policy_id)
-        .filter(|id| !managed.contains_key(id))
-        .filter(|id| !known.get(id).is_some_and(|kept| kept.is_fresh(keep_for)))
-        .collect()
-}
-
-/// A cache policy, or `None` if it is gone or may not be read: the behavior is then taken to cache.
-async fn policy(
-    cloudfront: &Client,
-    id: CachePolicyId,
-) -> Result<(CachePolicyId, Option<CachePolicyConfig>)> {
-    let result = cloudfront.get_cache_policy().id(id.as_str()).send().await;
-    match result {
-        Ok(answer) => {
-            let config = answer
-                .cache_policy
-                .and_then(|policy| policy.cache_policy_config);
-            Ok((id, config.map(CachePolicyConfig::from)))
-        }
-        Err(error) if matches!(error.code(), Some("NoSuchCachePolicy" | "AccessDenied")) => {
-            warn!(policy = %id, error = %crate::submit::describe(&error), "a cache policy cannot be read, so it is taken to cache");
-            Ok((id, None))
-        }
-        Err(error) => Err(error)
-            .with_context(|| format!("failed to read the cache policy {id}: GetCachePolicy")),
-    }
-}
-
-async fn read_details(
-    cloudfront: &Client,
-    summary: &DistributionSummary,
-) -> Result<(DistributionId, Kept<Details>)> {
-    let id = id_of(summary);
-    let config = config(cloudfront, &id).await?;
-    let (default_root_object, tenant_config) = match config {
-        Some(config) => (config.default_root_object, config.tenant_config),
-        None => (None, None),
-    };
-    let tenants = if summary.is_multi_tenant() {
-        let defaults = Parameters::defaults(tenant_config);
-        tenants::read(cloudfront, &id, &defaults, summary.has_placeholders()).await?
-    } else {
-        Vec::new()
-    };
-    let details = Details {
-        default_root_object,
-        tenants,
-    };
-    let kept = Kept {
-        value: details,
-        since: Instant::now(),
-        e_tag: summary.e_tag.clone(),
-    };
-    Ok((id, kept))
-}
-
-/// `None` for a distribution that was deleted since it was listed.
-async fn config(cloudfront: &Client, id: &DistributionId) -> Result<Option<DistributionConfig>> {
-    let result = cloudfront
-        .get_distribution_config()
-        .id(id.as_str())
-        .send()
-        .await;
-    match result {
-        Ok(answer) => Ok(answer.distribution_config),
-        Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
-        Err(error) => Err(error).with_context(|| {
-            format!("failed to read the distribution {id}: GetDistributionConfig")
-        }),
-    }
 }

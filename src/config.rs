@@ -7,12 +7,25 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::distributions::DistributionId;
-use crate::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::target::DistributionId;
 
 /// The URL of a queue, as the SQS API takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueUrl(String);
+
+impl FromStr for QueueUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.starts_with("http://") || text.starts_with("https://") {
+            true => Ok(Self(text.to_owned())),
+            false => Err(QUEUE_URL.to_owned()),
+        }
+    }
+}
+
+const QUEUE_URL: &str = "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>";
 
 impl QueueUrl {
     /// The URL.
@@ -34,8 +47,10 @@ pub struct Config {
     pub buffer_queue: QueueUrl,
     /// `TICK_QUEUE_URL`: what starts a flush, after the debounce.
     pub tick_queue: QueueUrl,
-    /// `RETRY_QUEUE_URL`: where sets wait that CloudFront holds back.
-    pub retry_queue: QueueUrl,
+    /// `SUBMIT_QUEUE_URL`: where sets of paths wait to be submitted.
+    pub submit_queue: QueueUrl,
+    /// `RETRY_QUEUE_URL`: where sets waited in version 0.1. What is left there is submitted too.
+    pub retry_queue: Option<QueueUrl>,
     /// `ERROR_BUCKET`: where refused paths are written.
     pub error_bucket: String,
     /// `TOPIC_ARN`: who is told.
@@ -48,8 +63,9 @@ pub struct Config {
     pub max_paths_per_invalidation: usize,
     /// `MAX_CHANGES_PER_FLUSH`, 200000.
     pub max_changes_per_flush: usize,
-    /// `MAX_SUBMIT_ATTEMPTS`, 6: after so many a set is given up.
-    pub max_submit_attempts: u32,
+    /// `GIVE_UP_AFTER_SECONDS`, 21600: a set of this age that CloudFront wants later once more is
+    /// rejected.
+    pub give_up_after: Duration,
     /// `DRAIN_CONCURRENCY`, 16: receivers at once.
     pub drain_concurrency: usize,
     /// `DISTRIBUTION_IDS`, empty for all: the distributions to touch.
@@ -99,13 +115,14 @@ impl Config {
         Ok(Self {
             buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
             tick_queue: variables.queue("TICK_QUEUE_URL")?,
-            retry_queue: variables.queue("RETRY_QUEUE_URL")?,
+            submit_queue: variables.queue("SUBMIT_QUEUE_URL")?,
+            retry_queue: variables.optional_queue("RETRY_QUEUE_URL")?,
             error_bucket: variables.required("ERROR_BUCKET")?,
             topic_arn: variables.required("TOPIC_ARN")?,
             function_name: variables
                 .get("AWS_LAMBDA_FUNCTION_NAME")
                 .unwrap_or_else(|| "invalidator".to_owned()),
-            debounce: Duration::from_secs(variables.number("DEBOUNCE_SECONDS", 10, 3..=900)?),
+            debounce: Duration::from_secs(variables.number("DEBOUNCE_SECONDS", 10, 3..=300)?),
             max_paths_per_invalidation: variables.number(
                 "MAX_PATHS_PER_INVALIDATION",
                 3_000,
@@ -116,7 +133,11 @@ impl Config {
                 200_000,
                 1..=10_000_000,
             )?,
-            max_submit_attempts: variables.number("MAX_SUBMIT_ATTEMPTS", 6, 1..=100)?,
+            give_up_after: Duration::from_secs(variables.number(
+                "GIVE_UP_AFTER_SECONDS",
+                21_600,
+                60..=1_200_000,
+            )?),
             drain_concurrency: variables.number("DRAIN_CONCURRENCY", 16, 1..=100)?,
             distribution_ids: variables
                 .list("DISTRIBUTION_IDS")
@@ -144,15 +165,16 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     fn queue(&self, name: &'static str) -> Result<QueueUrl, ConfigError> {
-        let value = self.required(name)?;
-        if value.starts_with("http://") || value.starts_with("https://") {
-            Ok(QueueUrl(value))
-        } else {
-            Err(invalid(
-                name,
-                value,
-                "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>",
-            ))
+        self.optional_queue(name)?.ok_or(ConfigError::Missing(name))
+    }
+
+    fn optional_queue(&self, name: &'static str) -> Result<Option<QueueUrl>, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        match value.parse() {
+            Ok(url) => Ok(Some(url)),
+            Err(expected) => Err(invalid(name, value, expected)),
         }
     }
 
@@ -239,9 +261,9 @@ mod tests {
                     "TICK_QUEUE_URL" => {
                         Some("https://sqs.eu-west-1.amazonaws.com/1/s-TickQueue-x.fifo".to_owned())
                     }
-                    "RETRY_QUEUE_URL" => {
-                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-RetryQueue-x.fifo".to_owned())
-                    }
+                    "SUBMIT_QUEUE_URL" => Some(
+                        "https://sqs.eu-west-1.amazonaws.com/1/s-SubmitQueue-x.fifo".to_owned(),
+                    ),
                     "ERROR_BUCKET" => Some("errors".to_owned()),
                     "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:1:topic".to_owned()),
                     _ => None,
@@ -255,7 +277,8 @@ mod tests {
         assert_eq!(config.debounce, Duration::from_secs(10));
         assert_eq!(config.max_paths_per_invalidation, 3_000);
         assert_eq!(config.max_changes_per_flush, 200_000);
-        assert_eq!(config.max_submit_attempts, 6);
+        assert_eq!(config.give_up_after, Duration::from_secs(21_600));
+        assert_eq!(config.retry_queue, None);
         assert_eq!(config.drain_concurrency, 16);
         assert_eq!(config.cache_for, Duration::from_secs(60));
         assert!(config.distribution_ids.is_empty() && !config.dry_run);
@@ -267,16 +290,17 @@ mod tests {
         for (name, value) in [
             ("BUFFER_QUEUE_URL", ""),
             ("TICK_QUEUE_URL", " "),
+            ("SUBMIT_QUEUE_URL", "SubmitQueue"),
             ("RETRY_QUEUE_URL", "RetryQueue"),
             ("ERROR_BUCKET", ""),
             ("TOPIC_ARN", ""),
             ("DEBOUNCE_SECONDS", "2"),
-            ("DEBOUNCE_SECONDS", "901"),
+            ("DEBOUNCE_SECONDS", "301"),
             ("DEBOUNCE_SECONDS", "ten"),
             ("MAX_PATHS_PER_INVALIDATION", "0"),
             ("MAX_PATHS_PER_INVALIDATION", "3001"),
             ("MAX_CHANGES_PER_FLUSH", "-1"),
-            ("MAX_SUBMIT_ATTEMPTS", "0"),
+            ("GIVE_UP_AFTER_SECONDS", "0"),
             ("DRAIN_CONCURRENCY", "0"),
             ("CACHE_SECONDS", "1.5"),
             ("DRY_RUN", "yes"),
@@ -308,6 +332,6 @@ mod tests {
         let queue = config(&[]).unwrap().tick_queue;
         assert!(queue.is_source("arn:aws:sqs:eu-west-1:1:s-TickQueue-x.fifo"));
         assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:TickQueue-x.fifo"));
-        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:s-RetryQueue-x.fifo"));
+        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:s-SubmitQueue-x.fifo"));
     }
 }

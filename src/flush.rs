@@ -1,142 +1,105 @@
-//! From the buffer to CloudFront: drain, plan, submit, and only then acknowledge.
+//! From the buffer to SubmitQueue: load, drain, plan, enqueue, and only then acknowledge.
 //!
-//! What waits is drained and worked off at once; the empty receives that confirm that nothing more
-//! waits run beside the work, and what they find after all makes the next round.
+//! A flush is done when its sets are in SubmitQueue. What waits for CloudFront waits there, each target
+//! for itself.
 //!
-//! * [`drain`]: receives what waits
-//! * [`round`]: works off what was received
-//! * [`decisions`]: logs what became of each key
-//! * [`report`]: counts what came of it
+//! * [`room`]: how much one round may hold
+//! * [`drain`]: receives what waits, up to one round
+//! * [`round`]: plans a round and enqueues its sets
+//! * [`enqueue`]: sends sets to SubmitQueue
+//! * [`give_back`]: changes for targets that could not be told now
+//! * [`log`]: logs what becomes of each key
+//! * [`report`]: counts what a flush did
 
-pub mod decisions;
 pub mod drain;
+pub mod enqueue;
+pub mod give_back;
+pub mod log;
 pub mod report;
+pub mod room;
 pub mod round;
 
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use invalidator_core::retry::{FlushEnd, TIME_TO_STOP, tick_comes_back};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info};
 
-use crate::buffer::queue::RELEASE_AFTER;
+use crate::app::App;
 use crate::clock::Deadline;
-use crate::config::QueueUrl;
-use crate::handler::{App, BatchResponse, QueueRecord};
-use crate::submit::describe;
+use crate::metrics::milliseconds;
+use crate::queue::{self, Received};
 use drain::Drain;
 use report::Report;
 use round::Round;
 
-/// A flush stops this long before Lambda would end it.
-pub const TIME_TO_STOP: Duration = Duration::from_secs(20);
+/// Reading CloudFront's configuration may take so long in one flush.
+const TIME_TO_READ: Duration = Duration::from_secs(60);
 
-/// How a flush ended.
-enum End {
-    /// Nothing waits any more.
-    Empty,
-    /// Time or the limit of changes ran out, and more may wait.
-    MoreWaits,
-    /// Something is left that could not be worked off now.
-    Failed,
-}
+/// No round is begun when less time is left than this, beside [`TIME_TO_STOP`].
+const TIME_FOR_A_ROUND: Duration = Duration::from_secs(10);
 
-/// Works off the buffer. Returns the ticks that are to come again: all of them, if work is left.
-pub async fn flush(app: &App, ticks: &[QueueRecord], deadline: &Deadline) -> BatchResponse {
+/// Processes the buffer. Returns the ticks that are to come back: all of them, or none.
+pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsBatchResponse {
     let start = Instant::now();
-    let (end, report) = work(app, deadline).await;
+    let (end, report) = run(app, deadline).await;
     report.tell(app, start.elapsed());
-    let come_back = match end {
-        End::Empty => return BatchResponse::default(),
-        End::MoreWaits => |_: u32| Duration::from_secs(1),
-        End::Failed => backoff,
+    let now = milliseconds(app.clock.now());
+    let age = |tick: &SqsMessage| {
+        let first = tick.time("ApproximateFirstReceiveTimestamp");
+        Duration::from_millis(now.saturating_sub(first.unwrap_or(now)))
     };
-    let sqs = app.clients.sqs();
-    for tick in ticks {
-        hide(
-            sqs,
-            &app.config.tick_queue,
-            tick,
-            come_back(tick.receive_count()),
-        )
-        .await;
+    let receives = ticks.iter().map(Received::receive_count).max().unwrap_or(1);
+    let since_first_receive = ticks.iter().map(age).max().unwrap_or_default();
+    if let Some(time) = tick_comes_back(end, receives, since_first_receive) {
+        info!(stage = "flush", end = ?end, seconds = time.as_secs(), "the tick comes back");
+        let handles = ticks.iter().map(Received::handle).collect();
+        queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
+        return queue::failed(ticks.iter().map(Received::id));
     }
-    BatchResponse::failed(ticks.iter().map(|tick| tick.message_id.clone()))
+    SqsBatchResponse::default()
 }
 
-async fn work(app: &App, deadline: &Deadline) -> (End, Report) {
-    let mut drain = Drain::new(app);
+async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     let mut report = Report::default();
-    let mut batch = match drain.next().await {
-        Ok(batch) => batch,
-        Err(error) => return (failed(&error), report),
-    };
-    while !batch.is_empty() {
-        let round = Round { app, deadline };
-        let (settled, next) = tokio::join!(round.work_off(batch), drain.next_within(deadline));
-        match (settled, next) {
-            (Ok(settled), Ok(next)) => {
-                report.add(settled);
-                match next {
-                    Some(next) => batch = next,
-                    None => return (End::MoreWaits, report),
-                }
-            }
-            (Ok(settled), Err(error)) => {
-                report.add(settled);
-                return (failed(&error), report);
-            }
-            (Err(error), next) => {
-                round.release(next.ok().flatten().unwrap_or_default()).await;
-                return (failed(&error), report);
-            }
+    let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
+    // Nothing is received before the distributions are known: what cannot be planned is not counted as
+    // received again and again, and does not lose its age.
+    if let Err(error) = app.catalog.load(app.clients.cloudfront(), read_until).await {
+        error!(
+            stage = "flush",
+            error = format!("{error:#}"),
+            "the distributions cannot be listed, so nothing is received"
+        );
+        return (FlushEnd::Failed, report);
+    }
+    let mut drain = Drain::new(app);
+    loop {
+        let time = deadline.remaining().saturating_sub(TIME_TO_STOP);
+        if time < TIME_FOR_A_ROUND || report.changes >= app.config.max_changes_per_flush {
+            return (FlushEnd::WorkLeft, report);
         }
-    }
-    let end = if report.unsettled > 0 {
-        End::Failed
-    } else {
-        End::Empty
-    };
-    (end, report)
-}
-
-fn failed(error: &anyhow::Error) -> End {
-    error!(
-        stage = "flush",
-        error = format!("{error:#}"),
-        "the flush failed, so the tick comes back"
-    );
-    End::Failed
-}
-
-/// Thirty seconds, doubling up to a quarter of an hour.
-pub fn backoff(receive_count: u32) -> Duration {
-    let doublings = receive_count.saturating_sub(1).min(5);
-    (RELEASE_AFTER * (1 << doublings)).min(Duration::from_secs(900))
-}
-
-/// Hides a message for a while, from now on. If that fails it comes back when the queue's own
-/// visibility timeout is over.
-pub async fn hide(sqs: &Client, queue: &QueueUrl, record: &QueueRecord, time: Duration) {
-    let result = sqs
-        .change_message_visibility()
-        .queue_url(queue.as_str())
-        .receipt_handle(&record.receipt_handle)
-        .visibility_timeout(i32::try_from(time.as_secs()).unwrap_or(900))
-        .send()
-        .await;
-    if let Err(error) = result {
-        warn!(message_id = record.message_id, error = %describe(&error), "the visibility of a message could not be changed");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_that_comes_back_waits_from_half_a_minute_to_a_quarter_of_an_hour() {
-        let waits: Vec<u64> = (0..9).map(|count| backoff(count).as_secs()).collect();
-        assert_eq!(waits, [30, 30, 60, 120, 240, 480, 900, 900, 900]);
+        let left = app.config.max_changes_per_flush - report.changes;
+        let batch = drain.round(time, left).await;
+        let is_last = drain.is_drained() || drain.has_failed();
+        if !batch.is_empty() {
+            let round = Round {
+                app,
+                deadline,
+                read_until,
+            };
+            let of_round = round.process(batch).await;
+            drain.learn(of_round.slowest_call);
+            report.add(of_round.report);
+        }
+        if is_last {
+            let failed = drain.has_failed() || report.given_back > 0 || report.released > 0;
+            let end = match failed {
+                true => FlushEnd::Failed,
+                false => FlushEnd::Drained,
+            };
+            return (end, report);
+        }
     }
 }

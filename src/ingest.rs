@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use futures_util::future::join_all;
+use anyhow::{Context, Result, anyhow};
+use aws_lambda_events::sqs::SqsBatchResponse;
+use invalidator_core::bucket_tags::BucketSettings;
+use invalidator_core::buffered::pack;
+use invalidator_core::event::{self, BucketName, Change, ChangeKind, Problem};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use crate::buffer::{message, queue};
-use crate::event::{self, BucketName, Change, ChangeKind, Problem};
-use crate::exceptions::BucketSettings;
-use crate::handler::{App, BatchResponse};
+use crate::app::App;
 use crate::metrics::Metric;
+use crate::queue::{self, Entry};
 
 /// Decisions logged one by one; what is more is counted.
 pub const MAX_LOGGED_DECISIONS: usize = 100;
@@ -25,7 +26,7 @@ pub const MAX_LOGGED_DECISIONS: usize = 100;
 /// If changes could not be buffered, or a record that came directly could not be read: Lambda
 /// repeats the event, and then keeps it in the on-failure queue. What came in an SQS message that
 /// could not be read is returned as a failed batch item instead.
-pub async fn ingest(app: &App, payload: &str) -> Result<BatchResponse> {
+pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     let start = Instant::now();
     let event::Reading {
         changes,
@@ -90,7 +91,10 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut Counts) -> Resul
         return Ok(());
     }
     let sqs = app.clients.sqs();
-    queue::send(sqs, &app.config.buffer_queue, message::pack(changes)?).await?;
+    let entries = pack(changes)?.into_iter().map(Entry::of_body);
+    queue::send(sqs, &app.config.buffer_queue, entries)
+        .await
+        .context("failed to buffer changes")?;
     counts.buffered = changes.len();
     let ticked = app
         .ticker
@@ -145,16 +149,15 @@ async fn settings(
         .iter()
         .filter(|change| change.kind == ChangeKind::Created);
     let buckets: BTreeSet<&BucketName> = created.map(|change| &change.bucket).collect();
-    let settings = join_all(buckets.iter().map(|bucket| async move {
-        let settings = app.tags.settings(app.clients.s3(), bucket).await?;
-        Some(((*bucket).clone(), settings))
-    }));
-    let settings: HashMap<_, _> = settings.await.into_iter().flatten().collect();
+    let settings = app
+        .tags
+        .settings_of(app.clients.s3(), buckets.iter().copied())
+        .await;
     counts.tags_unreadable = buckets.len() - settings.len();
     settings
 }
 
-fn answer(problems: Vec<Problem>) -> Result<BatchResponse> {
+fn answer(problems: Vec<Problem>) -> Result<SqsBatchResponse> {
     let (in_messages, direct): (Vec<_>, Vec<_>) = problems
         .into_iter()
         .partition(|problem| problem.message_id.is_some());
@@ -171,5 +174,5 @@ fn answer(problems: Vec<Problem>) -> Result<BatchResponse> {
         error!(stage = "ingest", %problem, message_id = problem.message_id, "a message cannot be read, so it goes back");
         message_ids.extend(problem.message_id);
     }
-    Ok(BatchResponse::failed(message_ids))
+    Ok(queue::failed(message_ids))
 }

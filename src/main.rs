@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use invalidator::app::App;
 use invalidator::aws::Clients;
 use invalidator::clock::Clock;
 use invalidator::config::Config;
-use invalidator::handler::{App, handle};
+use invalidator::handler::handle;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{error, warn};
@@ -64,6 +65,6 @@ fn log_as_json() {
         .with(lines)
         .init();
     if let Some(problem) = problem {
-        warn!(RUST_LOG = setting, %problem, "no filter for logs, so info it is");
+        warn!(RUST_LOG = setting, %problem, "RUST_LOG is not a valid log filter; logging at level info");
     }
 }

@@ -1,62 +1,150 @@
-//! The calls on BufferQueue and TickQueue.
+//! The calls on SQS: send, receive, delete, hide; and what Lambda says of a message it received.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    SendMessageBatchRequestEntry,
+    MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
 use futures_util::stream::{self, StreamExt};
+use invalidator_core::retry;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::tick::Window;
+use crate::aws::error::describe;
 use crate::config::QueueUrl;
-use crate::submit::describe;
 
-/// What one batch call of SQS takes.
+/// How many entries one batch call of SQS takes.
 pub const BATCH: usize = 10;
 
+/// How many bytes all messages of one batch call may have, with room for what SQS counts besides.
+pub const BATCH_BYTES: usize = 1_000_000;
+
 /// Batch calls at once.
-const CONCURRENCY: usize = 4;
+const CONCURRENCY: usize = 32;
 
-/// The message group of all ticks: one flush at a time.
-const TICK_GROUP: &str = "flush";
+/// Bodies of which so many bytes may be on their way at once.
+const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
-/// Sends message bodies to a queue.
+/// A message to send.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// The body.
+    pub body: String,
+    /// Of a message of a FIFO queue its group, and the id by which it is sent once.
+    pub fifo: Option<(String, String)>,
+    /// How long it is hidden at first. A FIFO queue has one delay for all.
+    pub delay: Duration,
+}
+
+impl Entry {
+    /// A message of a standard queue.
+    pub fn of_body(body: String) -> Self {
+        Self {
+            body,
+            ..Self::default()
+        }
+    }
+}
+
+/// Cuts entries into what one batch call takes.
+pub fn batches(entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item = Vec<Entry>> {
+    let mut entries = entries.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) = entries.next_if(|next: &Entry| {
+            batch.is_empty() || (batch.len() < BATCH && bytes + next.body.len() <= BATCH_BYTES)
+        }) {
+            bytes += entry.body.len();
+            batch.push(entry);
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// Sends messages.
 ///
 /// # Errors
-/// If any of them was not taken. Those that were stay: a change that comes twice does no harm.
-pub async fn send(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
-    let mut results = stream::iter(batches(bodies))
-        .map(|bodies| send_batch(sqs, queue, bodies))
-        .buffer_unordered(CONCURRENCY);
+/// If any of them was not accepted. Those that were stay.
+pub async fn send(
+    sqs: &Client,
+    queue: &QueueUrl,
+    entries: impl IntoIterator<Item = Entry>,
+) -> Result<()> {
+    let at_once = BYTES_AT_ONCE / BATCH_BYTES;
+    let mut results = stream::iter(batches(entries))
+        .map(|batch| async move {
+            let (left, why) = send_batch(sqs, queue, batch).await?;
+            if let Some(why) = why {
+                bail!(
+                    "SendMessageBatch failed for {} of its entries, the first with {why}",
+                    left.len()
+                );
+            }
+            Ok(())
+        })
+        .buffer_unordered(at_once);
     while let Some(result) = results.next().await {
         result?;
     }
     Ok(())
 }
 
-/// Cuts bodies or receipt handles into what one batch call takes.
-fn batches(texts: Vec<String>) -> impl Iterator<Item = Vec<String>> {
-    let mut texts = texts.into_iter();
-    std::iter::from_fn(move || {
-        let batch: Vec<String> = texts.by_ref().take(BATCH).collect();
-        (!batch.is_empty()).then_some(batch)
-    })
+/// Sends one batch, again and again until `until`. Returns the entries that were not accepted.
+pub async fn send_persistently(
+    sqs: &Client,
+    queue: &QueueUrl,
+    mut batch: Vec<Entry>,
+    until: Instant,
+) -> Vec<Entry> {
+    for attempts in 1.. {
+        let sent = send_batch(sqs, queue, batch.clone()).await;
+        let why = match sent {
+            Ok((_, None)) => return Vec::new(),
+            Ok((left, Some(why))) => {
+                batch = left;
+                why
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        let pause = retry::wait(attempts, fastrand::f64());
+        let queue = queue.as_str();
+        warn!(
+            queue,
+            messages = batch.len(),
+            error = why,
+            "messages could not be sent"
+        );
+        if Instant::now() + pause >= until {
+            break;
+        }
+        sleep(pause).await;
+    }
+    batch
 }
 
-async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Result<()> {
-    let mut entries = Vec::with_capacity(bodies.len());
-    for (id, body) in bodies.into_iter().enumerate() {
-        entries.push(
-            SendMessageBatchRequestEntry::builder()
-                .id(id.to_string())
-                .message_body(body)
-                .build()?,
-        );
+/// One call. Returns the entries that failed, and why the first did.
+async fn send_batch(
+    sqs: &Client,
+    queue: &QueueUrl,
+    batch: Vec<Entry>,
+) -> Result<(Vec<Entry>, Option<String>)> {
+    let mut entries = Vec::with_capacity(batch.len());
+    for (id, entry) in batch.iter().enumerate() {
+        let delay = i32::try_from(entry.delay.as_secs())?;
+        let (group, deduplication) = entry.fifo.clone().unzip();
+        let entry = SendMessageBatchRequestEntry::builder()
+            .id(id.to_string())
+            .message_body(&entry.body)
+            .set_delay_seconds((delay > 0).then_some(delay))
+            .set_message_group_id(group)
+            .set_message_deduplication_id(deduplication)
+            .build()?;
+        entries.push(entry);
     }
     let answer = sqs
         .send_message_batch()
@@ -64,49 +152,67 @@ async fn send_batch(sqs: &Client, queue: &QueueUrl, bodies: Vec<String>) -> Resu
         .set_entries(Some(entries))
         .send()
         .await
-        .context("failed to buffer changes: SendMessageBatch")?;
+        .context("failed to send messages: SendMessageBatch")?;
     // The call answers 200 even if entries failed.
-    if let Some(failed) = answer.failed().first() {
-        bail!(
-            "failed to buffer changes: {} of the entries of SendMessageBatch, the first with {}: {}",
-            answer.failed().len(),
-            failed.code(),
-            failed.message().unwrap_or("no message"),
-        );
-    }
-    Ok(())
+    let why = answer.failed().first().map(|failed| {
+        let message = failed.message().unwrap_or("no message");
+        format!("{}: {message}", failed.code())
+    });
+    let failed: Vec<usize> = answer
+        .failed()
+        .iter()
+        .map(|failed| failed.id().parse())
+        .collect::<Result<_, _>>()
+        .context("SendMessageBatch answered with an id that was not sent")?;
+    let batch = batch.into_iter().enumerate();
+    let left = batch.filter(|(id, _)| failed.contains(id));
+    Ok((left.map(|(_, entry)| entry).collect(), why))
 }
 
 /// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first.
 ///
 /// # Errors
-/// If the call fails.
+/// If the call fails. SQS may have hidden messages all the same.
 pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<Vec<Message>> {
     let answer = sqs
         .receive_message()
         .queue_url(queue.as_str())
         .max_number_of_messages(10)
         .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(20))
+        .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+        .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
         .send()
         .await
         .context("failed to receive buffered changes: ReceiveMessage")?;
     Ok(answer.messages.unwrap_or_default())
 }
 
-/// Deletes messages; returns how many could not be. Those come again, and are worked off again:
+/// Cuts receipt handles into what one batch call takes.
+fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>> {
+    let mut handles = handles.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Vec<String> = handles.by_ref().take(BATCH).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// Deletes messages; returns how many could not be deleted. Those come back and are processed again:
 /// that costs a little and loses nothing, so it is no error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
-    stream::iter(batches(receipt_handles))
+    stream::iter(batches_of_handles(receipt_handles))
         .map(|handles| async move {
-            let failed = delete_batch(sqs, queue, handles).await;
-            if failed.is_empty() {
-                failed
-            } else {
-                delete_batch(sqs, queue, failed).await
+            let mut left = handles;
+            for attempts in 1..=3 {
+                left = delete_batch(sqs, queue, left).await;
+                if left.is_empty() {
+                    break;
+                }
+                sleep(retry::wait(attempts, fastrand::f64())).await;
             }
+            left.len()
         })
         .buffer_unordered(CONCURRENCY)
-        .fold(0, |failed, handles| async move { failed + handles.len() })
+        .fold(0, |failed, left| async move { failed + left })
         .await
 }
 
@@ -149,15 +255,11 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
     }
 }
 
-/// How long a message that could not be worked off is hidden: for as long as the first tick that
-/// comes back, so that the flush at hand does not receive it again and again.
-pub const RELEASE_AFTER: Duration = Duration::from_secs(30);
-
-/// Lets messages come again after [`RELEASE_AFTER`]. Those of which it fails come again when the
-/// queue's visibility timeout is over.
-pub async fn release(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) {
-    let seconds = i32::try_from(RELEASE_AFTER.as_secs()).unwrap_or(i32::MAX);
-    stream::iter(batches(receipt_handles))
+/// Hides messages from now on for `time`, in whole seconds. Those of which it fails come back when the
+/// queue's own visibility timeout is over.
+pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, time: Duration) {
+    let seconds = i32::try_from(time.as_secs().max(1)).unwrap_or(900);
+    stream::iter(batches_of_handles(receipt_handles))
         .for_each_concurrent(CONCURRENCY, |handles| async move {
             let entry = |(id, handle): (usize, String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());
@@ -182,52 +284,73 @@ pub async fn release(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String
                     warn!(
                         code = failed.code(),
                         reason = failed.message(),
-                        "a message could not be released"
+                        "the visibility of a message could not be changed"
                     );
                 }),
                 Err(error) => {
-                    warn!(error = %describe(&error), "messages could not be released")
+                    warn!(error = %describe(&error), "the visibility of messages could not be changed")
                 }
             }
         })
         .await;
 }
 
-/// Asks for ticks, one a window.
-#[derive(Debug, Default)]
-pub struct Ticker {
-    /// One more than the last window whose tick this environment has sent.
-    sent: AtomicU64,
+/// What SQS says of a message that Lambda received.
+pub trait Received {
+    /// How often it was received, this time included.
+    fn receive_count(&self) -> u32;
+    /// A time in milliseconds since 1970, such as `SentTimestamp`.
+    fn time(&self, attribute: &str) -> Option<u64>;
+    /// What its visibility is changed with.
+    fn handle(&self) -> String;
+    /// Its id.
+    fn id(&self) -> String;
 }
 
-impl Ticker {
-    /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
-    /// Returns whether it was sent.
-    ///
-    /// To be called after the changes were buffered, with the time after that: see [`super::tick`].
-    ///
-    /// # Errors
-    /// If the tick could not be sent.
-    pub async fn tick(
-        &self,
-        sqs: &Client,
-        queue: &QueueUrl,
-        now: SystemTime,
-        debounce: Duration,
-    ) -> Result<bool> {
-        let window = Window::at(now, debounce);
-        if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
-            return Ok(false);
-        }
-        sqs.send_message()
-            .queue_url(queue.as_str())
-            .message_group_id(TICK_GROUP)
-            .message_deduplication_id(window.deduplication_id())
-            .message_body(window.deduplication_id())
-            .send()
-            .await
-            .context("failed to ask for a flush: SendMessage to the tick queue")?;
-        self.sent.store(window.number() + 1, Ordering::Relaxed);
-        Ok(true)
+impl Received for SqsMessage {
+    fn receive_count(&self) -> u32 {
+        let count = self.attributes.get("ApproximateReceiveCount");
+        count.and_then(|count| count.parse().ok()).unwrap_or(1)
+    }
+
+    fn time(&self, attribute: &str) -> Option<u64> {
+        self.attributes.get(attribute)?.parse().ok()
+    }
+
+    fn handle(&self) -> String {
+        self.receipt_handle.clone().unwrap_or_default()
+    }
+
+    fn id(&self) -> String {
+        self.message_id.clone().unwrap_or_default()
+    }
+}
+
+/// The answer to an event source mapping: the messages with these ids are to come back.
+pub fn failed(ids: impl IntoIterator<Item = String>) -> SqsBatchResponse {
+    let failures = ids.into_iter().map(|id| {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = id;
+        failure
+    });
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures.collect();
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_at_most_ten_entries_and_a_megabyte() {
+        let entry = |bytes: usize| Entry::of_body("x".repeat(bytes));
+        let sizes = |entries: Vec<Entry>| -> Vec<usize> {
+            batches(entries).map(|batch| batch.len()).collect()
+        };
+        assert_eq!(sizes(vec![]), [0; 0]);
+        assert_eq!(sizes(vec![entry(1); 23]), [10, 10, 3]);
+        assert_eq!(sizes(vec![entry(400_000); 5]), [2, 2, 1]);
+        assert_eq!(sizes(vec![entry(1), entry(1_040_000), entry(1)]), [1, 1, 1]);
     }
 }

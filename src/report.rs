@@ -1,59 +1,67 @@
-//! Files what was refused, and tells the admin.
+//! Files what was rejected, and tells the admin.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
+use invalidator_core::error_file::{
+    self, SUBJECT, TargetFailure, Unreadable, error_key, mail_text, printable,
+};
 use tracing::{error, info};
 
-use super::{SUBJECT, TargetFailure, error_key, mail_text};
-use crate::handler::App;
-use crate::submit::outcome::Refusal;
-use crate::submit::{Refused, describe};
+use crate::app::App;
+use crate::aws::error::describe;
 
-/// Writes a file for each target, then sends one mail for all.
-///
-/// A distribution that is gone is forgotten, so that the next flush lists them again.
-///
-/// A mail that cannot be sent is logged and returned as `false`: the files are what must not be
-/// lost.
-///
-/// # Errors
-/// If a file could not be written. What was refused must then not be acknowledged.
-pub async fn report(app: &App, refused: Vec<Refused<'_>>) -> Result<bool> {
-    let failures = TargetFailure::group(refused);
-    let is_gone = |refusal: &Refusal| refusal.code == "NoSuchDistribution";
-    if failures
-        .iter()
-        .any(|failure| failure.refusals.iter().any(is_gone))
-    {
-        app.catalog.forget().await;
-    }
-    let mut files = Vec::with_capacity(failures.len());
-    for failure in &failures {
-        let key = error_key(app.clock.now_utc(), &random_name(), &failure.file.id)?;
-        write_file(app, &key, failure).await?;
-        files.push((key, failure));
-    }
-    if files.is_empty() {
-        return Ok(true);
-    }
-    let topic = &app.config.topic_arn;
-    let call = app
-        .clients
-        .sns()
-        .publish()
-        .topic_arn(topic)
-        .subject(SUBJECT);
-    let sent = call
-        .message(mail_text(&app.config.error_bucket, &files))
-        .send()
-        .await;
-    if let Err(error) = &sent {
-        error!(error = %describe(error), topic, "the mail about refused paths could not be sent");
-    }
-    Ok(sent.is_ok())
+/// A file in the error bucket.
+#[derive(Clone, Debug)]
+pub struct Filed {
+    /// Its key.
+    pub key: String,
+    /// What the mail says of it.
+    pub summary: error_file::Summary,
 }
 
-async fn write_file(app: &App, key: &str, failure: &TargetFailure<'_>) -> Result<()> {
+/// Writes the file of one target.
+///
+/// # Errors
+/// If it could not be written. What was rejected must then not be acknowledged.
+pub async fn file(app: &App, failure: &TargetFailure<'_>) -> Result<Filed> {
+    let key = error_key(app.clock.now_utc(), &random_name(), &failure.file.id)?;
+    let text = failure.file.to_text();
+    write(app, &key, text, failure.codes(), failure.messages()).await?;
+    let bucket = &app.config.error_bucket;
+    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "rejected paths were filed");
+    let summary = failure.summary();
+    Ok(Filed { key, summary })
+}
+
+/// Writes the body of a message that cannot be read.
+///
+/// # Errors
+/// If it could not be written. The message must then stay.
+pub async fn file_unreadable(app: &App, body: &str, why: &str) -> Result<Filed> {
+    let unreadable = Unreadable::new(why);
+    let key = error_key(app.clock.now_utc(), &random_name(), Unreadable::ID)?;
+    let code = Unreadable::CODE.to_owned();
+    write(app, &key, body.to_owned(), code, printable(why)).await?;
+    let summary = unreadable.summary();
+    Ok(Filed { key, summary })
+}
+
+/// Sends one mail about files. One that cannot be sent is logged, and returned as `false`: the files
+/// are what must not be lost.
+pub async fn mail(app: &App, files: &[Filed]) -> bool {
+    let files: Vec<_> = files.iter().map(|it| (&*it.key, &it.summary)).collect();
+    let config = &app.config;
+    let text = mail_text(&config.error_bucket, config.submit_queue.as_str(), &files);
+    let topic = &config.topic_arn;
+    let call = app.clients.sns().publish().topic_arn(topic);
+    let sent = call.subject(SUBJECT).message(text).send().await;
+    if let Err(error) = &sent {
+        error!(error = %describe(error), topic, "the mail about rejected paths could not be sent");
+    }
+    sent.is_ok()
+}
+
+async fn write(app: &App, key: &str, text: String, code: String, message: String) -> Result<()> {
     let bucket = &app.config.error_bucket;
     app.clients
         .s3()
@@ -61,13 +69,12 @@ async fn write_file(app: &App, key: &str, failure: &TargetFailure<'_>) -> Result
         .bucket(bucket)
         .key(key)
         .content_type("text/plain; charset=utf-8")
-        .metadata("error-code", failure.codes())
-        .metadata("error-message", failure.messages())
-        .body(ByteStream::from(failure.file.to_text().into_bytes()))
+        .metadata("error-code", code)
+        .metadata("error-message", message)
+        .body(ByteStream::from(text.into_bytes()))
         .send()
         .await
         .with_context(|| format!("failed to write {key} to the error bucket {bucket}"))?;
-    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "refused paths were filed");
     Ok(())
 }
 

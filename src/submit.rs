@@ -1,210 +1,299 @@
-//! A set of paths, to CloudFront, and what came of it.
+//! From SubmitQueue to CloudFront: the only stage that creates invalidations, writes error files and
+//! sends mails.
 //!
-//! * [`outcome`]: what CloudFront's answer means
-//! * [`split`]: which paths of a refused set are the bad ones
+//! One batch holds messages of several targets. They are submitted side by side, and each target is
+//! settled as soon as it is done, so that a slow or busy one holds up no other.
+//!
+//! * [`group`]: all messages of a batch for one target
+//! * [`unit`]: merged sets, submitted in calls of a size and at a pace that CloudFront accepts
+//! * [`call`]: one call
+//! * [`answer`]: what CloudFront's answer means
 
-pub mod outcome;
-pub mod split;
+pub mod answer;
+pub mod call;
+pub mod group;
+pub mod unit;
 
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::time::Duration;
 
-use aws_sdk_cloudfront::Client;
-use aws_sdk_cloudfront::error::BuildError;
-use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use invalidator_core::caller_reference::SetId;
+use invalidator_core::retry;
+use invalidator_core::set::Set;
+use invalidator_core::target::{DistributionId, Target};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info};
 
+use crate::app::App;
 use crate::clock::Deadline;
-use crate::distributions::Target;
-use crate::path::InvalidationPath;
-use outcome::{Answer, Refusal};
+use crate::config::QueueUrl;
+use crate::metrics::Metric;
+use crate::queue::{self, Received};
+use crate::report::{Filed, file_unreadable, mail};
+use group::{Group, GroupEnd, Message, delete};
 
-pub use outcome::describe;
+/// After the first file, others of the same batch may come for so long; then one mail tells of all.
+const MAIL_AFTER: Duration = Duration::from_secs(1);
 
-/// What makes a repeated call the same call: CloudFront answers with the earlier invalidation if
-/// reference and paths are the same.
-///
-/// It is a hash of what the set was made from, so it needs neither clock nor chance, and stays the
-/// same through every retry.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CallerReference(String);
+/// In a dry run sets wait: they are looked at again after this time.
+const DRY_RUN_WAIT: Duration = Duration::from_secs(900);
 
-impl CallerReference {
-    /// The reference of a set: of its target, its paths, and the ids of the buffered messages they
-    /// came from. The same messages, flushed twice because a flush died, make the same invalidation;
-    /// a later change of the same keys comes in another message, and makes another.
-    pub fn of_set(target: &Target, paths: &[InvalidationPath<'_>], message_ids: &[&str]) -> Self {
-        let mut ids = message_ids.to_vec();
-        ids.sort_unstable();
-        Self::hash([target.id()].into_iter().chain(ids), paths)
+/// Submits sets of paths. Returns the messages that wait; all others are done.
+pub async fn submit(
+    app: &App,
+    queue: &QueueUrl,
+    records: Vec<SqsMessage>,
+    deadline: &Deadline,
+) -> SqsBatchResponse {
+    if app.config.dry_run {
+        return wait_in_dry_run(app, queue, &records).await;
     }
-
-    /// The reference of a part of a set that CloudFront did not take whole.
-    fn of_part(&self, paths: &[InvalidationPath<'_>]) -> Self {
-        Self::hash([self.0.as_str()], paths)
-    }
-
-    /// 128 bits of SHA-256 in hex. Each part is led by its length, so that no two lists of parts
-    /// read the same.
-    fn hash<'a>(
-        parts: impl IntoIterator<Item = &'a str>,
-        paths: &'a [InvalidationPath<'_>],
-    ) -> Self {
-        let mut hash = Sha256::new();
-        let parts = parts
-            .into_iter()
-            .chain([""])
-            .chain(paths.iter().map(InvalidationPath::as_str));
-        for part in parts {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part.as_bytes());
+    let start = Instant::now();
+    let mut batch = Batch::new(app);
+    let jobs: Jobs<'_> = FuturesUnordered::new();
+    let mut targets: BTreeMap<(String, Target), Vec<Message>> = BTreeMap::new();
+    for record in records {
+        match read(&record) {
+            Ok((group, message)) => {
+                let target = message.set.target.clone();
+                targets.entry((group, target)).or_default().push(message);
+            }
+            Err(why) => jobs.push(Box::pin(reject_unreadable(app, queue, record, why))),
         }
-        let digest = hash.finalize();
-        Self(
-            digest
-                .iter()
-                .take(16)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+    }
+    for ((_, target), messages) in targets {
+        let group = Group {
+            app,
+            queue,
+            deadline,
+            target,
+            messages,
+        };
+        let distribution = group.target.distribution.clone();
+        jobs.push(Box::pin(async move {
+            Event::Settled(Some(distribution), group.run().await)
+        }));
+    }
+    let mut jobs = jobs;
+    while let Some(event) = jobs.next().await {
+        match event {
+            Event::Settled(distribution, end) => batch.add(distribution, end),
+            Event::TimeToMail => {
+                let (filed, handles) = batch.take_filed();
+                jobs.push(Box::pin(async move {
+                    let sent = mail(app, &filed).await;
+                    delete(app, queue, handles).await;
+                    Event::Mailed(sent)
+                }));
+            }
+            Event::Mailed(sent) => batch.mails_failed += usize::from(!sent),
+        }
+        if batch.must_mail() {
+            jobs.push(Box::pin(async {
+                sleep(MAIL_AFTER).await;
+                Event::TimeToMail
+            }));
+        }
+    }
+    batch.finish(start.elapsed())
+}
+
+/// What is done side by side.
+type Jobs<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + 'a>>>;
+
+enum Event {
+    /// All messages of a target, or one that cannot be read, are settled.
+    Settled(Option<DistributionId>, GroupEnd),
+    /// The files so far are told of in a mail, and then their messages are deleted.
+    TimeToMail,
+    /// Whether the mail was sent.
+    Mailed(bool),
+}
+
+/// A message that cannot be read does not block its group: its body becomes a file.
+async fn reject_unreadable(app: &App, queue: &QueueUrl, record: SqsMessage, why: String) -> Event {
+    error!(
+        stage = "submit",
+        message_id = record.id(),
+        why,
+        "a message cannot be read"
+    );
+    let body = record.body.as_deref().unwrap_or_default();
+    let mut end = GroupEnd::default();
+    match file_unreadable(app, body, &why).await {
+        Ok(filed) => {
+            end.filed.push(filed);
+            end.to_delete.push(record.handle());
+        }
+        Err(error) => {
+            error!(
+                stage = "submit",
+                error = format!("{error:#}"),
+                "a message that cannot be read could not be filed, so it waits"
+            );
+            let time = retry::group_comes_back(false, record.receive_count(), fastrand::f64());
+            queue::hide(app.clients.sqs(), queue, vec![record.handle()], time).await;
+            end.returned.push(record.id());
+        }
+    }
+    Event::Settled(None, end)
+}
+
+/// Reads a message; returns its message group with it.
+fn read(record: &SqsMessage) -> Result<(String, Message), String> {
+    let set = Set::from_json(record.body.as_deref().unwrap_or_default());
+    let set = set.map_err(|error| error.to_string())?;
+    let attribute = |name: &str| record.attributes.get(name).cloned();
+    let group = attribute("MessageGroupId").unwrap_or_default();
+    let set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
+    let message = Message {
+        id: record.id(),
+        receipt_handle: record.handle(),
+        set_id: SetId::known(set_id),
+        receives: record.receive_count(),
+        sent: record.time("SentTimestamp").unwrap_or(u64::MAX),
+        set,
+    };
+    Ok((group, message))
+}
+
+async fn wait_in_dry_run(app: &App, queue: &QueueUrl, records: &[SqsMessage]) -> SqsBatchResponse {
+    info!(
+        stage = "submit",
+        sets = records.len(),
+        "dry run: sets wait, nothing is submitted"
+    );
+    let handles = records.iter().map(Received::handle).collect();
+    queue::hide(app.clients.sqs(), queue, handles, DRY_RUN_WAIT).await;
+    queue::failed(records.iter().map(Received::id))
+}
+
+/// What became of a batch so far.
+struct Batch<'a> {
+    app: &'a App,
+    waiting: Vec<String>,
+    /// Files that no mail has told of, and the messages that are deleted after it.
+    filed: Vec<Filed>,
+    to_delete: Vec<String>,
+    will_mail: bool,
+    mails_failed: usize,
+    unreadable: usize,
+    counts: HashMap<DistributionId, PathCounts>,
+    ages: Vec<u64>,
+    oldest: Option<u64>,
+}
+
+/// What became of the paths of a distribution.
+#[derive(Clone, Copy, Debug, Default)]
+struct PathCounts {
+    accepted: usize,
+    invalidations: usize,
+    later: usize,
+    rejected: usize,
+}
+
+impl PathCounts {
+    fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.invalidations += other.invalidations;
+        self.later += other.later;
+        self.rejected += other.rejected;
+    }
+
+    fn metrics(self) -> [Metric; 4] {
+        [
+            Metric::Count("PathsAccepted", self.accepted),
+            Metric::Count("PathsLater", self.later),
+            Metric::Count("PathsRejected", self.rejected),
+            Metric::Count("Invalidations", self.invalidations),
+        ]
+    }
+}
+
+impl<'a> Batch<'a> {
+    fn new(app: &'a App) -> Self {
+        Self {
+            app,
+            waiting: Vec::new(),
+            filed: Vec::new(),
+            to_delete: Vec::new(),
+            will_mail: false,
+            mails_failed: 0,
+            unreadable: 0,
+            counts: HashMap::new(),
+            ages: Vec::new(),
+            oldest: None,
+        }
+    }
+
+    fn add(&mut self, distribution: Option<DistributionId>, end: GroupEnd) {
+        match distribution {
+            Some(id) => self.counts.entry(id).or_default().add(PathCounts {
+                accepted: end.accepted,
+                invalidations: end.invalidations,
+                later: end.later,
+                rejected: end.rejected,
+            }),
+            None => self.unreadable += 1,
+        }
+        self.waiting.extend(end.returned);
+        self.ages.extend(end.ages);
+        self.oldest = self.oldest.max(end.oldest);
+        self.filed.extend(end.filed);
+        self.to_delete.extend(end.to_delete);
+    }
+
+    /// Whether there is something to tell, and no mail is on its way to tell of it.
+    fn must_mail(&mut self) -> bool {
+        let must = !self.filed.is_empty() && !self.will_mail;
+        self.will_mail |= must;
+        must
+    }
+
+    fn take_filed(&mut self) -> (Vec<Filed>, Vec<String>) {
+        self.will_mail = false;
+        (
+            std::mem::take(&mut self.filed),
+            std::mem::take(&mut self.to_delete),
         )
     }
 
-    /// The reference as CloudFront takes it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CallerReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A set on its way to CloudFront. As JSON it is the body of a message of RetryQueue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submission<'a> {
-    /// The distribution or tenant.
-    pub target: Target,
-    /// The paths.
-    pub paths: Vec<InvalidationPath<'a>>,
-    /// The same on every attempt.
-    pub caller_reference: CallerReference,
-}
-
-/// Paths that CloudFront refused for good, with its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused<'a> {
-    /// The distribution or tenant.
-    pub target: Target,
-    /// The paths.
-    pub paths: Vec<InvalidationPath<'a>>,
-    /// Why.
-    pub refusal: Refusal,
-}
-
-/// What became of a submission: each of its paths is in exactly one of the three.
-#[derive(Debug, Default)]
-pub struct Settlement<'a> {
-    /// What CloudFront took.
-    pub accepted: Vec<Accepted>,
-    /// What it may take later, and why it did not now.
-    pub held_back: Option<(Submission<'a>, Refusal)>,
-    /// What it will never take.
-    pub refused: Vec<Refused<'a>>,
-}
-
-impl<'a> Settlement<'a> {
-    /// A set that was not even tried, because an earlier one of its target was held back.
-    pub fn held_back_behind_another(submission: Submission<'a>) -> Self {
-        let reason = Refusal::new(
-            "HeldBack",
-            "an earlier set of the same distribution is held back",
+    /// Logs a line, emits the metrics, and answers Lambda.
+    fn finish(self, duration: Duration) -> SqsBatchResponse {
+        let mut total = PathCounts::default();
+        self.counts.values().for_each(|counts| total.add(*counts));
+        info!(
+            stage = "submit",
+            targets = self.counts.len(),
+            accepted = total.accepted,
+            invalidations = total.invalidations,
+            later = total.later,
+            rejected = total.rejected,
+            unreadable = self.unreadable,
+            sets_waiting = self.waiting.len(),
+            mails_failed = self.mails_failed,
+            "submitted"
         );
-        Self {
-            held_back: Some((submission, reason)),
-            ..Self::default()
+        let now = self.app.clock.now();
+        let mut metrics = vec![
+            Metric::Count("SetsUnreadable", self.unreadable),
+            Metric::Count("SetsWaiting", self.waiting.len()),
+            Metric::Count("MailsFailed", self.mails_failed),
+            Metric::Milliseconds("ChangeAge", self.ages),
+            Metric::Milliseconds("OldestSet", self.oldest.into_iter().collect()),
+            Metric::duration("SubmitDuration", duration),
+        ];
+        metrics.extend(total.metrics());
+        self.app.metrics.emit(now, &metrics);
+        for (distribution, counts) in &self.counts {
+            let metrics = counts.metrics();
+            self.app
+                .metrics
+                .emit_for(now, distribution.as_str(), &metrics);
         }
+        queue::failed(self.waiting)
     }
-}
-
-/// An invalidation CloudFront took.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Its id, for `aws cloudfront get-invalidation`.
-    pub invalidation_id: String,
-    /// How many paths it has.
-    pub paths: usize,
-}
-
-/// What a call may take, with the SDK's own attempts and what comes after it: see
-/// [`crate::aws::timeouts`].
-const TIME_FOR_A_CALL: Duration = Duration::from_secs(18);
-
-/// Submits a set. A set that is too large is halved; one with a bad path goes through without it;
-/// one that is held back again may be halved up to `halvings` times. What there is no time for
-/// before the deadline is held back too.
-pub async fn submit<'a>(
-    cloudfront: &Client,
-    submission: Submission<'a>,
-    halvings: u32,
-    deadline: &Deadline,
-) -> Settlement<'a> {
-    let call = async |part: &Submission<'_>| {
-        if deadline.remaining() < TIME_FOR_A_CALL {
-            let message = "the function's time was over";
-            return Answer::Later(Refusal::new("OutOfTime", message));
-        }
-        create_invalidation(cloudfront, part).await
-    };
-    split::settle(submission, halvings, call).await
-}
-
-/// One call.
-async fn create_invalidation(cloudfront: &Client, submission: &Submission<'_>) -> Answer {
-    let batch = match batch(submission) {
-        Ok(batch) => batch,
-        Err(error) => return Answer::Refused(Refusal::new("InvalidBatch", error.to_string())),
-    };
-    match &submission.target.tenant {
-        None => {
-            let call = cloudfront
-                .create_invalidation()
-                .distribution_id(submission.target.distribution.as_str())
-                .invalidation_batch(batch);
-            let result = call.send().await;
-            Answer::from_result(
-                result.map(|answer| answer.invalidation.map(|invalidation| invalidation.id)),
-            )
-        }
-        Some(tenant) => {
-            let call = cloudfront
-                .create_invalidation_for_distribution_tenant()
-                .id(tenant.as_str())
-                .invalidation_batch(batch);
-            let result = call.send().await;
-            Answer::from_result(
-                result.map(|answer| answer.invalidation.map(|invalidation| invalidation.id)),
-            )
-        }
-    }
-}
-
-fn batch(submission: &Submission<'_>) -> Result<InvalidationBatch, BuildError> {
-    let items = submission
-        .paths
-        .iter()
-        .map(|path| path.as_str().to_owned())
-        .collect::<Vec<_>>();
-    let quantity = i32::try_from(items.len()).unwrap_or(i32::MAX);
-    let paths = Paths::builder()
-        .quantity(quantity)
-        .set_items(Some(items))
-        .build()?;
-    InvalidationBatch::builder()
-        .paths(paths)
-        .caller_reference(submission.caller_reference.as_str())
-        .build()
 }

@@ -1,50 +1,77 @@
 //! Reads the tags of buckets, and keeps what they ask for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use tokio::time::Instant;
+use futures_util::stream::{self, StreamExt};
+use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
+use invalidator_core::event::BucketName;
 use tracing::warn;
 
-use super::{BucketSettings, BucketTag};
-use crate::event::BucketName;
+use crate::aws::error::describe;
+use crate::clock::Clock;
+
+/// Calls at once: an event or a flush may concern thousands of buckets, and each call needs a
+/// connection.
+const CONCURRENCY: usize = 16;
 
 /// What an environment knows of the tags of buckets.
 #[derive(Debug)]
 pub struct BucketTags {
     keep_for: Duration,
-    known: Mutex<HashMap<BucketName, (Arc<BucketSettings>, Instant)>>,
+    clock: Clock,
+    known: Mutex<HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>>,
 }
 
 impl BucketTags {
     /// Tags that are read again after `keep_for`.
-    pub fn new(keep_for: Duration) -> Self {
+    pub fn new(keep_for: Duration, clock: Clock) -> Self {
         Self {
             keep_for,
+            clock,
             known: Mutex::default(),
         }
     }
 
-    /// What the tags of a bucket ask for, or `None` if they cannot be read: its changes are then
-    /// kept, fresh beats cheap.
+    /// What the tags of buckets ask for. A bucket whose tags cannot be read has its last known ones;
+    /// without those it is left out.
+    pub async fn settings_of<'a>(
+        &self,
+        s3: &Client,
+        buckets: impl IntoIterator<Item = &'a BucketName>,
+    ) -> HashMap<BucketName, Arc<BucketSettings>> {
+        stream::iter(buckets)
+            .map(|bucket| async move { (bucket, self.settings(s3, bucket).await) })
+            .buffer_unordered(CONCURRENCY)
+            .filter_map(|(bucket, settings)| async move { Some((bucket.clone(), settings?)) })
+            .collect()
+            .await
+    }
+
+    /// What the tags of a bucket ask for. If they cannot be read, the last known ones count; without
+    /// those it is `None`.
     pub async fn settings(&self, s3: &Client, bucket: &BucketName) -> Option<Arc<BucketSettings>> {
-        if let Some((settings, since)) = self.lock().get(bucket)
-            && since.elapsed() < self.keep_for
+        let kept = self.lock().get(bucket).cloned();
+        let now = self.clock.now();
+        if let Some((settings, since)) = &kept
+            && now
+                .duration_since(*since)
+                .is_ok_and(|age| age < self.keep_for)
         {
             return Some(settings.clone());
         }
-        let settings = Arc::new(BucketSettings::from_tags(&read(s3, bucket).await?));
-        self.lock()
-            .insert(bucket.clone(), (settings.clone(), Instant::now()));
+        let Some(tags) = read(s3, bucket).await else {
+            return kept.map(|(settings, _)| settings);
+        };
+        let settings = Arc::new(BucketSettings::from_tags(&tags));
+        self.lock().insert(bucket.clone(), (settings.clone(), now));
         Some(settings)
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<BucketName, (Arc<BucketSettings>, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +91,7 @@ async fn read(s3: &Client, bucket: &BucketName) -> Option<Vec<BucketTag>> {
         // Not in the SDK's model: the bucket has no tags.
         Err(error) if error.code() == Some("NoSuchTagSet") => Some(Vec::new()),
         Err(error) => {
-            warn!(%bucket, error = %crate::submit::describe(&error), "the tags of a bucket cannot be read, so its changes are kept");
+            warn!(%bucket, error = %describe(&error), "the tags of a bucket cannot be read");
             None
         }
     }

@@ -375,7 +375,9 @@ mod tests {
             attempts: 2,
         };
         let mut packer = Packer::new(Some(scope.clone())).unwrap();
-        packer.add(&change("site", "a", ChangeKind::Created)).unwrap();
+        packer
+            .add(&change("site", "a", ChangeKind::Created))
+            .unwrap();
         let bodies = packer.finish().unwrap();
         assert_eq!(
             bodies,

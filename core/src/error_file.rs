@@ -1,4 +1,4 @@
-//! What CloudFront refused for good: the file in the error bucket, the mail, and reading the file
+//! What was rejected: the file in the error bucket, the mail, and reading the file
 //! back. Administrators and their scripts know these formats, so they are fixed.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub const SUBJECT: &str = "[Error] CloudFront Invalidation";
 /// SNS takes 256 KiB; what is more is left out of the mail, never of the files.
 const MAX_MAIL_BYTES: usize = 250 * 1024;
 
-/// Paths refused for one target, set by set.
+/// Paths that were rejected for one target, set by set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorFile<'a> {
     /// The distribution's id, or the tenant's.
@@ -108,7 +108,7 @@ impl ErrorFile<'_> {
     }
 }
 
-/// All that was refused for one target.
+/// All that was rejected for one target.
 #[derive(Debug)]
 pub struct TargetFailure<'a> {
     /// The distribution or tenant.
@@ -120,7 +120,7 @@ pub struct TargetFailure<'a> {
 }
 
 impl<'a> TargetFailure<'a> {
-    /// Groups what was refused by target, in order of target.
+    /// Groups what was rejected by target, in order of target.
     pub fn group(rejected: Vec<Rejected<'a>>) -> Vec<Self> {
         let mut failures: BTreeMap<Target, Self> = BTreeMap::new();
         for Rejected {
@@ -145,8 +145,19 @@ impl<'a> TargetFailure<'a> {
         failures.into_values().collect()
     }
 
-    fn path_count(&self) -> usize {
-        self.file.sets.iter().map(Vec::len).sum()
+    /// What the mail says of the file.
+    pub fn summary(&self) -> Summary {
+        let paths: usize = self.file.sets.iter().map(Vec::len).sum();
+        let noun = if paths == 1 { "path" } else { "paths" };
+        let line = |reason: &Reason| {
+            let code = printable(&reason.code);
+            let message: String = printable(&reason.message).chars().take(500).collect();
+            format!("{}: {code}: {message} ({paths} {noun})", self.target)
+        };
+        Summary {
+            lines: self.reasons.iter().map(line).collect(),
+            can_be_replayed: true,
+        }
     }
 
     /// The error codes, as object metadata, where only printable ASCII is safe.
@@ -160,50 +171,80 @@ impl<'a> TargetFailure<'a> {
     }
 }
 
-/// S3 takes 2 KB of metadata in all.
+/// What the mail says of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    lines: Vec<String>,
+    can_be_replayed: bool,
+}
+
+/// A message that cannot be read. Its body becomes a file, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    why: String,
+}
+
+impl Unreadable {
+    /// What stands in the key where a target's id stands otherwise.
+    pub const ID: &'static str = "unreadable";
+
+    /// The code in the object's metadata.
+    pub const CODE: &'static str = "UnreadableMessage";
+
+    /// A message that cannot be read, and why.
+    pub fn new(why: &str) -> Self {
+        let why = printable(why);
+        Self { why }
+    }
+
+    /// What the mail says of the file.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            lines: vec![format!(
+                "{}: a message of SubmitQueue was not submitted: {}",
+                Self::CODE,
+                self.why
+            )],
+            can_be_replayed: false,
+        }
+    }
+}
+
+/// Texts as object metadata: S3 takes 2 KB of it in all.
 fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    const MAX_CHARACTERS: usize = 700;
     let mut seen: Vec<&str> = Vec::new();
     for text in texts {
         if !seen.contains(&text) {
             seen.push(text);
         }
     }
-    let printable = |c: char| {
-        if c == ' ' || c.is_ascii_graphic() {
-            c
-        } else {
-            '?'
-        }
+    printable(&seen.join("; "))
+}
+
+/// At most 700 characters, all printable ASCII: safe in metadata and in a mail, whoever wrote them.
+pub fn printable(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 700;
+    let printable = |c: char| match c == ' ' || c.is_ascii_graphic() {
+        true => c,
+        false => '?',
     };
-    seen.join("; ")
-        .chars()
-        .take(MAX_CHARACTERS)
-        .map(printable)
-        .collect()
+    text.chars().take(MAX_CHARACTERS).map(printable).collect()
 }
 
 /// The text of the mail: the bucket, the keys, then the reasons and how to replay.
-pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure<'_>)]) -> String {
+pub fn mail_text(bucket: &str, submit_queue: &str, files: &[(&str, &Summary)]) -> String {
     let mut text = format!("bucket : {bucket}\n\n");
     let mut reasons = String::new();
     let mut shown = 0;
-    for (key, failure) in files {
+    for (key, summary) in files {
         // Each key appears twice: in the list, and in the command.
         if 2 * text.len() + reasons.len() > MAX_MAIL_BYTES {
             break;
         }
         shown += 1;
         let _ = writeln!(text, "{key}");
-        let id = &failure.target;
-        for reason in &failure.reasons {
-            let message: String = reason.message.chars().take(500).collect();
-            let _ = writeln!(
-                reasons,
-                "{id}: {}: {message} ({} paths)",
-                reason.code,
-                failure.path_count()
-            );
+        for line in &summary.lines {
+            let _ = writeln!(reasons, "{line}");
         }
     }
     if shown < files.len() {
@@ -213,16 +254,18 @@ pub fn mail_text(bucket: &str, files: &[(String, &TargetFailure<'_>)]) -> String
             files.len() - shown
         );
     }
-    let keys: Vec<&str> = files
-        .iter()
-        .take(shown)
-        .map(|(key, _)| key.as_str())
-        .collect();
-    let _ = write!(
-        text,
-        "\n{reasons}\nWhen the cause is mended, replay with:\ninvalidatorctl replay --bucket {bucket} {}\n",
-        keys.join(" ")
-    );
+    let _ = write!(text, "\n{reasons}");
+    let replayed = files.iter().take(shown);
+    let replayed = replayed.filter(|(_, summary)| summary.can_be_replayed);
+    let keys: Vec<&str> = replayed.map(|(key, _)| *key).collect();
+    if !keys.is_empty() {
+        let _ = write!(
+            text,
+            "\nOnce the cause is fixed, replay with:\n\
+             invalidatorctl replay --bucket {bucket} --submit-queue {submit_queue} {}\n",
+            keys.join(" ")
+        );
+    }
     text
 }
 
@@ -309,44 +352,54 @@ mod tests {
         assert_eq!(failures[1].codes(), "AccessDenied; InvalidArgument");
     }
 
+    fn mail(files: &[(String, Summary)]) -> String {
+        let files: Vec<_> = files.iter().map(|(key, it)| (key.as_str(), it)).collect();
+        mail_text("errors", "https://sqs/1/submit.fifo", &files)
+    }
+
     #[test]
     fn the_mail_lists_bucket_keys_reasons_and_the_replay() {
         let failures = TargetFailure::group(vec![
             rejected("E1", &["/a", "/b"], "AccessDenied"),
             rejected("E2", &["/c"], "NoSuchDistribution"),
         ]);
-        let files: Vec<_> = failures
-            .iter()
-            .map(|failure| (format!("{FOLDER}1_{}.txt", failure.file.id), failure))
-            .collect();
+        let files = failures.iter().map(|failure| {
+            let key = format!("{FOLDER}1_{}.txt", failure.file.id);
+            (key, failure.summary())
+        });
         assert_eq!(
-            mail_text("errors", &files),
+            mail(&files.collect::<Vec<_>>()),
             "bucket : errors\n\n\
              invalidation_error/1_E1.txt\n\
              invalidation_error/1_E2.txt\n\n\
              E1: AccessDenied: AccessDenied happened (2 paths)\n\
-             E2: NoSuchDistribution: NoSuchDistribution happened (1 paths)\n\n\
-             When the cause is mended, replay with:\n\
-             invalidatorctl replay --bucket errors invalidation_error/1_E1.txt invalidation_error/1_E2.txt\n"
+             E2: NoSuchDistribution: NoSuchDistribution happened (1 path)\n\n\
+             Once the cause is fixed, replay with:\n\
+             invalidatorctl replay --bucket errors --submit-queue https://sqs/1/submit.fifo \
+             invalidation_error/1_E1.txt invalidation_error/1_E2.txt\n"
+        );
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_told_and_not_replayed() {
+        let summary = Unreadable::new("it says \u{1b}[31mhello\n").summary();
+        assert_eq!(
+            mail(&[(format!("{FOLDER}1_unreadable.txt"), summary)]),
+            "bucket : errors\n\n\
+             invalidation_error/1_unreadable.txt\n\n\
+             UnreadableMessage: a message of SubmitQueue was not submitted: it says ?[31mhello?\n"
         );
     }
 
     #[test]
     fn a_mail_of_many_files_stays_below_the_limit_of_sns_and_says_what_it_left_out() {
-        let rejected: Vec<_> = (0..5_000)
-            .map(|n| rejected(&format!("E{n:05}"), &["/a"], "AccessDenied"))
-            .collect();
-        let failures = TargetFailure::group(rejected);
-        let files: Vec<_> = failures
-            .iter()
-            .map(|failure| {
-                (
-                    format!("{FOLDER}{}_{}.txt", "1".repeat(30), failure.file.id),
-                    failure,
-                )
-            })
-            .collect();
-        let text = mail_text("errors", &files);
+        let rejected = (0..5_000).map(|n| rejected(&format!("E{n:05}"), &["/a"], "AccessDenied"));
+        let failures = TargetFailure::group(rejected.collect());
+        let files = failures.iter().map(|failure| {
+            let key = format!("{FOLDER}{}_{}.txt", "1".repeat(30), failure.file.id);
+            (key, failure.summary())
+        });
+        let text = mail(&files.collect::<Vec<_>>());
         assert!(text.len() < 256 * 1024, "{}", text.len());
         assert!(text.contains(" more, see the folder"), "{}", &text[..200]);
     }

@@ -85,7 +85,11 @@ impl<'a> Merge<'a> {
 
     /// The next paths to submit: up to `most` of those that wait, all of one lane.
     pub fn next(&mut self, lane: Lane, most: usize) -> Vec<PathIndex> {
-        while self.answers.get(self.first_waiting).is_some_and(|it| *it != Answer::Waiting) {
+        while self
+            .answers
+            .get(self.first_waiting)
+            .is_some_and(|it| *it != Answer::Waiting)
+        {
             self.first_waiting += 1;
         }
         let waiting = (self.first_waiting..self.paths.len()).map(|index| PathIndex(index as u32));
@@ -113,6 +117,16 @@ impl<'a> Merge<'a> {
         for index in paths {
             self.answers[index.0 as usize] = Answer::Rejected(number);
         }
+    }
+
+    /// What was rejected waits again: it could not be filed.
+    pub fn wait_again(&mut self) {
+        for answer in &mut self.answers {
+            if matches!(answer, Answer::Rejected(_)) {
+                *answer = Answer::Waiting;
+            }
+        }
+        self.first_waiting = 0;
     }
 
     /// All paths that wait.
@@ -185,7 +199,9 @@ mod tests {
     }
 
     fn merge(sets: &[&[&str]]) -> Merge<'static> {
-        let sets = sets.iter().map(|set| set.iter().map(|it| path(it)).collect());
+        let sets = sets
+            .iter()
+            .map(|set| set.iter().map(|it| path(it)).collect());
         Merge::new(sets.collect())
     }
 

@@ -23,11 +23,11 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::distributions::origin::OriginBuckets;
 use crate::distributions::Distribution;
-use crate::target::Target;
+use crate::distributions::origin::OriginBuckets;
 use crate::event::BucketName;
 use crate::path::OriginPath;
+use crate::target::Target;
 use behaviors::Outcome;
 use serving::{Builder, Serving};
 
@@ -36,7 +36,7 @@ pub use decision::{Decision, Skip, Verdict, explain};
 pub use sets::{PathSet, SetLimits, Sets};
 
 /// The index document of a website endpoint whose bucket has no `indexDocument` tag.
-const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
+pub const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
 
 /// What planning goes by.
 #[derive(Clone, Copy, Debug)]

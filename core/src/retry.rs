@@ -113,6 +113,16 @@ impl Pace {
         self.pause(chance)
     }
 
+    /// An earlier invocation has made the next call, and does not know the answer.
+    pub fn unsure(&mut self) {
+        self.since_lost = Some(0);
+    }
+
+    /// Calls of more than so many paths are too large.
+    pub fn at_most(&mut self, size: usize) {
+        self.size = self.size.min(size).max(1);
+    }
+
     /// CloudFront has answered that it did not accept the call whose answer was lost.
     pub fn found(&mut self) {
         self.since_lost = None;
@@ -226,7 +236,11 @@ mod tests {
             (FlushEnd::Drained, 4, Duration::from_secs(311), None),
         ] {
             let expected = expected.map(Duration::from_secs);
-            assert_eq!(tick_comes_back(end, receives, since), expected, "{end:?} {receives}");
+            assert_eq!(
+                tick_comes_back(end, receives, since),
+                expected,
+                "{end:?} {receives}"
+            );
         }
     }
 
@@ -272,6 +286,9 @@ mod tests {
         assert_eq!((pace.is_same_call(), pace.size()), (false, 1_500));
         pace.lost(0.5);
         pace.found();
-        assert!(!pace.is_same_call(), "CloudFront does not know the reference");
+        assert!(
+            !pace.is_same_call(),
+            "CloudFront does not know the reference"
+        );
     }
 }

@@ -256,9 +256,18 @@ mod tests {
             (r#"{"v":2,"distribution":"E1","paths":["/a"]}"#, "version 2"),
             (r#"{"v":1,"distribution":"E1"}"#, "paths"),
             (r#"{"v":1,"distribution":"E1","paths":[]}"#, "no paths"),
-            (r#"{"v":1,"distribution":"e-1","paths":["/a"]}"#, "`e-1` is not the id"),
-            (r#"{"v":1,"distribution":"E1","tenant":"a b","paths":["/a"]}"#, "`a b` is not the id"),
-            (r#"{"v":1,"distribution":"E1","paths":["a"]}"#, "`a` is not an invalidation path"),
+            (
+                r#"{"v":1,"distribution":"e-1","paths":["/a"]}"#,
+                "`e-1` is not the id",
+            ),
+            (
+                r#"{"v":1,"distribution":"E1","tenant":"a b","paths":["/a"]}"#,
+                "`a b` is not the id",
+            ),
+            (
+                r#"{"v":1,"distribution":"E1","paths":["a"]}"#,
+                "`a` is not an invalidation path",
+            ),
             (r#"{"paths":["/a"]}"#, "`v`"),
         ] {
             let error = Set::from_json(body).expect_err(body).to_string();

@@ -139,10 +139,17 @@ mod tests {
         ] {
             let distribution = DistributionId::try_from(text.to_owned());
             assert_eq!(distribution.is_ok(), is_distribution, "{text:?}");
-            assert_eq!(TenantId::try_from(text.to_owned()).is_ok(), is_tenant, "{text:?}");
+            assert_eq!(
+                TenantId::try_from(text.to_owned()).is_ok(),
+                is_tenant,
+                "{text:?}"
+            );
         }
         assert!(DistributionId::try_from("E".repeat(65)).is_err());
         let error = DistributionId::try_from("E\u{1b}[31m".to_owned()).unwrap_err();
-        assert_eq!(error.to_string(), "`E\\u{1b}[31m` is not the id of a distribution");
+        assert_eq!(
+            error.to_string(),
+            "`E\\u{1b}[31m` is not the id of a distribution"
+        );
     }
 }

@@ -10,9 +10,9 @@ use invalidator_core::distributions::listing::{
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
-use invalidator_core::target::{CachePolicyId, TenantId};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::plan::{Changes, Decision, Rules, SetLimits, Verdict, explain, plan};
+use invalidator_core::target::{CachePolicyId, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Any payload is read without a panic, and what is read are keys and buckets as S3 has them.
 #![no_main]
 
-use invalidator::event::{self, MAX_KEY_BYTES};
+use invalidator_core::event::{self, MAX_KEY_BYTES};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|payload: &str| {

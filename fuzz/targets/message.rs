@@ -1,13 +1,18 @@
-//! Any body is unpacked or refused, and what is packed is unpacked.
+//! Any body of BufferQueue or SubmitQueue is read or refused, and what is written is read.
 #![no_main]
 
-use invalidator::buffer::message::{MAX_BODY_BYTES, pack, unpack};
-use invalidator::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
+use invalidator_core::buffered::{MAX_BODY_BYTES, pack, unpack};
+use invalidator_core::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
+use invalidator_core::set::Set;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Ok(changes) = unpack(text) {
-        round_trip(changes);
+    if let Ok(buffered) = unpack(text) {
+        round_trip(buffered.changes);
+    }
+    if let Ok(set) = Set::from_json(text) {
+        let body = set.to_json().expect("a set is written");
+        assert_eq!(Set::from_json(&body).expect("what was written is read"), set);
     }
     // Fields of three: bucket, key, and a third that makes kind and time.
     let mut fields = text.split('\0');
@@ -38,7 +43,7 @@ fn round_trip(mut changes: Vec<Change<'_>>) {
     let mut unpacked = Vec::new();
     for body in &bodies {
         assert!(body.len() <= MAX_BODY_BYTES, "{} bytes", body.len());
-        unpacked.extend(unpack(body).expect("what was packed is read"));
+        unpacked.extend(unpack(body).expect("what was packed is read").changes);
     }
     let order = |change: &Change<'_>| {
         (

@@ -1,7 +1,7 @@
 //! Any key becomes paths that CloudFront takes.
 #![no_main]
 
-use invalidator::path::{InvalidationPath, MAX_PATH_CHARACTERS, OriginPath, ViewerPath};
+use invalidator_core::path::{InvalidationPath, MAX_PATH_CHARACTERS, OriginPath, ViewerPath};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

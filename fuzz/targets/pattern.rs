@@ -1,8 +1,8 @@
 //! Any text is a pattern; it matches itself, with its end cut for a `*`, and in question marks.
 #![no_main]
 
-use invalidator::path::ViewerPath;
-use invalidator::pattern::{PathPattern, Wildcards};
+use invalidator_core::path::ViewerPath;
+use invalidator_core::pattern::{PathPattern, Wildcards};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,30 +1,34 @@
-//! Receives what waits in BufferQueue.
+//! Receives what waits in BufferQueue, up to one round.
+//!
+//! SQS returns one to ten messages as it likes, with more waiting. So a receive that brings few proves
+//! nothing: the queue counts as drained when a long poll brings nothing, or only messages that were
+//! sent after the flush began. The tick of those is still to come, so steady traffic cannot hold a
+//! flush.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use aws_sdk_sqs::types::Message;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use invalidator_core::buffered::{Scope, unpack};
+use invalidator_core::event::EventTime;
+use invalidator_core::plan::Changes;
 use tracing::{error, warn};
 
-use super::TIME_TO_STOP;
-use crate::buffer::message::unpack;
-use crate::buffer::queue;
-use crate::clock::Deadline;
-use crate::event::EventTime;
-use crate::handler::App;
-use crate::plan::Changes;
+use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message};
+use crate::app::App;
+use crate::metrics::milliseconds;
+use crate::queue;
 
 /// A short poll asks some of SQS's servers and may come back empty with messages waiting; a long
 /// poll asks all of them, and answers as soon as one has something.
 const LONG_POLL: Duration = Duration::from_secs(1);
 const SHORT_POLL: Duration = Duration::ZERO;
 
-/// So many long polls in a row that come back empty say that nothing waits.
-const CONFIRMING_POLLS: usize = 2;
-
-/// Changes in one round. With what is made of them, so many fit well into 128 MB.
-const MAX_CHANGES_AT_ONCE: usize = 50_000;
+/// A message that was sent so long after the flush began has a tick that is still to come: see
+/// [`invalidator_core::tick`]. The time is for clocks that differ.
+const LATE: Duration = Duration::from_secs(2);
 
 /// A message of BufferQueue, without its body.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Buffered {
     pub id: String,
     /// What it is deleted with.
     pub receipt_handle: String,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent: Option<u64>,
     /// When the first of its changes happened, if their events tell.
     pub oldest: Option<EventTime>,
 }
@@ -42,125 +48,220 @@ pub struct Buffered {
 pub struct Batch {
     /// The messages.
     pub messages: Vec<Buffered>,
-    /// The changes in all of them, each with the index of its message.
-    pub changes: Changes,
+    /// The changes in all of them by the targets they still have to reach, each with the index of its
+    /// message.
+    pub changes: BTreeMap<Option<Scope>, Changes>,
     /// Messages that could not be read. They stay, and so end in the dead-letter queue.
     pub unreadable: usize,
+    bytes: usize,
+    receives: u32,
+    largest_receive: usize,
 }
 
 impl Batch {
-    fn add(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            match self.add_changes(message.body.as_deref().unwrap_or_default()) {
-                Ok(oldest) => self.messages.push(Buffered {
-                    id: message.message_id.unwrap_or_default(),
-                    receipt_handle: message.receipt_handle.unwrap_or_default(),
-                    oldest,
-                }),
-                Err(unreadable) => {
-                    self.unreadable += 1;
-                    error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays");
-                }
-            }
-        }
-    }
-
-    /// Adds the changes of a message; returns when the first of them happened.
-    fn add_changes(&mut self, body: &str) -> Result<Option<EventTime>> {
-        let source = u32::try_from(self.messages.len())?;
-        let mut oldest = None;
-        for change in unpack(body)? {
-            self.changes.add(&change, source)?;
-            oldest = [oldest, change.event_time].into_iter().flatten().min();
-        }
-        Ok(oldest)
+    /// How many changes it has.
+    pub fn len(&self) -> usize {
+        self.changes.values().map(Changes::len).sum()
     }
 
     /// Whether nothing was received at all.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.unreadable == 0
     }
+
+    /// Adds what a receive brought. Returns whether any of it was sent before `late`.
+    fn add(&mut self, messages: Vec<Message>, late: u64) -> bool {
+        let bytes_before = self.bytes;
+        let mut is_prompt = false;
+        for message in messages {
+            let attribute = |name| {
+                let attributes = message.attributes.as_ref();
+                attributes?.get(&name)?.parse::<u64>().ok()
+            };
+            let sent = attribute(MessageSystemAttributeName::SentTimestamp);
+            let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
+            is_prompt |= sent.is_none_or(|sent| sent <= late);
+            match self.add_changes(message.body.as_deref().unwrap_or_default()) {
+                Ok(oldest) => {
+                    let receives = receives.and_then(|count| u32::try_from(count).ok());
+                    self.receives = self.receives.max(receives.unwrap_or(1));
+                    let id = message.message_id.unwrap_or_default();
+                    let receipt_handle = message.receipt_handle.unwrap_or_default();
+                    self.bytes += bytes_of_message(id.len(), receipt_handle.len());
+                    self.messages.push(Buffered {
+                        id,
+                        receipt_handle,
+                        sent,
+                        oldest,
+                    });
+                }
+                Err(unreadable) => {
+                    self.unreadable += 1;
+                    error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays");
+                }
+            }
+        }
+        let received = self.bytes - bytes_before;
+        self.largest_receive = self.largest_receive.max(received);
+        is_prompt
+    }
+
+    /// Adds the changes of a message; returns when the first of them happened.
+    fn add_changes(&mut self, body: &str) -> Result<Option<EventTime>> {
+        let source = u32::try_from(self.messages.len())?;
+        let mut oldest = None;
+        let buffered = unpack(body)?;
+        let changes = self.changes.entry(buffered.scope).or_default();
+        for change in buffered.changes {
+            self.bytes += bytes_of_change(change.key.as_str().len());
+            changes.add(&change, source)?;
+            oldest = [oldest, change.event_time].into_iter().flatten().min();
+        }
+        Ok(oldest)
+    }
 }
 
-/// Drains the buffer, batch by batch.
+/// Drains the buffer, round by round.
 #[derive(Debug)]
 pub struct Drain<'a> {
     app: &'a App,
-    changes: usize,
+    /// Messages sent after this time, in milliseconds since 1970, are left to their own tick.
+    late: u64,
+    is_drained: bool,
+    has_failed: bool,
+    call: Duration,
 }
 
 impl<'a> Drain<'a> {
-    /// A drain of the buffer that stops after `MAX_CHANGES_PER_FLUSH`.
+    /// A drain that begins now.
     pub fn new(app: &'a App) -> Self {
-        Self { app, changes: 0 }
+        Self {
+            app,
+            late: milliseconds(app.clock.now() + LATE),
+            is_drained: false,
+            has_failed: false,
+            call: USUAL_CALL,
+        }
     }
 
-    /// What waits, or nothing, confirmed by [`CONFIRMING_POLLS`].
-    ///
-    /// # Errors
-    /// If nothing could be received because a call failed.
-    pub async fn next(&mut self) -> Result<Batch> {
+    /// Whether nothing waits any more, but for what has a tick that is still to come.
+    pub fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
+    /// Whether a receive failed. SQS may have hidden messages all the same.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// From now on calls are assumed to take as long as this.
+    pub fn learn(&mut self, call: Duration) {
+        self.call = call.max(Duration::from_millis(50));
+    }
+
+    /// Receives until the queue is drained, or a receive fails, or the round has what can be processed
+    /// in `time`, at most `changes`.
+    pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
+        let room = Room::new(time, self.call, changes);
         let mut batch = Batch::default();
-        for _ in 0..CONFIRMING_POLLS {
-            let first = self.receive(LONG_POLL).await?;
-            if !first.is_empty() {
-                self.receive_while_full(first, &mut batch).await;
-                self.changes += batch.changes.len();
+        let mut targets = Targets::default();
+        for polls in 0.. {
+            match self.receive(LONG_POLL).await {
+                Ok(messages) => {
+                    self.is_drained = !batch.add(messages, self.late);
+                }
+                Err(error) => self.fail(&error),
+            }
+            if self.is_drained || self.has_failed {
+                break;
+            }
+            // One receiver for what a single event makes; more as soon as there is more.
+            if polls > 0 {
+                self.receive_at_once(&room, &mut batch, &mut targets).await;
+            }
+            if self.has_failed || self.space(&room, &batch, &mut targets).await == 0 {
                 break;
             }
         }
-        Ok(batch)
+        batch
     }
 
-    /// As [`Drain::next`], or `None` if time or the limit of changes leaves no room for more.
-    ///
-    /// # Errors
-    /// As [`Drain::next`].
-    pub async fn next_within(&mut self, deadline: &Deadline) -> Result<Option<Batch>> {
-        let no_time = deadline.remaining() < TIME_TO_STOP + LONG_POLL * 2;
-        if no_time || self.changes >= self.app.config.max_changes_per_flush {
-            return Ok(None);
-        }
-        self.next().await.map(Some)
-    }
-
-    /// Goes on receiving for as long as batches come back full, each time with twice as many
-    /// receivers, up to `DRAIN_CONCURRENCY`.
-    async fn receive_while_full(&self, first: Vec<Message>, batch: &mut Batch) {
-        let room = self
-            .app
-            .config
-            .max_changes_per_flush
-            .saturating_sub(self.changes)
-            .min(MAX_CHANGES_AT_ONCE);
+    /// Receives with more and more receivers, up to `DRAIN_CONCURRENCY`, until each has found nothing
+    /// or the round is full.
+    async fn receive_at_once(&mut self, room: &Room, batch: &mut Batch, targets: &mut Targets) {
+        let mut most = 2;
         let mut receivers = FuturesUnordered::new();
-        let mut most = 1;
-        let mut received = first;
+        let mut more = most;
         loop {
-            let is_full = received.len() == queue::BATCH;
-            batch.add(received);
-            if is_full && batch.changes.len() < room {
-                most = (most * 2).min(self.app.config.drain_concurrency);
-                while receivers.len() < most {
-                    receivers.push(self.receive(SHORT_POLL));
-                }
+            let space = self.space(room, batch, targets).await;
+            let wanted = more.min(space.saturating_sub(receivers.len()));
+            for _ in 0..wanted {
+                receivers.push(queue::receive(
+                    self.app.clients.sqs(),
+                    &self.app.config.buffer_queue,
+                    SHORT_POLL,
+                ));
             }
-            received = match receivers.next().await {
-                Some(Ok(received)) => received,
-                Some(Err(error)) => {
-                    warn!(
-                        stage = "flush",
-                        error = format!("{error:#}"),
-                        "a receive failed; what others brought is worked off"
-                    );
-                    Vec::new()
+            more = 0;
+            match receivers.next().await {
+                Some(Ok(messages)) => {
+                    if !messages.is_empty() && batch.add(messages, self.late) && !self.has_failed {
+                        most = (most * 2).min(self.app.config.drain_concurrency);
+                        more = most.saturating_sub(receivers.len());
+                    }
                 }
+                Some(Err(error)) => self.fail(&error),
                 None => return,
-            };
+            }
         }
+    }
+
+    /// How many receives there is room for.
+    async fn space(&self, room: &Room, batch: &Batch, targets: &mut Targets) -> usize {
+        let told = targets.of(self.app, batch).await;
+        if !room.has_work_left(batch.len(), batch.messages.len(), told) {
+            return 0;
+        }
+        let left = room
+            .bytes(batch.receives.max(1))
+            .saturating_sub(batch.bytes);
+        match left {
+            0 => 0,
+            left => (left / batch.largest_receive.max(1)).max(1),
+        }
+    }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        self.has_failed = true;
+        warn!(
+            stage = "flush",
+            error = format!("{error:#}"),
+            "a receive failed; what others brought is processed, and the tick comes back"
+        );
     }
 
     async fn receive(&self, wait: Duration) -> Result<Vec<Message>> {
         queue::receive(self.app.clients.sqs(), &self.app.config.buffer_queue, wait).await
+    }
+}
+
+/// How many targets have to be told of a batch, at most. Counted again when a bucket is new.
+#[derive(Debug, Default)]
+struct Targets {
+    buckets: usize,
+    count: usize,
+}
+
+impl Targets {
+    async fn of(&mut self, app: &App, batch: &Batch) -> usize {
+        let buckets: usize = batch.changes.values().map(|it| it.buckets().len()).sum();
+        if buckets != self.buckets {
+            self.buckets = buckets;
+            let all = batch.changes.values().flat_map(|it| it.buckets().to_vec());
+            let all: Vec<_> = all.collect();
+            let aliases = &app.config.origin_buckets;
+            self.count = app.catalog.targets_serving(&all, aliases).await;
+        }
+        self.count
     }
 }

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_s3::types::{Tag, Tagging};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use invalidator::app::App;
 use invalidator::aws::{Clients, Endpoints, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
-use invalidator::handler::{App, BatchResponse, handle};
+use invalidator::handler::handle;
 use serde_json::{Value, json};
 
 use super::cloudfront::CloudFront;
@@ -36,6 +38,7 @@ impl Account {
         let mut all: HashMap<&'static str, String> = HashMap::from([
             ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),
             ("TICK_QUEUE_URL", queue(&clients, "tick.fifo").await),
+            ("SUBMIT_QUEUE_URL", queue(&clients, "submit.fifo").await),
             ("RETRY_QUEUE_URL", queue(&clients, "retry.fifo").await),
             ("ERROR_BUCKET", "errors".to_owned()),
             ("TOPIC_ARN", topic(&clients).await),
@@ -120,45 +123,85 @@ impl Account {
     }
 
     /// Invokes the function.
-    pub async fn invoke(&self, payload: &Value) -> anyhow::Result<BatchResponse> {
-        handle(&self.app, &payload.to_string(), in_five_minutes()).await
+    pub async fn invoke(&self, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
+        handle(&self.app, &payload.to_string(), in_time()).await
     }
 
     /// Invokes the function with a tick that was received once.
-    pub async fn flush(&self) -> BatchResponse {
+    pub async fn flush(&self) -> SqsBatchResponse {
         flush(&self.app).await
     }
 
-    /// Takes the one set from the retry queue, and invokes the function with it as if received for
-    /// the `attempt`th time.
-    pub async fn resubmit(&self, attempt: u32) -> BatchResponse {
-        let mut responses = self.resubmit_waiting(attempt, || ()).await;
-        assert_eq!(responses.len(), 1, "sets in the retry queue");
-        responses.remove(0)
+    /// Invokes the function with a tick, and then with what is in SubmitQueue, until that is empty or
+    /// has nothing visible.
+    pub async fn flush_and_submit(&self) {
+        assert_eq!(self.flush().await.batch_item_failures.len(), 0);
+        self.submit().await;
     }
 
-    /// Takes up to ten sets from the retry queue, and invokes the function with each, as an event
-    /// source mapping does; what does not fail is deleted.
-    pub async fn resubmit_waiting(
-        &self,
-        attempt: u32,
-        before_each: impl Fn(),
-    ) -> Vec<BatchResponse> {
-        let url = self.app.config.retry_queue.as_str();
-        let mut responses = Vec::new();
-        for message in receive(&self.app.clients, url).await {
-            before_each();
-            let source = "arn:aws:sqs:us-east-1:000000000000:retry.fifo";
-            let record = record(source, &message, attempt);
-            let response = self.invoke(&json!({ "Records": [record] })).await.unwrap();
-            if response.batch_item_failures.is_empty() {
+    /// Invokes the function with what is in SubmitQueue, batch by batch. Returns how many messages it
+    /// returned.
+    pub async fn submit(&self) -> usize {
+        let url = self.app.config.submit_queue.as_str().to_owned();
+        self.submit_from(&url).await
+    }
+
+    /// As [`Self::submit`], from RetryQueue as version 0.1 left it.
+    pub async fn submit_from_retry_queue(&self) -> usize {
+        let url = self.app.config.retry_queue.as_ref().unwrap();
+        let url = url.as_str().to_owned();
+        self.submit_from(&url).await
+    }
+
+    async fn submit_from(&self, url: &str) -> usize {
+        let mut returned = 0;
+        loop {
+            let messages = receive(&self.app.clients, url).await;
+            if messages.is_empty() {
+                return returned;
+            }
+            returned += self.submit_messages(url, &messages).await;
+        }
+    }
+
+    /// Invokes the function with messages, as an event source mapping does; what it does not return is
+    /// deleted.
+    async fn submit_messages(&self, url: &str, messages: &[Message]) -> usize {
+        let name = url.rsplit('/').next().unwrap();
+        let source = format!("arn:aws:sqs:us-east-1:000000000000:{name}");
+        let records: Vec<Value> = messages.iter().map(|it| record(&source, it)).collect();
+        let response = self.invoke(&json!({ "Records": records })).await.unwrap();
+        let failures = response.batch_item_failures;
+        for message in messages {
+            let is_returned = |failure: &aws_lambda_events::sqs::BatchItemFailure| {
+                Some(failure.item_identifier.as_str()) == message.message_id()
+            };
+            if !failures.iter().any(is_returned) {
                 let handle = message.receipt_handle().unwrap();
                 let delete = self.app.clients.sqs().delete_message().queue_url(url);
-                delete.receipt_handle(handle).send().await.unwrap();
+                // It may be deleted already.
+                let _ = delete.receipt_handle(handle).send().await;
             }
-            responses.push(response);
         }
-        responses
+        failures.len()
+    }
+
+    /// Sends a message to SubmitQueue.
+    pub async fn enqueue(&self, group: &str, id: &str, body: &str) {
+        let url = self.app.config.submit_queue.as_str();
+        self.send(url, group, id, body).await;
+    }
+
+    /// Sends a message to RetryQueue, as version 0.1 did.
+    pub async fn enqueue_for_retry(&self, group: &str, id: &str, body: &str) {
+        let url = self.app.config.retry_queue.as_ref().unwrap().as_str();
+        self.send(url, group, id, body).await;
+    }
+
+    async fn send(&self, url: &str, group: &str, id: &str, body: &str) {
+        let call = self.app.clients.sqs().send_message().queue_url(url);
+        let call = call.message_group_id(group).message_deduplication_id(id);
+        call.message_body(body).send().await.unwrap();
     }
 
     /// Puts a raw message in the buffer.
@@ -185,9 +228,9 @@ impl Account {
         count(&self.app.clients, self.app.config.tick_queue.as_str()).await
     }
 
-    /// Sets in the retry queue, visible or not.
+    /// Sets in SubmitQueue, visible or not.
     pub async fn waiting_sets(&self) -> usize {
-        count(&self.app.clients, self.app.config.retry_queue.as_str()).await
+        count(&self.app.clients, self.app.config.submit_queue.as_str()).await
     }
 
     /// The error files in order of distribution: key, metadata, text.
@@ -226,19 +269,15 @@ impl Account {
 }
 
 /// Invokes an environment with a tick that was received once.
-pub async fn flush(app: &App) -> BatchResponse {
+pub async fn flush(app: &App) -> SqsBatchResponse {
     let tick = json!({
         "messageId": "tick-1", "receiptHandle": "none", "body": "window-1", "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
         "attributes": { "ApproximateReceiveCount": "1" },
     });
-    handle(
-        app,
-        &json!({ "Records": [tick] }).to_string(),
-        in_five_minutes(),
-    )
-    .await
-    .unwrap()
+    handle(app, &json!({ "Records": [tick] }).to_string(), in_time())
+        .await
+        .unwrap()
 }
 
 /// An event of S3 for objects of the bucket `site`: event name and encoded key of each.
@@ -253,17 +292,23 @@ pub fn s3_event(changes: &[(&str, &str)]) -> Value {
     json!({ "Records": changes.iter().map(record).collect::<Vec<_>>() })
 }
 
-fn in_five_minutes() -> u64 {
-    let deadline = SystemTime::now() + Duration::from_secs(300);
+/// The deadline of an invocation that begins now.
+fn in_time() -> u64 {
+    let deadline = SystemTime::now() + Duration::from_secs(150);
     let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     since_epoch.as_millis().try_into().unwrap()
 }
 
-fn record(source: &str, message: &Message, receive_count: u32) -> Value {
+fn record(source: &str, message: &Message) -> Value {
+    let attributes: HashMap<&str, &str> = message
+        .attributes()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     json!({
         "messageId": message.message_id(), "receiptHandle": message.receipt_handle(), "body": message.body(),
-        "eventSource": "aws:sqs", "eventSourceARN": source,
-        "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
+        "eventSource": "aws:sqs", "eventSourceARN": source, "attributes": attributes,
     })
 }
 

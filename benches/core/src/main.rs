@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use cpu_time::ProcessTime;
-use invalidator::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
+use invalidator_core::event::{BucketName, Change, ChangeKind, EventTime, ObjectKey};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

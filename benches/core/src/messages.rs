@@ -1,13 +1,13 @@
 //! Events in, message bodies out; message bodies in, CreateInvalidation out.
 
 use anyhow::Result;
-use invalidator::buffer::message;
-use invalidator::clock::{Clock, Deadline};
-use invalidator::distributions::listing::{DistributionSummary, managed_policies};
-use invalidator::distributions::{Details, Distribution};
-use invalidator::event;
-use invalidator::plan::{Changes, plan};
-use invalidator::submit::{CallerReference, Submission, submit};
+use invalidator::submit::call::create_invalidation;
+use invalidator_core::buffered;
+use invalidator_core::caller_reference::{CallerReference, SetId};
+use invalidator_core::distributions::listing::{DistributionSummary, managed_policies};
+use invalidator_core::distributions::{Details, Distribution};
+use invalidator_core::event;
+use invalidator_core::plan::{Changes, plan};
 use serde_json::{Value, json};
 
 use crate::planning::with_rules;
@@ -55,17 +55,17 @@ pub fn read_event(count: usize, repeats: usize) -> Result<Value> {
 /// Packs changes into message bodies.
 pub fn pack(count: usize, repeats: usize) -> Result<Value> {
     let changes = changes(count)?;
-    let (nanoseconds, bodies) = timed(repeats, || Ok(message::pack(&changes)?))?;
+    let (nanoseconds, bodies) = timed(repeats, || Ok(buffered::pack(&changes)?))?;
     Ok(json!({ "changes": count, "bodies": bodies.len(), "nanoseconds": nanoseconds }))
 }
 
 /// Reads message bodies.
 pub fn unpack(count: usize, repeats: usize) -> Result<Value> {
-    let bodies = message::pack(&changes(count)?)?;
+    let bodies = buffered::pack(&changes(count)?)?;
     let (nanoseconds, unpacked) = timed(repeats, || {
         let mut unpacked = 0;
         for body in &bodies {
-            unpacked += message::unpack(body)?.len();
+            unpacked += buffered::unpack(body)?.changes.len();
         }
         Ok(unpacked)
     })?;
@@ -78,15 +78,14 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
         .enable_time()
         .build()?;
     // SQS keeps no order.
-    let mut bodies = message::pack(&changes(count)?)?;
+    let mut bodies = buffered::pack(&changes(count)?)?;
     bodies.reverse();
     let distributions = [distribution()?];
     let (cloudfront, received) = cloudfront::client();
-    let deadline = Deadline::from_milliseconds(u64::MAX, Clock::system());
     let (nanoseconds, _) = timed(repeats, || {
         let mut changes = Changes::default();
         for (source, body) in (0..).zip(&bodies) {
-            for change in message::unpack(body)? {
+            for change in buffered::unpack(body)?.changes {
                 changes.add(&change, source)?;
             }
         }
@@ -94,12 +93,11 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
             for of_target in plan(changes, rules).targets() {
                 for set in of_target.sets() {
                     let target = of_target.target.clone();
-                    let submission = Submission {
-                        caller_reference: CallerReference::of_set(&target, &set.paths, &["m"]),
-                        target,
-                        paths: set.paths,
-                    };
-                    runtime.block_on(submit(&cloudfront, submission, 0, &deadline));
+                    let id = SetId::new(&target, &set.paths, &["m"]);
+                    let paths: Vec<_> = set.paths.iter().collect();
+                    let reference = CallerReference::new(&target, &paths, &[&id]);
+                    let call = create_invalidation(&cloudfront, &target, &paths, &reference);
+                    runtime.block_on(call);
                 }
             }
             Ok(())

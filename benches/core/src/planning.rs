@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use invalidator::distributions::listing::{DistributionListing, managed_policies};
-use invalidator::distributions::origin::OriginBuckets;
-use invalidator::distributions::{Details, Distribution};
-use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator::plan::{Changes, Plan, Rules, SetLimits, plan};
+use invalidator_core::distributions::listing::{DistributionListing, managed_policies};
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::{Details, Distribution};
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator_core::plan::{Changes, Plan, Rules, SetLimits, plan};
 use serde_json::{Value, json};
 
 use crate::{memory, timed};

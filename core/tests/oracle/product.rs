@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
 use invalidator_core::distributions::listing::{
     CachePolicyListing, DistributionListing, managed_policies,
 };
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
-use invalidator_core::target::{Target, TenantId};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
 use invalidator_core::plan::{
     Changes, Decision, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
 };
+use invalidator_core::target::{Target, TenantId};
 use serde::Serialize;
 
 use super::model::{self, Expected};
@@ -149,9 +149,8 @@ fn compare_sets(
         let paths: Vec<&str> = set.paths.iter().map(|path| path.as_str()).collect();
         let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
         let bytes: usize = paths.iter().map(|path| path.len() + 3).sum();
-        let too_large = paths.len() > limits.paths
-            || wildcards > limits.wildcards
-            || bytes > limits.bytes;
+        let too_large =
+            paths.len() > limits.paths || wildcards > limits.wildcards || bytes > limits.bytes;
         if paths.is_empty() || (too_large && paths.len() > 1) {
             return Err(format!("set {paths:?} is empty or too large"));
         }

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use invalidator::distributions::DistributionId;
-use invalidator::distributions::origin::OriginBuckets;
-use invalidator::event::{self, BucketName, Reading};
-use invalidator::plan::{Changes, Rules, SetLimits, explain, plan};
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::event::{self, BucketName, Reading};
+use invalidator_core::plan::{Changes, Rules, SetLimits, explain, plan};
+use invalidator_core::target::DistributionId;
 
 use crate::account;
 use explanation::Explanation;

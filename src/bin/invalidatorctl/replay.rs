@@ -1,15 +1,22 @@
-//! `invalidatorctl replay`: submits the paths of error files again, when their cause is mended.
+//! `invalidatorctl replay`: submits the paths of error files again, once their cause is fixed.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use invalidator::aws::Clients;
-use invalidator::clock::Deadline;
-use invalidator::distributions::{DistributionId, Target, TenantId};
-use invalidator::failure::ErrorFile;
-use invalidator::submit::{CallerReference, Submission, submit};
+use invalidator::config::QueueUrl;
+use invalidator::queue::{Entry, send};
+use invalidator::submit::answer::Answer;
+use invalidator::submit::call::create_invalidation;
+use invalidator::submit::unit::{Call, Means, Paces, Unit};
+use invalidator_core::caller_reference::SetId;
+use invalidator_core::error_file::ErrorFile;
+use invalidator_core::merge::Merge;
+use invalidator_core::set::{Lane, Set};
+use invalidator_core::target::{DistributionId, Target, TenantId};
 
 use crate::account;
 
@@ -19,6 +26,13 @@ pub struct Options {
     /// The error bucket, as the mail names it.
     #[arg(long)]
     bucket: String,
+    /// The stack's SubmitQueue, as the mail names it: the function submits the paths, at the pace that
+    /// CloudFront allows.
+    #[arg(long, value_name = "URL", required_unless_present = "directly")]
+    submit_queue: Option<QueueUrl>,
+    /// Submit from this machine, without the function.
+    #[arg(long, conflicts_with = "submit_queue")]
+    directly: bool,
     /// The keys of the error files, as the mail lists them.
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
@@ -27,34 +41,46 @@ pub struct Options {
     yes: bool,
 }
 
+/// A set to submit, and its identity.
+struct Replayed {
+    id: SetId,
+    set: Set<'static>,
+}
+
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let clients = account::clients(account).await;
-    let mut submissions = Vec::new();
+    let mut sets = Vec::new();
     for key in &options.keys {
-        submissions.extend(read(&clients, &options.bucket, key).await?);
+        sets.extend(read(&clients, &options.bucket, key).await?);
     }
-    for submission in &submissions {
-        println!("{}: {} paths", submission.target, submission.paths.len());
-        for path in &submission.paths {
+    for Replayed { set, .. } in &sets {
+        println!("{}: {} paths", set.target, set.paths.len());
+        for path in &set.paths {
             println!("  {path}");
         }
     }
-    if !options.yes && !confirmed(submissions.len())? {
+    if !options.yes && !confirmed(sets.len())? {
         println!("nothing was submitted");
         return Ok(ExitCode::FAILURE);
     }
-    let mut all_taken = true;
-    for submission in submissions {
-        all_taken &= replay(&clients, submission).await;
+    if let Some(queue) = &options.submit_queue {
+        let count = sets.len();
+        enqueue(&clients, queue, sets).await?;
+        println!("{count} sets are in SubmitQueue; the function submits them");
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(if all_taken {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let mut all_accepted = true;
+    for replayed in sets {
+        all_accepted &= submit(&clients, replayed).await;
+    }
+    Ok(match all_accepted {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
-async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Submission<'static>>> {
+/// The sets of an error file, each with paths of one lane.
+async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed>> {
     let place = format!("s3://{bucket}/{key}");
     let object = clients
         .s3()
@@ -72,24 +98,59 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Submissi
     let text =
         String::from_utf8(bytes.to_vec()).with_context(|| format!("{place} is not UTF-8"))?;
     let file = ErrorFile::from_text(&text).with_context(|| format!("{place} is no error file"))?;
-    let target = target(&file.id);
-    let sets = file.sets.into_iter().filter(|set| !set.is_empty());
-    let submission = |paths: Vec<_>| Submission {
-        // The key, so that replaying a file twice makes one invalidation.
-        caller_reference: CallerReference::of_set(&target, &paths, &[key]),
-        target: target.clone(),
-        paths,
-    };
-    Ok(sets.map(submission).collect())
+    let target = target(clients, &file.id)
+        .await
+        .with_context(|| format!("failed to replay {place}"))?;
+    let mut sets = Vec::new();
+    for paths in file.sets {
+        let (plain, wildcards): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .partition(|path| Lane::of(path) == Lane::Paths);
+        for paths in [plain, wildcards] {
+            sets.extend(paths.chunks(MAX_PATHS).map(|paths| Replayed {
+                // The key, so that replaying a file twice makes one invalidation.
+                id: SetId::new(&target, paths, &[key]),
+                set: Set {
+                    target: target.clone(),
+                    paths: paths.to_vec(),
+                    reason: format!("replay of {key}"),
+                    by: "invalidatorctl".to_owned(),
+                    changed: None,
+                    first_sent: None,
+                    hops: 0,
+                    caller_reference: None,
+                },
+            }));
+        }
+    }
+    Ok(sets)
 }
 
-/// The id of a tenant tells itself: CloudFront begins it with `dt_`, that of a distribution with `E`.
-fn target(id: &str) -> Target {
-    let tenant = id.starts_with("dt_").then(|| TenantId::new(id));
-    Target {
-        distribution: DistributionId::new(id),
-        tenant,
+/// Paths of one message: so many of the longest paths fit into it.
+const MAX_PATHS: usize = 250;
+
+/// The target of this id. That of a tenant tells itself: CloudFront begins it with `dt_`, that of a
+/// distribution with `E`. The distribution of a tenant is asked for.
+async fn target(clients: &Clients, id: &str) -> Result<Target> {
+    if !id.starts_with("dt_") {
+        return Ok(Target {
+            distribution: DistributionId::try_from(id.to_owned())?,
+            tenant: None,
+        });
     }
+    let tenant = TenantId::try_from(id.to_owned())?;
+    let call = clients.cloudfront().get_distribution_tenant();
+    let answer = call.identifier(tenant.as_str()).send().await;
+    let answer =
+        answer.with_context(|| format!("failed to read the tenant {id}: GetDistributionTenant"))?;
+    let distribution = answer
+        .distribution_tenant
+        .and_then(|tenant| tenant.distribution_id)
+        .ok_or_else(|| anyhow!("the tenant {id} has no distribution"))?;
+    Ok(Target {
+        distribution: DistributionId::new(distribution),
+        tenant: Some(tenant),
+    })
 }
 
 fn confirmed(sets: usize) -> Result<bool> {
@@ -103,28 +164,44 @@ fn confirmed(sets: usize) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Whether CloudFront took all of it.
-async fn replay(clients: &Clients, submission: Submission<'_>) -> bool {
-    let target = submission.target.clone();
-    let settlement = submit(clients.cloudfront(), submission, 0, &Deadline::none()).await;
-    for accepted in &settlement.accepted {
+async fn enqueue(clients: &Clients, queue: &QueueUrl, sets: Vec<Replayed>) -> Result<()> {
+    let mut entries = Vec::new();
+    for Replayed { id, set } in sets {
+        let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
+        entries.push(Entry {
+            body: set.to_json()?,
+            fifo: Some((lane.group(&set.target), id.as_str().to_owned())),
+            delay: Duration::ZERO,
+        });
+    }
+    let queue_name = queue.as_str();
+    send(clients.sqs(), queue, entries)
+        .await
+        .with_context(|| format!("failed to put sets into {queue_name}; replay again"))
+}
+
+/// Submits a set from this machine. Whether CloudFront accepted all of it.
+async fn submit(clients: &Clients, Replayed { id, set }: Replayed) -> bool {
+    const A_DAY: Duration = Duration::from_secs(24 * 3_600);
+    let target = set.target.clone();
+    let means = Means {
+        call: async |merge: &Merge<'static>, call: &Call| -> Answer {
+            let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
+            create_invalidation(clients.cloudfront(), &target, &paths, &call.reference).await
+        },
+        remaining: || A_DAY,
+    };
+    let mut unit = Unit::new(&target, Merge::new(vec![set.paths]), vec![id]);
+    let mut paces = Paces::new(3_000);
+    unit.submit(None, &mut paces, &means).await;
+    for accepted in &unit.accepted {
         println!(
             "{target}: invalidation {} of {} paths",
             accepted.invalidation_id, accepted.paths
         );
     }
-    if let Some((held_back, reason)) = &settlement.held_back {
-        eprintln!(
-            "{target}: {} paths not taken now, replay again later: {reason}",
-            held_back.paths.len()
-        );
+    for (reason, paths) in unit.merge.rejected() {
+        eprintln!("{target}: {} paths rejected: {reason}", paths.len());
     }
-    for refused in &settlement.refused {
-        eprintln!(
-            "{target}: {} paths refused: {}",
-            refused.paths.len(),
-            refused.refusal
-        );
-    }
-    settlement.held_back.is_none() && settlement.refused.is_empty()
+    unit.merge.rejected().is_empty()
 }

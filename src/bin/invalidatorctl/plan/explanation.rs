@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use invalidator::distributions::{DistributionId, Target};
-use invalidator::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
-use invalidator::exceptions::ExceptionRule;
-use invalidator::path::InvalidationPath;
-use invalidator::plan::{Counts, Decision, KeyChange, Plan, Verdict};
+use invalidator_core::bucket_tags::ExceptionRule;
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
+use invalidator_core::path::InvalidationPath;
+use invalidator_core::plan::{Counts, Decision, KeyChange, Plan, Verdict};
+use invalidator_core::target::{DistributionId, Target};
 use serde::Serialize;
 
 /// What would become of the changes of some events.

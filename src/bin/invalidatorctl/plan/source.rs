@@ -7,20 +7,26 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use invalidator::aws::Clients;
-use invalidator::distributions::catalog::{Catalog, serves_any};
-use invalidator::distributions::listing::{
-    CachePolicyListing, DistributionListing, managed_policies,
+use invalidator::catalog::Catalog;
+use invalidator::clock::Clock;
+use invalidator::tags::BucketTags;
+use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
+use invalidator_core::distributions::listing::{
+    CachePolicies, CachePolicyListing, DistributionListing, managed_policies,
 };
-use invalidator::distributions::origin::OriginBuckets;
-use invalidator::distributions::{CachePolicies, Details, Distribution, DistributionId};
-use invalidator::event::BucketName;
-use invalidator::exceptions::tags::BucketTags;
-use invalidator::exceptions::{BucketSettings, BucketTag};
+use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::{Details, Distribution, serves_any};
+use invalidator_core::event::BucketName;
+use invalidator_core::target::DistributionId;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::account;
+
+/// Reading CloudFront's configuration may take so long.
+const TIME_TO_READ: Duration = Duration::from_secs(120);
 
 /// A file of tags, for one bucket or for all.
 #[derive(Clone, Debug)]
@@ -81,8 +87,8 @@ impl Source {
                 let ever = Duration::from_secs(3_600);
                 Some((
                     account::clients(account).await,
-                    Catalog::new(only.clone(), ever),
-                    BucketTags::new(ever),
+                    Catalog::new(only.clone(), ever, Clock::system()),
+                    BucketTags::new(ever, Clock::system()),
                 ))
             }
         };
@@ -129,9 +135,14 @@ impl Source {
     ) -> Result<Vec<Distribution>> {
         let mut all = Vec::new();
         if let Some((clients, catalog, _)) = &self.account {
-            all = catalog
-                .serving(clients.cloudfront(), buckets, aliases)
-                .await?;
+            let cloudfront = clients.cloudfront();
+            let until = Instant::now() + TIME_TO_READ;
+            catalog.load(cloudfront, until).await?;
+            let serving = catalog.serving(cloudfront, buckets, aliases, until).await;
+            if let Some(id) = serving.unread.first() {
+                bail!("the distribution {id} could not be read, see above");
+            }
+            all = serving.distributions;
         }
         if let Some((listing, policies)) = &self.distributions {
             let summaries = listing.distribution_list.items.iter();

@@ -1,11 +1,9 @@
-//! Logs what became of each key and of each set, and why.
+//! Logs what becomes of each key, and why.
 
-use tracing::{error, info, warn};
-
-use crate::distributions::{Distribution, Target};
-use crate::path::InvalidationPath;
-use crate::plan::{Decision, KeyChange, Verdict};
-use crate::submit::Settlement;
+use invalidator_core::distributions::Distribution;
+use invalidator_core::path::InvalidationPath;
+use invalidator_core::plan::{Decision, KeyChange, Verdict};
+use tracing::info;
 
 /// Logs one verdict.
 pub fn log(key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
@@ -38,25 +36,5 @@ fn log_decision(key_change: &KeyChange<'_>, distribution: &Distribution, decisio
         Decision::Skip(skip) => {
             info!(stage = "flush", decision = "skip", %bucket, %key, %kind, %distribution, reason = %skip, "decision");
         }
-    }
-}
-
-/// Logs what CloudFront made of a set.
-pub fn log_settlement(target: &Target, settlement: &Settlement<'_>) {
-    for accepted in &settlement.accepted {
-        info!(
-            target_id = %target,
-            invalidation = accepted.invalidation_id,
-            paths = accepted.paths,
-            "CloudFront took an invalidation"
-        );
-    }
-    if let Some((held_back, reason)) = &settlement.held_back {
-        let paths = held_back.paths.len();
-        warn!(target_id = %target, paths, %reason, "CloudFront holds a set back");
-    }
-    for refused in &settlement.refused {
-        let paths = refused.paths.len();
-        error!(target_id = %target, paths, reason = %refused.refusal, "CloudFront refused paths");
     }
 }

@@ -1,0 +1,111 @@
+//! The SDK's answers, in the types of the core.
+
+use aws_sdk_cloudfront::types as sdk;
+use invalidator_core::distributions::listing::{
+    CacheBehavior, CacheKeyParameters, CachePolicyConfig, DistributionSummary, ForwardedValues,
+    Items, Origin, OriginGroup, OriginGroupMember, QueryStringsConfig,
+};
+use invalidator_core::distributions::tenants::Parameters;
+
+pub(super) fn summary(summary: sdk::DistributionSummary) -> DistributionSummary {
+    let mode = summary.connection_mode.map(|mode| mode.as_str().to_owned());
+    let behaviors = summary.cache_behaviors.and_then(|list| list.items);
+    DistributionSummary {
+        id: summary.id,
+        e_tag: summary.e_tag,
+        enabled: summary.enabled,
+        staging: summary.staging,
+        connection_mode: mode,
+        default_root_object: None,
+        origins: items(summary.origins.map(|origins| origins.items), origin),
+        origin_groups: summary
+            .origin_groups
+            .map(|groups| items(groups.items, origin_group)),
+        default_cache_behavior: summary
+            .default_cache_behavior
+            .map_or_else(CacheBehavior::absent, default_behavior),
+        cache_behaviors: items(behaviors, behavior),
+    }
+}
+
+fn items<S, T>(items: Option<Vec<S>>, convert: impl Fn(S) -> T) -> Items<T> {
+    Items {
+        items: items.into_iter().flatten().map(convert).collect(),
+    }
+}
+
+fn origin(origin: sdk::Origin) -> Origin {
+    Origin {
+        id: origin.id,
+        domain_name: origin.domain_name,
+        origin_path: origin.origin_path.unwrap_or_default(),
+    }
+}
+
+fn origin_group(group: sdk::OriginGroup) -> OriginGroup {
+    let member = |member: sdk::OriginGroupMember| OriginGroupMember {
+        origin_id: member.origin_id,
+    };
+    OriginGroup {
+        id: group.id,
+        members: items(group.members.map(|members| members.items), member),
+    }
+}
+
+// Legacy settings are what old distributions have.
+#[allow(deprecated)]
+fn behavior(behavior: sdk::CacheBehavior) -> CacheBehavior {
+    CacheBehavior {
+        path_pattern: Some(behavior.path_pattern),
+        target_origin_id: behavior.target_origin_id,
+        cache_policy_id: behavior.cache_policy_id,
+        forwarded_values: behavior.forwarded_values.map(forwarded_values),
+        min_ttl: behavior.min_ttl,
+        max_ttl: behavior.max_ttl,
+    }
+}
+
+#[allow(deprecated)]
+fn default_behavior(behavior: sdk::DefaultCacheBehavior) -> CacheBehavior {
+    CacheBehavior {
+        path_pattern: None,
+        target_origin_id: behavior.target_origin_id,
+        cache_policy_id: behavior.cache_policy_id,
+        forwarded_values: behavior.forwarded_values.map(forwarded_values),
+        min_ttl: behavior.min_ttl,
+        max_ttl: behavior.max_ttl,
+    }
+}
+
+fn forwarded_values(values: sdk::ForwardedValues) -> ForwardedValues {
+    ForwardedValues {
+        query_string: values.query_string,
+        headers: values.headers.map(|headers| items(headers.items, |it| it)),
+    }
+}
+
+pub(super) fn cache_policy(config: sdk::CachePolicyConfig) -> CachePolicyConfig {
+    let parameters = config.parameters_in_cache_key_and_forwarded_to_origin;
+    let query_strings = parameters.and_then(|parameters| parameters.query_strings_config);
+    let parameters = |query_strings: sdk::CachePolicyQueryStringsConfig| CacheKeyParameters {
+        query_strings_config: QueryStringsConfig {
+            query_string_behavior: query_strings.query_string_behavior.as_str().to_owned(),
+        },
+    };
+    CachePolicyConfig {
+        name: config.name,
+        min_ttl: config.min_ttl,
+        max_ttl: config.max_ttl,
+        parameters_in_cache_key_and_forwarded_to_origin: query_strings.map(parameters),
+    }
+}
+
+/// The values a distribution gives where a tenant gives none.
+pub(super) fn default_parameters(config: Option<sdk::TenantConfig>) -> Parameters {
+    let definitions = config.and_then(|config| config.parameter_definitions);
+    let default = |definition: sdk::ParameterDefinition| {
+        let schema = definition.definition?.string_schema?;
+        Some((definition.name, schema.default_value?))
+    };
+    Parameters::new(definitions.into_iter().flatten().filter_map(default))
+}

@@ -1,0 +1,119 @@
+//! Sends sets to SubmitQueue, several batches at once, while the next sets are made.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use invalidator_core::target::Target;
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::queue::{BATCH, BATCH_BYTES, Entry, send_persistently};
+
+/// Batches on their way at once.
+const CONCURRENCY: usize = 16;
+
+/// Bytes on their way at once: each body is there several times while it is sent.
+const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
+
+/// Sends sets to SubmitQueue.
+pub struct Enqueuer<'a> {
+    app: &'a App,
+    until: Instant,
+    /// The batch that is being filled, and the target of each of its sets.
+    batch: Vec<(Entry, Target)>,
+    batch_bytes: usize,
+    sending: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + 'a>>>,
+    bytes: usize,
+    /// The targets of sets that could not be sent.
+    pub failed: BTreeSet<Target>,
+    /// How many sets were sent.
+    pub sets: usize,
+    /// The slowest call.
+    pub slowest: Duration,
+}
+
+struct Sent {
+    bytes: usize,
+    sets: usize,
+    failed: Vec<Target>,
+    took: Duration,
+}
+
+impl<'a> Enqueuer<'a> {
+    /// Sends until `until`.
+    pub fn new(app: &'a App, until: Instant) -> Self {
+        Self {
+            app,
+            until,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            sending: FuturesUnordered::new(),
+            bytes: 0,
+            failed: BTreeSet::new(),
+            sets: 0,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// Adds a set; sends a batch if one is full, and waits if too many are on their way.
+    pub async fn add(&mut self, entry: Entry, target: Target) {
+        let is_full =
+            self.batch.len() >= BATCH || self.batch_bytes + entry.body.len() > BATCH_BYTES;
+        if is_full && !self.batch.is_empty() {
+            self.send().await;
+        }
+        self.batch_bytes += entry.body.len();
+        self.batch.push((entry, target));
+    }
+
+    /// Sends what is left, and waits for all that is on its way.
+    pub async fn finish(&mut self) {
+        if !self.batch.is_empty() {
+            self.send().await;
+        }
+        while !self.sending.is_empty() {
+            self.wait_for_one().await;
+        }
+    }
+
+    async fn send(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let bytes = std::mem::take(&mut self.batch_bytes);
+        let is_too_much = |enqueuer: &Self| {
+            enqueuer.sending.len() >= CONCURRENCY || enqueuer.bytes + bytes > BYTES_AT_ONCE
+        };
+        while !self.sending.is_empty() && is_too_much(self) {
+            self.wait_for_one().await;
+        }
+        self.bytes += bytes;
+        let (app, until) = (self.app, self.until);
+        self.sending.push(Box::pin(async move {
+            let start = Instant::now();
+            let (entries, targets): (Vec<Entry>, Vec<Target>) = batch.into_iter().unzip();
+            let sent = entries.len();
+            let ids: Vec<_> = entries.iter().map(|entry| entry.fifo.clone()).collect();
+            let queue = &app.config.submit_queue;
+            let left = send_persistently(app.clients.sqs(), queue, entries, until).await;
+            let is_left = |id: &Option<(String, String)>| left.iter().any(|it| it.fifo == *id);
+            let failed = ids.iter().zip(targets).filter(|(id, _)| is_left(id));
+            Sent {
+                bytes,
+                sets: sent - left.len(),
+                failed: failed.map(|(_, target)| target).collect(),
+                took: start.elapsed(),
+            }
+        }));
+    }
+
+    async fn wait_for_one(&mut self) {
+        if let Some(sent) = self.sending.next().await {
+            self.bytes -= sent.bytes;
+            self.sets += sent.sets;
+            self.failed.extend(sent.failed);
+            self.slowest = self.slowest.max(sent.took);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What CloudFront's answer to an invalidation means.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use invalidator_core::rejection::Reason;
+
+use crate::aws::error::{Meaning, code, describe, meaning_of};
+
+/// The answer to one call, by what is to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Accepted, as the invalidation with this id.
+    Accepted(String),
+    /// Throttled: nothing was looked at.
+    Throttled(Reason),
+    /// Too many invalidations are in progress. CloudFront looked at the call, and does not know its
+    /// caller reference.
+    TooManyInProgress(Reason),
+    /// The service failed, or the answer was lost: the call may have been accepted.
+    Lost(Reason),
+    /// Too large: half of it may be accepted.
+    TooLarge(Reason),
+    /// At least one path is bad: the others are accepted without it.
+    BadPath(Reason),
+    /// The caller reference was used before, with other paths.
+    ReferenceTaken(Reason),
+    /// Never: all else.
+    Rejected(Reason),
+}
+
+impl Answer {
+    pub(super) fn from_result<E>(result: Result<Option<String>, SdkError<E, HttpResponse>>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        match result {
+            Ok(id) => Self::Accepted(id.unwrap_or_default()),
+            Err(error) => Self::from_error(&error),
+        }
+    }
+
+    fn from_error<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let status = error
+            .raw_response()
+            .map_or(0, |response| response.status().as_u16());
+        let code = code(error);
+        let message = error
+            .message()
+            .map_or_else(|| describe(error), str::to_owned);
+        classify(status, code, Reason::new(code, message))
+    }
+}
+
+/// Sources: CloudFront API Reference, "CreateInvalidation" and "Common errors".
+fn classify(status: u16, code: &str, reason: Reason) -> Answer {
+    match code {
+        "TooManyInvalidationsInProgress" => return Answer::TooManyInProgress(reason),
+        "BatchTooLarge" => return Answer::TooLarge(reason),
+        "InvalidArgument" => return Answer::BadPath(reason),
+        "InvalidationBatchAlreadyExists" => return Answer::ReferenceTaken(reason),
+        _ => {}
+    }
+    match meaning_of(status, code) {
+        Meaning::Throttled => Answer::Throttled(reason),
+        Meaning::Unclear => Answer::Lost(reason),
+        Meaning::Permanent if status == 413 => Answer::TooLarge(reason),
+        Meaning::Permanent => Answer::Rejected(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row: status, code, what to do. Source: CloudFront API Reference, "CreateInvalidation".
+    #[test]
+    fn answers_are_told_apart_by_what_is_to_be_done() {
+        let reason = Reason::new("code", "message");
+        let throttled: fn(Reason) -> Answer = Answer::Throttled;
+        for (status, code, expected) in [
+            (400, "Throttling", throttled),
+            (429, "SomethingNew", throttled),
+            (
+                400,
+                "TooManyInvalidationsInProgress",
+                Answer::TooManyInProgress,
+            ),
+            (503, "ServiceUnavailable", Answer::Lost),
+            (500, "SomethingNew", Answer::Lost),
+            (403, "ExpiredToken", Answer::Lost),
+            (0, "Timeout", Answer::Lost),
+            (413, "BatchTooLarge", Answer::TooLarge),
+            (413, "SomethingNew", Answer::TooLarge),
+            (400, "InvalidArgument", Answer::BadPath),
+            (
+                400,
+                "InvalidationBatchAlreadyExists",
+                Answer::ReferenceTaken,
+            ),
+            (404, "NoSuchDistribution", Answer::Rejected),
+            (403, "AccessDenied", Answer::Rejected),
+            (400, "InconsistentQuantities", Answer::Rejected),
+            (400, "MissingBody", Answer::Rejected),
+        ] {
+            assert_eq!(
+                classify(status, code, reason.clone()),
+                expected(reason.clone()),
+                "{status} {code}"
+            );
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! All messages of one batch that are for one target: submitted together, and then settled one by one.
+//!
+//! What was accepted is never sent again. A set of which a part was accepted becomes a new message with
+//! the rest, and so does a call whose answer was lost.
+
+use std::time::Duration;
+
+use invalidator_core::caller_reference::SetId;
+use invalidator_core::error_file::TargetFailure;
+use invalidator_core::event::EventTime;
+use invalidator_core::merge::{Left, Merge, SetIndex};
+use invalidator_core::rejection::{Reason, Rejected};
+use invalidator_core::retry::{self, MAX_HOPS};
+use invalidator_core::set::{Lane, Set};
+use invalidator_core::target::Target;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::call::create_invalidation;
+use super::unit::{Accepted, Call, Means, Paces, Unit};
+use crate::app::App;
+use crate::clock::Deadline;
+use crate::config::QueueUrl;
+use crate::metrics::milliseconds;
+use crate::queue::{self, Entry};
+use crate::report::{Filed, file};
+
+/// Reading which distributions exist may take so long.
+const TIME_TO_READ: Duration = Duration::from_secs(30);
+
+/// Sending what is left of a set may take so long.
+const TIME_TO_SEND: Duration = Duration::from_secs(10);
+
+/// A message of the batch.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// What it is deleted with.
+    pub receipt_handle: String,
+    /// Its deduplication id.
+    pub set_id: SetId,
+    /// How often it was received, this time included.
+    pub receives: u32,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent: u64,
+    /// The set.
+    pub set: Set<'static>,
+}
+
+impl Message {
+    /// When the set was first sent.
+    fn first_sent(&self) -> u64 {
+        self.set
+            .first_sent
+            .map_or(self.sent, |first| first.min(self.sent))
+    }
+}
+
+/// All messages of a batch for one target.
+#[derive(Debug)]
+pub struct Group<'a> {
+    /// The environment.
+    pub app: &'a App,
+    /// The queue they came from.
+    pub queue: &'a QueueUrl,
+    /// When Lambda ends the function.
+    pub deadline: &'a Deadline,
+    /// The target.
+    pub target: Target,
+    /// The messages, in order.
+    pub messages: Vec<Message>,
+}
+
+/// What became of a group.
+#[derive(Debug, Default)]
+pub struct GroupEnd {
+    /// Receipt handles of messages that are done, but not deleted yet: those of which paths were filed.
+    pub to_delete: Vec<String>,
+    /// The ids of messages that wait.
+    pub returned: Vec<String>,
+    /// The error file, if paths were rejected.
+    pub filed: Vec<Filed>,
+    /// Paths that were accepted, and in how many invalidations.
+    pub accepted: usize,
+    /// Invalidations that were accepted.
+    pub invalidations: usize,
+    /// Paths that wait.
+    pub later: usize,
+    /// Paths that were rejected.
+    pub rejected: usize,
+    /// How old the oldest change of each accepted set is, in milliseconds.
+    pub ages: Vec<u64>,
+    /// How old the oldest set that waits is, in milliseconds.
+    pub oldest: Option<u64>,
+}
+
+impl Group<'_> {
+    /// Submits the group, and settles each of its messages.
+    pub async fn run(self) -> GroupEnd {
+        let until = Instant::now() + TIME_TO_READ;
+        let cloudfront = self.app.clients.cloudfront();
+        let is_known = self.app.catalog.has(cloudfront, &self.target, until).await;
+        let mut end = GroupEnd::default();
+        let messages: Vec<&Message> = self.messages.iter().collect();
+        // A set whose call was lost goes first and alone, so that it can be the same call again.
+        let (lost, others): (Vec<&Message>, Vec<&Message>) = messages
+            .into_iter()
+            .partition(|message| message.set.caller_reference.is_some());
+        let mut paces = Paces::new(self.app.config.max_paths_per_invalidation);
+        let mut units: Vec<Vec<&Message>> = lost.into_iter().map(|message| vec![message]).collect();
+        units.extend((!others.is_empty()).then_some(others));
+        for messages in units {
+            let mut unit = self.unit(&messages);
+            match &is_known {
+                Ok(true) => {
+                    let reference = messages
+                        .first()
+                        .and_then(|it| it.set.caller_reference.clone());
+                    unit.submit(reference, &mut paces, &self.means()).await;
+                }
+                Ok(false) => {
+                    let message = format!(
+                        "{} is no distribution or tenant that this function may invalidate",
+                        self.target
+                    );
+                    let waiting = unit.merge.waiting();
+                    unit.merge
+                        .reject(&waiting, Reason::new("UnknownDistribution", message));
+                }
+                Err(error) => {
+                    warn!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
+                }
+            }
+            self.settle(unit, &messages, &mut end).await;
+        }
+        if end.filed.is_empty() {
+            self.delete(std::mem::take(&mut end.to_delete)).await;
+        }
+        end
+    }
+
+    fn unit(&self, messages: &[&Message]) -> Unit<'_> {
+        let sets = messages.iter().map(|message| message.set.paths.clone());
+        let ids = messages.iter().map(|message| message.set_id.clone());
+        Unit::new(&self.target, Merge::new(sets.collect()), ids.collect())
+    }
+
+    fn means(
+        &self,
+    ) -> Means<impl AsyncFn(&Merge<'static>, &Call) -> super::answer::Answer, impl Fn() -> Duration>
+    {
+        let cloudfront = self.app.clients.cloudfront();
+        Means {
+            call: async |merge: &Merge<'static>, call: &Call| {
+                let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
+                create_invalidation(cloudfront, &self.target, &paths, &call.reference).await
+            },
+            remaining: || self.deadline.remaining(),
+        }
+    }
+
+    /// Deletes messages that are done.
+    pub async fn delete(&self, receipt_handles: Vec<String>) {
+        delete(self.app, self.queue, receipt_handles).await;
+    }
+
+    /// Files what was rejected, sends what is left of sets as new messages, and hides what waits.
+    async fn settle(&self, mut unit: Unit<'_>, messages: &[&Message], end: &mut GroupEnd) {
+        self.log(&unit);
+        self.give_up_old(&mut unit, messages);
+        self.file_rejected(&mut unit, end).await;
+        let progressed = !unit.accepted.is_empty();
+        end.invalidations += unit.accepted.len();
+        end.accepted += unit.accepted.iter().map(|it| it.paths).sum::<usize>();
+        self.hand_over_lost(&mut unit, messages).await;
+
+        let now = milliseconds(self.app.clock.now());
+        let mut waiting = Vec::new();
+        for (index, message) in messages.iter().enumerate() {
+            let is_done = match unit.merge.left_of(SetIndex(index)) {
+                Left::Nothing => true,
+                Left::Part(rest) => self.send_rest(message, rest).await,
+                Left::All => false,
+            };
+            if !is_done {
+                waiting.push(*message);
+                continue;
+            }
+            end.to_delete.push(message.receipt_handle.clone());
+            if let Some(EventTime(changed)) = message.set.changed.filter(|_| progressed) {
+                let changed = u64::try_from(changed).unwrap_or(now);
+                end.ages.push(now.saturating_sub(changed));
+            }
+        }
+        end.later += unit.merge.waiting().len();
+        for message in &waiting {
+            let age = now.saturating_sub(message.first_sent());
+            end.oldest = end.oldest.max(Some(age));
+            end.returned.push(message.id.clone());
+        }
+        if let Some(first) = waiting.first() {
+            let time = retry::group_comes_back(progressed, first.receives, fastrand::f64());
+            let handles = waiting.iter().map(|message| message.receipt_handle.clone());
+            let sqs = self.app.clients.sqs();
+            queue::hide(sqs, self.queue, handles.collect(), time).await;
+        }
+    }
+
+    fn log(&self, unit: &Unit<'_>) {
+        for Accepted {
+            invalidation_id,
+            paths,
+        } in &unit.accepted
+        {
+            info!(stage = "submit", target_id = %self.target, invalidation = invalidation_id, paths, "CloudFront accepted an invalidation");
+        }
+        if let Some(reason) = &unit.later {
+            let paths = unit.merge.waiting().len();
+            warn!(stage = "submit", target_id = %self.target, paths, %reason, "CloudFront accepts paths later");
+        }
+        for (reason, paths) in unit.merge.rejected() {
+            let paths = paths.len();
+            error!(stage = "submit", target_id = %self.target, paths, %reason, "paths were rejected");
+        }
+    }
+
+    /// Rejects what waits of sets that are too old, if CloudFront has just wanted it later once more.
+    fn give_up_old(&self, unit: &mut Unit<'_>, messages: &[&Message]) {
+        let Some(reason) = unit.later.clone().filter(|_| unit.accepted.is_empty()) else {
+            return;
+        };
+        let now = milliseconds(self.app.clock.now());
+        let limit = self.app.config.give_up_after;
+        for (index, message) in messages.iter().enumerate() {
+            let age = Duration::from_millis(now.saturating_sub(message.first_sent()));
+            if age >= limit {
+                let hours = limit.as_secs_f64() / 3_600.0;
+                let message = format!("gave up after {hours:.1} hours: {}", reason.message);
+                let waiting = unit.merge.waiting_of(SetIndex(index));
+                let reason = Reason::new(reason.code.clone(), message);
+                unit.merge.reject(&waiting, reason);
+                unit.lost = None;
+            }
+        }
+    }
+
+    /// Writes the error file. If that fails, what was rejected waits.
+    async fn file_rejected(&self, unit: &mut Unit<'_>, end: &mut GroupEnd) {
+        let rejected = unit.merge.rejected().into_iter();
+        let rejected = rejected.map(|(reason, paths)| Rejected {
+            target: self.target.clone(),
+            paths,
+            reason: reason.clone(),
+        });
+        let rejected: Vec<Rejected<'_>> = rejected.collect();
+        let count: usize = rejected.iter().map(|it| it.paths.len()).sum();
+        if rejected
+            .iter()
+            .any(|it| it.reason.code == "NoSuchDistribution")
+        {
+            self.app.catalog.forget().await;
+        }
+        for failure in TargetFailure::group(rejected) {
+            match file(self.app, &failure).await {
+                Ok(filed) => {
+                    end.rejected += count;
+                    end.filed.push(filed);
+                }
+                Err(error) => {
+                    error!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "rejected paths could not be filed, so they wait");
+                    unit.merge.wait_again();
+                }
+            }
+        }
+    }
+
+    /// A call whose answer was lost becomes a message of its own, so that the next attempt is the same
+    /// call whatever else waits by then.
+    async fn hand_over_lost(&self, unit: &mut Unit<'_>, messages: &[&Message]) {
+        let Some(Call { paths, reference }) = unit.lost.take() else {
+            return;
+        };
+        let is_handed_over =
+            |message: &&Message| message.set.caller_reference.as_ref() == Some(&reference);
+        let hops = messages.iter().map(|it| it.set.hops).max();
+        let first_sent = messages.iter().map(|it| it.first_sent()).min();
+        let changed = messages.iter().filter_map(|it| it.set.changed).min();
+        let (Some(first), Some(hops)) = (messages.first(), hops) else {
+            return;
+        };
+        if messages.iter().any(is_handed_over) || hops >= MAX_HOPS {
+            return;
+        }
+        let texts = paths.iter().map(|index| unit.merge.path(*index).clone());
+        let set = Set {
+            target: self.target.clone(),
+            paths: texts.collect(),
+            reason: first.set.reason.clone(),
+            by: first.set.by.clone(),
+            changed,
+            first_sent,
+            hops: hops + 1,
+            caller_reference: Some(reference.clone()),
+        };
+        let id = SetId::known(format!("again-{reference}"));
+        if self.send(set, id).await {
+            unit.merge.accept(&paths);
+        }
+    }
+
+    /// Sends what is left of a set as a new message. Returns whether that is in the queue.
+    async fn send_rest(
+        &self,
+        message: &Message,
+        rest: Vec<invalidator_core::path::InvalidationPath<'static>>,
+    ) -> bool {
+        if message.set.hops >= MAX_HOPS {
+            return false;
+        }
+        let id = message.set_id.of_rest(&rest);
+        let set = Set {
+            paths: rest,
+            first_sent: Some(message.first_sent()),
+            hops: message.set.hops + 1,
+            caller_reference: None,
+            ..message.set.clone()
+        };
+        self.send(set, id).await
+    }
+
+    async fn send(&self, set: Set<'static>, id: SetId) -> bool {
+        let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
+        let group = lane.group(&set.target);
+        let body = match set.to_json() {
+            Ok(body) => body,
+            Err(error) => {
+                error!(stage = "submit", %error, "a set cannot be written");
+                return false;
+            }
+        };
+        let entry = Entry {
+            body,
+            fifo: Some((group, id.as_str().to_owned())),
+            delay: Duration::ZERO,
+        };
+        let queue = &self.app.config.submit_queue;
+        let until = Instant::now() + TIME_TO_SEND;
+        let sqs = self.app.clients.sqs();
+        let left = queue::send_persistently(sqs, queue, vec![entry], until).await;
+        left.is_empty()
+    }
+}
+
+/// Deletes messages that are done.
+pub async fn delete(app: &App, queue: &QueueUrl, receipt_handles: Vec<String>) {
+    let left = queue::delete(app.clients.sqs(), queue, receipt_handles).await;
+    if left > 0 {
+        warn!(
+            stage = "submit",
+            messages = left,
+            "submitted, but not deleted: they may come back"
+        );
+    }
+}

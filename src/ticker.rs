@@ -1,0 +1,53 @@
+//! Asks for ticks, which start a flush: one a window.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use aws_sdk_sqs::Client;
+use invalidator_core::tick::Window;
+
+use crate::config::QueueUrl;
+
+/// The message group of all ticks: one flush at a time.
+const TICK_GROUP: &str = "flush";
+
+/// Asks for ticks, one a window.
+#[derive(Debug, Default)]
+pub struct Ticker {
+    /// One more than the last window whose tick this environment has sent.
+    sent: AtomicU64,
+}
+
+impl Ticker {
+    /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
+    /// Returns whether it was sent.
+    ///
+    /// To be called after the changes were buffered, with the time after that: see
+    /// [`invalidator_core::tick`].
+    ///
+    /// # Errors
+    /// If the tick could not be sent.
+    pub async fn tick(
+        &self,
+        sqs: &Client,
+        queue: &QueueUrl,
+        now: SystemTime,
+        debounce: Duration,
+    ) -> Result<bool> {
+        let window = Window::at(now, debounce);
+        if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
+            return Ok(false);
+        }
+        sqs.send_message()
+            .queue_url(queue.as_str())
+            .message_group_id(TICK_GROUP)
+            .message_deduplication_id(window.deduplication_id())
+            .message_body(window.deduplication_id())
+            .send()
+            .await
+            .context("failed to ask for a flush: SendMessage to the tick queue")?;
+        self.sent.store(window.number() + 1, Ordering::Relaxed);
+        Ok(true)
+    }
+}
