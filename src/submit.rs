@@ -14,7 +14,7 @@ pub mod call;
 pub mod group;
 pub mod unit;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ struct Batch<'a> {
     will_mail: bool,
     mails_failed: usize,
     unreadable: usize,
-    counts: HashMap<DistributionId, PathCounts>,
+    counts: BTreeMap<DistributionId, PathCounts>,
     ages: Vec<u64>,
     oldest: Option<u64>,
 }
@@ -223,7 +223,7 @@ impl<'a> Batch<'a> {
             will_mail: false,
             mails_failed: 0,
             unreadable: 0,
-            counts: HashMap::new(),
+            counts: BTreeMap::new(),
             ages: Vec::new(),
             oldest: None,
         }

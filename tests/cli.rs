@@ -159,7 +159,7 @@ async fn refused_upload() -> (Account, String) {
         .cloudfront
         .fail(refuse.on(Operation::CreateInvalidation));
     account.change(&[("ObjectCreated:Put", "index.html")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     let key = account.error_files().await.remove(0).0;
     (account, key)
 }
@@ -175,9 +175,9 @@ async fn in_account(account: &Account, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn what_was_refused_is_replayed_once_its_cause_is_mended() {
+async fn what_was_rejected_is_replayed_once_its_cause_is_fixed() {
     let (account, key) = refused_upload().await;
-    let replay = ["replay", "--bucket", "errors", key.as_str()];
+    let replay = ["replay", "--directly", "--bucket", "errors", key.as_str()];
     let asked = in_account(&account, &replay).await;
     assert!(!asked.status.success(), "there is no terminal to ask on");
     assert!(text(asked.stderr).contains("--yes"));
@@ -185,7 +185,7 @@ async fn what_was_refused_is_replayed_once_its_cause_is_mended() {
     let confirmed = [&replay[..], &["--yes"]].concat();
     let refused = in_account(&account, &confirmed).await;
     assert!(!refused.status.success());
-    assert!(text(refused.stderr).contains("E1: 2 paths refused: AccessDenied"));
+    assert!(text(refused.stderr).contains("E1: 2 paths rejected: AccessDenied"));
 
     account.cloudfront.heal();
     let taken = in_account(&account, &confirmed).await;
@@ -196,9 +196,45 @@ async fn what_was_refused_is_replayed_once_its_cause_is_mended() {
     assert_eq!(invalidations.len(), 1, "replayed twice, paid for once");
     assert_eq!(invalidations[0].paths, ["/", "/index.html"]);
 
-    let missing = ["replay", "--bucket", "errors", "none.txt", "--yes"];
+    let missing = [
+        "replay",
+        "--directly",
+        "--bucket",
+        "errors",
+        "none.txt",
+        "--yes",
+    ];
     let missing = in_account(&account, &missing).await;
     assert!(text(missing.stderr).contains("failed to read s3://errors/none.txt"));
+}
+
+#[tokio::test]
+async fn a_replay_through_the_queue_is_submitted_by_the_function() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    let queue = account.app.config.submit_queue.as_str().to_owned();
+    let replay = [
+        "replay",
+        "--bucket",
+        "errors",
+        "--submit-queue",
+        &queue,
+        &key,
+        "--yes",
+    ];
+    for _ in 0..2 {
+        let output = in_account(&account, &replay).await;
+        assert!(output.status.success(), "{}", text(output.stderr));
+    }
+    assert_eq!(
+        account.waiting_sets().await,
+        1,
+        "the second time is the same"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
+    let output = in_account(&account, &["replay", "--bucket", "errors", &key]).await;
+    assert!(text(output.stderr).contains("--submit-queue"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use aws_lambda_events::sqs::SqsBatchResponse;
 use serde_json::json;
 use support::account::{Account, flush, s3_event};
 use support::cloudfront::{
@@ -18,13 +19,13 @@ fn site(id: &str) -> Distribution {
     Distribution::new(id, Origin::s3("site", "site"))
 }
 
-fn failed(response: invalidator::handler::BatchResponse) -> usize {
+fn failed(response: SqsBatchResponse) -> usize {
     response.batch_item_failures.len()
 }
 
 #[tokio::test]
 async fn changes_are_buffered_together_and_one_tick_is_asked_for() {
-    let account = Account::new(&[("DEBOUNCE_SECONDS", "900")]).await;
+    let account = Account::new(&[("DEBOUNCE_SECONDS", "300")]).await;
     account
         .change(&[(PUT, "a"), (PUT, "b"), (DELETE, "c")])
         .await;
@@ -68,7 +69,7 @@ async fn uploads_under_an_exception_path_are_dropped_and_deletions_are_not() {
             (PUT, "tmp/b"),
         ])
         .await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(
         account.cloudfront.paths("E1"),
         ["/resources/uploads/1.jpg", "/tmp/a"]
@@ -181,7 +182,7 @@ async fn every_distribution_that_serves_a_key_is_told_once() {
             (PUT, "x.jpg"),
         ])
         .await;
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush_and_submit().await;
 
     let told = |id: &str| account.cloudfront.paths(id);
     assert_eq!(
@@ -219,7 +220,7 @@ async fn every_distribution_that_serves_a_key_is_told_once() {
 async fn a_change_that_no_distribution_serves_is_acknowledged() {
     let account = Account::new(&[]).await;
     account.change(&[(PUT, "a")]).await;
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush_and_submit().await;
     assert_eq!(account.buffered().await, 0);
 }
 
@@ -230,7 +231,7 @@ async fn distributions_on_later_pages_are_told_too() {
         account.cloudfront.add(site(&format!("E{n:03}")));
     }
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(
         account
             .cloudfront
@@ -256,7 +257,7 @@ async fn a_large_upload_is_cut_into_sets_cloudfront_takes() {
         let changes: Vec<_> = keys.iter().map(|key| (PUT, key.as_str())).collect();
         account.change(&changes).await;
     }
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush_and_submit().await;
     let sizes: Vec<_> = account
         .cloudfront
         .invalidations("E1")
@@ -282,7 +283,7 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
         );
     }
     account.change(&[(PUT, "a"), (DELETE, "%ED%95%9C")]).await;
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush_and_submit().await;
 
     assert_eq!(account.cloudfront.paths("E2"), ["/a", "/%ED%95%9C"]);
     let files = account.error_files().await;
@@ -320,16 +321,14 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
         "{text}"
     );
     assert!(
-        text.contains(&format!(
-            "invalidatorctl replay --bucket errors {first} {second}\n"
-        )),
+        text.contains(&format!("/submit.fifo {first} {second}\n")),
         "{text}"
     );
     assert_eq!(account.buffered().await, 0);
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_that_could_neither_be_submitted_nor_filed() {
+async fn a_set_stays_in_the_queue_if_its_rejected_paths_cannot_be_filed() {
     let account = Account::new(&[]).await;
     account
         .app
@@ -341,14 +340,19 @@ async fn nothing_is_acknowledged_that_could_neither_be_submitted_nor_filed() {
         .await
         .unwrap();
     account.cloudfront.add(site("E1"));
-    account.cloudfront.fail(
-        Fault::AccessDenied
-            .always()
-            .on(Operation::CreateInvalidation),
-    );
+    account.cloudfront.add(site("E2"));
+    let error = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(error.on(Operation::CreateInvalidation).of("E1"));
     account.change(&[(PUT, "a")]).await;
-    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
-    assert_eq!(account.buffered().await, 1);
+    account.flush().await;
+    assert_eq!(account.submit().await, 1);
+    assert_eq!(
+        (account.buffered().await, account.waiting_sets().await),
+        (0, 1)
+    );
+    assert_eq!(account.cloudfront.paths("E2"), ["/a"], "not held up");
 }
 
 #[tokio::test]
@@ -367,104 +371,279 @@ async fn without_the_list_of_distributions_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_held_back_waits_in_the_retry_queue_with_its_reference() {
-    let account = Account::new(&[]).await;
+async fn a_busy_distribution_waits_alone() {
+    let mut account = Account::new(&[]).await;
+    account.time = Duration::from_secs(23);
     account.cloudfront.add(site("E1"));
     account.cloudfront.add(site("E2"));
-    account.cloudfront.fail(
-        Fault::TooManyInvalidationsInProgress
-            .times(2)
-            .of("E1")
-            .on(Operation::CreateInvalidation),
-    );
+    let busy = Fault::TooManyInvalidationsInProgress.always().of("E1");
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
     account.change(&[(PUT, "a")]).await;
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush().await;
+    assert_eq!(account.submit().await, 1, "it waits");
     assert_eq!(
         (account.buffered().await, account.waiting_sets().await),
         (0, 1)
     );
-    assert_eq!(
-        account.cloudfront.paths("E2"),
-        ["/a"],
-        "a busy distribution waits alone"
-    );
+    assert_eq!(account.cloudfront.paths("E2"), ["/a"]);
     assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
-
-    assert_eq!(
-        failed(account.resubmit(1).await),
-        1,
-        "still too many in progress"
-    );
-    let url = account.app.config.retry_queue.as_str().to_owned();
-    let now_visible = account
-        .app
-        .clients
-        .sqs()
-        .receive_message()
-        .queue_url(&url)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(now_visible.messages().len(), 0, "hidden for a while");
+    assert_eq!(account.submit().await, 0, "hidden for a while");
 }
 
 #[tokio::test]
-async fn a_set_of_the_retry_queue_is_submitted_again_and_settled() {
+async fn a_set_that_is_refused_for_a_moment_is_submitted_in_the_same_invocation() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
-    account.cloudfront.fail(
-        Fault::TooManyInvalidationsInProgress
-            .times(1)
-            .of("E1")
-            .on(Operation::CreateInvalidation),
-    );
+    let busy = Fault::TooManyInvalidationsInProgress.times(2).of("E1");
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
-    assert_eq!(failed(account.resubmit(1).await), 0);
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
     assert_eq!(account.waiting_sets().await, 0);
 }
 
+/// With a set for each flush, and each set waiting for itself, 3 keys that changed in 6 flushes were 18
+/// paths.
 #[tokio::test]
-async fn a_set_that_is_held_back_for_ever_is_filed_in_the_end() {
-    let account = Account::new(&[("MAX_SUBMIT_ATTEMPTS", "3")]).await;
+async fn sets_that_wait_for_a_distribution_are_merged() {
+    let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
-    account.cloudfront.fail(
-        Fault::TooManyInvalidationsInProgress
-            .always()
-            .on(Operation::CreateInvalidation),
-    );
-    account.change(&[(PUT, "a")]).await;
-    account.flush().await;
-    assert_eq!(failed(account.resubmit(2).await), 0);
+    for _ in 0..6 {
+        account.change(&[(PUT, "a"), (PUT, "b"), (PUT, "c")]).await;
+        account.flush().await;
+    }
+    assert_eq!(account.waiting_sets().await, 6);
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b", "/c"]);
+    assert_eq!(account.cloudfront.invalidations("E1").len(), 1);
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn a_set_that_is_refused_for_too_long_is_filed_in_the_end() {
+    let mut account = Account::new(&[("GIVE_UP_AFTER_SECONDS", "60")]).await;
+    account.time = Duration::from_secs(22);
+    account.cloudfront.add(site("E1"));
+    let busy = Fault::TooManyInvalidationsInProgress.always();
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
+    let first_sent = r#"{"v":1,"distribution":"E1","paths":["/a"],"first_sent":1}"#;
+    account.enqueue("E1/paths", "old", first_sent).await;
+    let young = r#"{"v":1,"distribution":"E1","paths":["/a","/b"]}"#;
+    account.enqueue("E1/paths", "young", young).await;
+    assert_eq!(account.submit().await, 1, "the young one waits");
     let files = account.error_files().await;
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].1["error-code"], "TooManyInvalidationsInProgress");
     assert!(
-        files[0].1["error-message"].contains("gave up after 3 attempts"),
+        files[0].1["error-message"].contains("gave up after"),
         "{:?}",
         files[0].1
     );
-    assert_eq!(account.waiting_sets().await, 0);
+    assert!(files[0].2.contains("\n\n/a\n\n"), "{}", files[0].2);
     assert_eq!(account.mails().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_flush_that_is_repeated_makes_no_second_invalidation() {
+async fn a_call_whose_answer_is_lost_is_paid_once() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
-    // The invalidation is made, but the answer is lost, also to the SDK's own attempts.
+    // The invalidation is made, but the answer is lost.
     account.cloudfront.fail(
         Fault::InternalError
-            .times(3)
+            .times(2)
             .on(Operation::CreateInvalidation)
             .after_it_took_effect(),
     );
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
-    assert_eq!(account.waiting_sets().await, 1);
-    assert_eq!(failed(account.resubmit(1).await), 0);
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.invalidations("E1").len(), 1);
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_stays_lost_is_the_same_call_in_the_next_invocation() {
+    let mut account = Account::new(&[]).await;
+    account.time = Duration::from_secs(22);
+    account.cloudfront.add(site("E1"));
+    let lost = Fault::InternalError.times(2).after_it_took_effect();
+    account
+        .cloudfront
+        .fail(lost.on(Operation::CreateInvalidation));
+    account.change(&[(PUT, "a")]).await;
+    account.flush().await;
+    account.submit_once().await;
+    account.time = Duration::from_secs(150);
+    account.change(&[(PUT, "b")]).await;
+    account.flush().await;
+    account.submit().await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    let paths: Vec<_> = invalidations.iter().map(|it| it.paths.clone()).collect();
+    assert_eq!(paths.concat().len(), 2, "{paths:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_set_becomes_a_message_of_its_own() {
+    let mut account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    // One call is accepted, and then none for a while.
+    let busy = Fault::Throttling.always().after(1);
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
+    account.time = Duration::from_secs(22);
+    let paths: Vec<String> = (0..3_500).map(|n| format!("\"/{n:04}\"")).collect();
+    let body = format!(
+        r#"{{"v":1,"distribution":"E1","paths":[{}]}}"#,
+        paths.join(",")
+    );
+    account.enqueue("E1/paths", "large", &body).await;
+    account.submit_once().await;
+    assert_eq!(account.cloudfront.paths("E1").len(), 3_000);
+    assert_eq!(account.waiting_sets().await, 1, "the other 500");
+    account.cloudfront.heal();
+    account.submit().await;
+    let mut told = account.cloudfront.paths("E1");
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 3_500);
+    assert_eq!(
+        account.cloudfront.paths("E1").len(),
+        3_500,
+        "none is paid twice"
+    );
+}
+
+#[tokio::test]
+async fn a_set_of_version_01_is_submitted_under_its_own_reference() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    let body =
+        r#"{"target":{"distribution":"E1"},"paths":["/a","/b*"],"caller_reference":"of-0.1"}"#;
+    account.enqueue_for_retry("E1", "of-0.1", body).await;
+    assert_eq!(account.submit_from_retry_queue().await, 0);
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert_eq!(invalidations[0].caller_reference, "of-0.1");
+    assert_eq!(invalidations[0].paths, ["/a", "/b*"]);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_does_not_block_its_group() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.enqueue("E1/paths", "1", "hello").await;
+    account
+        .enqueue(
+            "E1/paths",
+            "2",
+            r#"{"v":7,"distribution":"E1","paths":["/a"]}"#,
+        )
+        .await;
+    account
+        .enqueue(
+            "E1/paths",
+            "3",
+            r#"{"v":1,"distribution":"E1","paths":["/b"]}"#,
+        )
+        .await;
+    assert_eq!(account.submit().await, 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/b"]);
+    let files = account.error_files().await;
+    let mut texts: Vec<_> = files.iter().map(|(_, _, text)| text.as_str()).collect();
+    texts.sort_unstable();
+    assert_eq!(
+        texts,
+        ["hello", r#"{"v":7,"distribution":"E1","paths":["/a"]}"#]
+    );
+    assert!(files[0].0.ends_with("_unreadable.txt"), "{}", files[0].0);
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert!(mails[0].1.contains("of version 7"), "{}", mails[0].1);
+}
+
+#[tokio::test]
+async fn a_target_that_is_unknown_or_not_allowed_is_rejected() {
+    let account = Account::new(&[("DISTRIBUTION_IDS", "E1")]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    account.cloudfront.add(site("E3").tenant_only());
+    account.cloudfront.add_tenant("E3", "dt_3", true);
+    for (id, target) in [
+        ("1", r#""distribution":"E1""#),
+        ("2", r#""distribution":"E2""#),
+        ("3", r#""distribution":"E1","tenant":"dt_3""#),
+        ("4", r#""distribution":"ENONE""#),
+    ] {
+        let body = format!(r#"{{"v":1,{target},"paths":["/a"]}}"#);
+        account.enqueue(id, id, &body).await;
+    }
+    assert_eq!(account.submit().await, 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert_eq!(account.cloudfront.paths("E2"), [""; 0]);
+    assert_eq!(account.cloudfront.paths("dt_3"), [""; 0]);
+    let codes: Vec<_> = account.error_files().await;
+    let codes: Vec<_> = codes
+        .iter()
+        .map(|(_, it, _)| it["error-code"].as_str())
+        .collect();
+    assert_eq!(codes, ["UnknownDistribution"; 3]);
+}
+
+#[tokio::test]
+async fn a_distribution_that_was_made_a_moment_ago_is_known() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    account.cloudfront.add(site("E2"));
+    account
+        .enqueue(
+            "E2/paths",
+            "1",
+            r#"{"v":1,"distribution":"E2","paths":["/a"]}"#,
+        )
+        .await;
+    assert_eq!(account.submit().await, 0);
+    assert_eq!(account.cloudfront.paths("E2"), ["/a"]);
+}
+
+/// A throttled read of one distribution held up the changes of all others.
+#[tokio::test]
+async fn a_distribution_that_cannot_be_read_waits_alone_and_in_one_message() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    for id in ["E1", "E2", "E3"] {
+        account.cloudfront.add(site(id));
+        let denied = Fault::AccessDenied.always().of(id);
+        if id != "E1" {
+            account
+                .cloudfront
+                .fail(denied.on(Operation::GetDistributionConfig));
+        }
+    }
+    account.change(&[(PUT, "a"), (DELETE, "b")]).await;
+    account.change(&[(PUT, "c")]).await;
+    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b", "/c"]);
+    assert_eq!(account.buffered().await, 1, "one message for both");
+}
+
+#[tokio::test]
+async fn changes_that_waited_for_a_distribution_are_told_to_no_other() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let body = r#"{"version":2,"scope":{"targets":["E2","EGONE"],"first_seen":1,"attempts":1},"buckets":[{"bucket":"site","created":[["a",null]],"deleted":[]}]}"#;
+    account.buffer(body).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E2"), ["/a"]);
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+    assert_eq!(account.buffered().await, 0);
 }
 
 #[tokio::test]
@@ -476,6 +655,7 @@ async fn two_flushes_at_once_do_no_harm() {
     }
     let other = account.another_environment();
     tokio::join!(account.flush(), flush(&other));
+    account.submit().await;
     let mut paths = account.cloudfront.paths("E1");
     paths.sort();
     let mut expected: Vec<_> = (0..30).map(|n| format!("/{n}")).collect();
@@ -490,7 +670,7 @@ async fn a_buffered_message_that_cannot_be_read_stays_and_the_others_are_worked_
     account.cloudfront.add(site("E1"));
     account.buffer("hello").await;
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
     assert_eq!(account.buffered().await, 1);
 }
@@ -500,7 +680,7 @@ async fn a_dry_run_submits_nothing() {
     let account = Account::new(&[("DRY_RUN", "true")]).await;
     account.cloudfront.add(site("E1"));
     account.change(&[(PUT, "a")]).await;
-    assert_eq!(failed(account.flush().await), 0);
+    account.flush_and_submit().await;
     assert_eq!(
         account
             .cloudfront
@@ -517,7 +697,7 @@ async fn only_the_distributions_that_are_asked_for_are_touched() {
     account.cloudfront.add(site("E1"));
     account.cloudfront.add(site("E2"));
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
     assert_eq!(account.cloudfront.paths("E2"), ["/a"]);
 }
@@ -529,7 +709,7 @@ async fn tenants_are_told_instead_of_their_distribution() {
     account.cloudfront.add_tenant("E1", "dt_1", true);
     account.cloudfront.add_tenant("E1", "dt_2", false);
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("dt_1"), ["/a"]);
     assert_eq!(account.cloudfront.paths("dt_2"), [""; 0]);
     assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
@@ -548,7 +728,7 @@ async fn tenants_with_origins_of_their_own_are_told_of_their_own_objects() {
         account.cloudfront.add_tenant_with("E1", &id, &parameters);
     }
     account.change(&[(PUT, "acme/a"), (PUT, "other/b")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("dt_acme"), ["/a"]);
     assert_eq!(account.cloudfront.paths("dt_globex"), [""; 0]);
 }
@@ -558,13 +738,13 @@ async fn a_distribution_that_changes_is_seen_when_the_cache_is_over() {
     let account = Account::new(&[("CACHE_SECONDS", "1")]).await;
     account.cloudfront.add(site("E1"));
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     account.cloudfront.add(site("E1").default_root_object("b"));
     account.cloudfront.add(site("E2"));
     // The cache runs on the real clock.
     tokio::time::sleep(Duration::from_secs(1)).await;
     account.change(&[(PUT, "b")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a", "/", "/b"]);
     assert_eq!(account.cloudfront.paths("E2"), ["/b"]);
 }
@@ -574,10 +754,10 @@ async fn a_warm_environment_asks_cloudfront_for_nothing_it_knows() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     account.cloudfront.clear_calls();
     account.change(&[(PUT, "b")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     let operations: Vec<_> = account
         .cloudfront
         .calls()
@@ -593,13 +773,13 @@ async fn a_distribution_that_is_gone_is_filed_once_and_then_forgotten() {
     account.cloudfront.add(site("E1"));
     account.cloudfront.add(site("E2"));
     account.change(&[(PUT, "a")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     account.cloudfront.remove("E1");
     account.change(&[(PUT, "b")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.error_files().await.len(), 1);
     account.change(&[(PUT, "c")]).await;
-    account.flush().await;
+    account.flush_and_submit().await;
     assert_eq!(account.error_files().await.len(), 1, "not tried again");
     assert_eq!(account.cloudfront.paths("E2"), ["/a", "/b", "/c"]);
 }
@@ -619,50 +799,13 @@ async fn paths_that_cloudfront_does_not_take_are_filed_and_the_others_go_through
     account
         .change(&[(PUT, "a"), (PUT, "b"), (PUT, "c"), (PUT, "d")])
         .await;
-    account.flush().await;
+    account.flush_and_submit().await;
     let mut paths = account.cloudfront.paths("E1");
     paths.sort();
     assert_eq!(paths, ["/b", "/c", "/d"]);
     let files = account.error_files().await;
     assert_eq!(files.len(), 1);
     assert!(files[0].2.contains("\n\n/a\n\n"), "{}", files[0].2);
-}
-
-/// CloudFront takes one call in two seconds after a burst of ten; 100 events touch 4 of 126
-/// distributions each. What is refused waits in the retry queue until it is taken.
-#[tokio::test]
-async fn a_slow_cloudfront_is_told_of_everything_in_the_end() {
-    let account = Account::new(&[("MAX_SUBMIT_ATTEMPTS", "100")]).await;
-    for n in 0..126 {
-        let folder = Origin::s3("folder", "site").path(&format!("/group-{}", n % 32));
-        account
-            .cloudfront
-            .add(Distribution::new(&format!("E{n:03}"), folder));
-    }
-    account.cloudfront.stop_clock();
-    account.cloudfront.set_rate(0.5, 10.0);
-    for n in 0..100 {
-        let key = format!("group-{}/{n}", n % 30);
-        account.change(&[(PUT, key.as_str())]).await;
-    }
-    account.flush().await;
-    assert_eq!(account.buffered().await, 0);
-    let sets = account.waiting_sets().await;
-    assert!(sets >= 100, "{sets} sets were held back");
-    for _ in 0..sets {
-        // Time for one call and the SDK's further attempts.
-        let wait = || account.cloudfront.advance(Duration::from_secs(6));
-        account.resubmit_waiting(1, wait).await;
-        if account.waiting_sets().await == 0 {
-            break;
-        }
-    }
-    for n in 0..126 {
-        let expected = (0..100).filter(|event| event % 30 == n % 32).count();
-        let told = account.cloudfront.paths(&format!("E{n:03}"));
-        assert_eq!(told.len(), expected, "E{n:03}: {told:?}");
-    }
-    assert_eq!(account.error_files().await.len(), 0);
 }
 
 #[tokio::test]
@@ -674,9 +817,8 @@ async fn ten_thousand_uploads_in_a_burst_all_arrive() {
         let changes: Vec<_> = keys.iter().map(|key| (PUT, key.as_str())).collect();
         account.change(&changes).await;
     }
-    while account.buffered().await > 0 {
-        assert_eq!(failed(account.flush().await), 0);
-    }
+    account.flush_and_submit().await;
+    assert_eq!(account.buffered().await, 0);
     let mut paths = account.cloudfront.paths("E1");
     paths.sort();
     let expected: Vec<_> = keys.iter().map(|key| format!("/{key}")).collect();

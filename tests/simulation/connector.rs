@@ -33,7 +33,9 @@ impl HttpConnector for Connector {
         let this = self.clone();
         HttpConnectorFuture::new(async move {
             let request = read(request).await;
+            let under_way = UnderWay::begin(&this);
             let answer = this.answer(request).await?;
+            drop(under_way);
             let mut response = HttpResponse::new(
                 answer.status.try_into().unwrap(),
                 SdkBody::from(answer.body),
@@ -43,6 +45,29 @@ impl HttpConnector for Connector {
             }
             Ok(response)
         })
+    }
+}
+
+/// A call that is under way needs a connection, until it is answered or given up.
+struct UnderWay(Connector);
+
+impl UnderWay {
+    fn begin(connector: &Connector) -> Self {
+        let mut world = connector.sim.world();
+        let count = world.under_way.entry(connector.environment).or_default();
+        *count += 1;
+        let count = *count;
+        world.most_under_way = world.most_under_way.max(count);
+        Self(connector.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut world = self.0.sim.world();
+        if let Some(count) = world.under_way.get_mut(&self.0.environment) {
+            *count -= 1;
+        }
     }
 }
 
@@ -66,19 +91,22 @@ async fn read(mut request: HttpRequest) -> Request {
 
 /// What a call is for.
 fn purpose(request: &Request) -> Call {
+    let is_for = |queue: &str| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        body["QueueUrl"].as_str().unwrap().ends_with(queue)
+    };
     match (request.service.as_str(), request.target.as_str()) {
-        ("sqs", "AmazonSQS.SendMessageBatch") => Call::BufferChanges,
-        ("sqs", "AmazonSQS.SendMessage") => {
-            let body = String::from_utf8_lossy(&request.body);
-            match body.contains("/tick.fifo\"") {
-                true => Call::SendTick,
-                false => Call::SendSet,
-            }
-        }
+        ("sqs", "AmazonSQS.SendMessageBatch") => match is_for("/submit.fifo") {
+            true => Call::SendSet,
+            false => Call::BufferChanges,
+        },
+        ("sqs", "AmazonSQS.SendMessage") => Call::SendTick,
         ("sqs", "AmazonSQS.ReceiveMessage") => Call::Receive,
         ("sqs", "AmazonSQS.DeleteMessageBatch") => Call::Delete,
-        ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => Call::Release,
-        ("sqs", "AmazonSQS.ChangeMessageVisibility") => Call::Hide,
+        ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => match is_for("/buffer") {
+            true => Call::Release,
+            false => Call::Hide,
+        },
         ("s3", _) if request.method == "GET" => Call::ReadTags,
         ("s3", _) => Call::WriteFile,
         ("sns", _) => Call::Mail,
@@ -131,6 +159,13 @@ impl Connector {
                 sleep(slow).await;
             }
             _ => {}
+        }
+        let slow = {
+            let now = sim.now();
+            sim.world().scenario.slowness(&request.path, now)
+        };
+        if let Some(slow) = slow {
+            sleep(slow).await;
         }
         let answer = match call {
             Call::Receive => self.receive(&request).await,

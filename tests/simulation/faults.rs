@@ -67,7 +67,10 @@ impl Rule {
     pub fn strikes(&self, call: Call) -> bool {
         let fits = match self.fault {
             Fault::EntriesFail => {
-                matches!(call, Call::BufferChanges | Call::Delete | Call::Release)
+                matches!(
+                    call,
+                    Call::BufferChanges | Call::SendSet | Call::Delete | Call::Release | Call::Hide
+                )
             }
             Fault::Vanishes => call == Call::SendTick,
             _ => true,

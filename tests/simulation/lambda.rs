@@ -11,26 +11,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use invalidator::app::App;
 use invalidator::aws::{Clients, Endpoints, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
-use invalidator::handler::{App, BatchResponse, handle};
+use invalidator::handler::handle;
 use invalidator::metrics::Metrics;
+use invalidator_core::retry::FUNCTION_TIMEOUT;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use crate::connector::Connector;
 use crate::queue::{Message, Queue};
 use crate::scenario::{Event, Kind, SWEEP, payload};
-use crate::world::{Sim, World};
+use crate::world::{Sim, World, milliseconds};
 
 /// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = FUNCTION_TIMEOUT;
+
+/// `MaximumConcurrency` of the template's mapping of SubmitQueue.
+const SUBMITS_AT_ONCE: usize = 20;
 
 /// The function, deployed.
 #[derive(Clone)]
@@ -60,7 +67,7 @@ struct Environment {
 enum Stage {
     Ingest,
     Flush,
-    Resubmit,
+    Submit,
 }
 
 /// The function died, or its answer is an error.
@@ -88,17 +95,16 @@ impl Lambda {
         spawn_local(self.clone().map(Mapping {
             queue: |world| &mut world.tick,
             source: "arn:aws:sqs:sim:1:tick.fifo",
-            batch: 10,
+            // All ticks are of one group.
+            at_once: 1,
             stage: Stage::Flush,
         }));
-        for _ in 0..4 {
-            spawn_local(self.clone().map(Mapping {
-                queue: |world| &mut world.retry,
-                source: "arn:aws:sqs:sim:1:retry.fifo",
-                batch: 1,
-                stage: Stage::Resubmit,
-            }));
-        }
+        spawn_local(self.clone().map(Mapping {
+            queue: |world| &mut world.submit,
+            source: "arn:aws:sqs:sim:1:submit.fifo",
+            at_once: SUBMITS_AT_ONCE,
+            stage: Stage::Submit,
+        }));
         spawn_local(self.clone().sweep());
     }
 
@@ -112,7 +118,7 @@ impl Lambda {
                 let mut world = self.sim.world();
                 let mut rng = world.rng.fork();
                 let tick = &mut world.tick;
-                tick.send(&body, "flush", Some(&body), now, &mut rng);
+                tick.send(&body, "flush", Some(&body), Duration::ZERO, now, &mut rng);
             }
             self.sim.trace(|| format!("sweep {n}"));
             self.sim.notify();
@@ -164,16 +170,19 @@ impl Lambda {
         self.sim.world().pending -= 1;
     }
 
-    /// A poller of an event source mapping with `ReportBatchItemFailures`.
+    /// An event source mapping with `ReportBatchItemFailures`.
     async fn map(self, mapping: Mapping) {
+        let running = Arc::new(Semaphore::new(mapping.at_once));
         loop {
+            let permit = running.clone().acquire_owned().await.unwrap();
             let now = self.sim.now();
             let received = {
                 let mut world = self.sim.world();
                 let mut rng = world.rng.fork();
-                (mapping.queue)(&mut world).receive(mapping.batch, true, now, &mut rng)
+                (mapping.queue)(&mut world).receive(BATCH, true, now, &mut rng)
             };
             if received.messages.is_empty() {
+                drop(permit);
                 let next_look = now + Duration::from_secs(20);
                 self.sim.wait(mapping.queue, next_look).await;
                 let latency = self.sim.world().latency();
@@ -188,7 +197,7 @@ impl Lambda {
             };
             if overlaps {
                 self.sim.world().fault("two flushes at once");
-                let (this, payload) = (self.clone(), mapping.payload(&received.messages));
+                let (this, payload) = (self.clone(), self.payload(&mapping, &received.messages));
                 this.sim.world().pending += 1;
                 spawn_local(async move {
                     let late = this.sim.world().rng.u64(0..3_000);
@@ -197,16 +206,23 @@ impl Lambda {
                     this.sim.world().pending -= 1;
                 });
             }
-            self.work_off(&mapping, &received.messages).await;
-            self.sim.world().pending -= 1;
+            let this = self.clone();
+            spawn_local(async move {
+                this.process(&mapping, &received.messages).await;
+                this.sim.world().pending -= 1;
+                drop(permit);
+            });
         }
     }
 
-    async fn work_off(&self, mapping: &Mapping, messages: &[Message]) {
-        let result = self.invoke(mapping.stage, &mapping.payload(messages)).await;
+    async fn process(&self, mapping: &Mapping, messages: &[Message]) {
+        let result = self
+            .invoke(mapping.stage, &self.payload(mapping, messages))
+            .await;
         let now = self.sim.now();
-        let Ok(BatchResponse {
+        let Ok(SqsBatchResponse {
             batch_item_failures: failures,
+            ..
         }) = result
         else {
             return;
@@ -230,8 +246,27 @@ impl Lambda {
         self.sim.notify();
     }
 
+    fn payload(&self, mapping: &Mapping, messages: &[Message]) -> String {
+        let phase = self.sim.world().scenario.phase;
+        let record = |message: &Message| {
+            json!({
+                "messageId": message.id, "receiptHandle": message.receipt_handle(), "body": message.body,
+                "eventSource": "aws:sqs", "eventSourceARN": mapping.source,
+                "attributes": {
+                    "ApproximateReceiveCount": message.receives.to_string(),
+                    "SentTimestamp": milliseconds(phase, message.sent),
+                    "ApproximateFirstReceiveTimestamp": milliseconds(phase, message.first_received),
+                    "MessageGroupId": message.group,
+                    "MessageDeduplicationId": message.deduplication,
+                },
+            })
+        };
+        let records: Vec<Value> = messages.iter().map(record).collect();
+        json!({ "Records": records }).to_string()
+    }
+
     /// One invocation, in an environment that is idle or a new one.
-    async fn invoke(&self, stage: Stage, payload: &str) -> Result<BatchResponse, Failed> {
+    async fn invoke(&self, stage: Stage, payload: &str) -> Result<SqsBatchResponse, Failed> {
         let environment = self.environment();
         let now = self.sim.now();
         let number = environment.number;
@@ -291,7 +326,7 @@ impl Lambda {
         let most = match stage {
             Stage::Ingest => 20,
             Stage::Flush => 70,
-            Stage::Resubmit => 12,
+            Stage::Submit => 20,
         };
         world.dice(crash, now).then(|| world.rng.u32(0..most))
     }
@@ -327,23 +362,12 @@ impl Lambda {
 struct Mapping {
     queue: fn(&mut World) -> &mut Queue,
     source: &'static str,
-    batch: usize,
+    at_once: usize,
     stage: Stage,
 }
 
-impl Mapping {
-    fn payload(&self, messages: &[Message]) -> String {
-        let record = |message: &Message| {
-            json!({
-                "messageId": message.id, "receiptHandle": message.receipt_handle(), "body": message.body,
-                "eventSource": "aws:sqs", "eventSourceARN": self.source,
-                "attributes": { "ApproximateReceiveCount": message.receives.to_string() },
-            })
-        };
-        let records: Vec<Value> = messages.iter().map(record).collect();
-        json!({ "Records": records }).to_string()
-    }
-}
+/// Messages of a batch.
+const BATCH: usize = 10;
 
 /// A future that dies when it is polled once too often. The calls it has under way die with it.
 struct Mortal<F> {
@@ -427,7 +451,7 @@ fn config(settings: &std::collections::BTreeMap<&'static str, String>) -> Config
     let fixed: HashMap<&str, &str> = HashMap::from([
         ("BUFFER_QUEUE_URL", "http://sqs.sim/1/buffer"),
         ("TICK_QUEUE_URL", "http://sqs.sim/1/tick.fifo"),
-        ("RETRY_QUEUE_URL", "http://sqs.sim/1/retry.fifo"),
+        ("SUBMIT_QUEUE_URL", "http://sqs.sim/1/submit.fifo"),
         ("ERROR_BUCKET", "errors"),
         ("TOPIC_ARN", "arn:aws:sns:sim:1:topic"),
     ]);

@@ -48,8 +48,8 @@ const SEEDS_A_PROCESS: u64 = 10_000;
 /// What a line begins with that holds the report of such a process.
 const REPORT: &str = "REPORT ";
 
-/// So long after the last fault there must be rest: the longest back-off is a quarter of an hour, and
-/// what waited for it may be refused, back off, and be filed, one set after another.
+/// So long after the last fault there must be rest: the longest wait is a quarter of an hour, and what
+/// comes back then may have to be submitted at a slow pace.
 const REST_WITHIN: Duration = Duration::from_secs(6 * 3_600);
 
 /// Runs a seed.
@@ -78,7 +78,7 @@ fn plant(sim: &Sim) {
     for _ in 0..world.scenario.planted {
         let mut rng = world.rng.fork();
         let buffer = &mut world.buffer;
-        buffer.send(PLANTED, "", None, Duration::ZERO, &mut rng);
+        buffer.send(PLANTED, "", None, Duration::ZERO, Duration::ZERO, &mut rng);
     }
 }
 
@@ -94,7 +94,7 @@ async fn rest(sim: &Sim) -> bool {
         let world = sim.world();
         let buffered = world.buffer.messages().iter();
         let readable = buffered.filter(|message| message.body != PLANTED).count();
-        let left = readable + world.tick.messages().len() + world.retry.messages().len();
+        let left = readable + world.tick.messages().len() + world.submit.messages().len();
         if left + world.pending == 0 {
             return true;
         }

@@ -15,6 +15,7 @@ pub struct Settings {
     pub delay: Duration,
     pub visibility: Duration,
     pub max_receives: u32,
+    pub retention: Duration,
 }
 
 /// What a standard queue may do at any time, by chance: each is a probability.
@@ -24,6 +25,8 @@ pub struct Moods {
     pub short_poll_misses: f64,
     /// A long poll comes back empty although something waits.
     pub long_poll_misses: f64,
+    /// A receive brings fewer messages than it may, with more waiting: one of them at least.
+    pub brings_few: f64,
     /// So many milliseconds it may take, at most, until what was sent can be received.
     pub arrives_late: u64,
     /// A received message is not hidden.
@@ -38,7 +41,10 @@ pub struct Message {
     pub id: String,
     pub body: String,
     pub receives: u32,
-    group: String,
+    pub sent: Duration,
+    pub first_received: Duration,
+    pub group: String,
+    pub deduplication: String,
     visible_at: Duration,
     receipt: u32,
 }
@@ -62,6 +68,8 @@ pub struct Queue {
     pub name: &'static str,
     pub moods: Moods,
     pub dead: Vec<Message>,
+    /// Messages that waited for longer than the retention.
+    pub expired: Vec<Message>,
     settings: Settings,
     messages: Vec<Message>,
     remembered: BTreeMap<String, Duration>,
@@ -74,6 +82,7 @@ impl Queue {
             name,
             moods: Moods::default(),
             dead: Vec::new(),
+            expired: Vec::new(),
             settings,
             messages: Vec::new(),
             remembered: BTreeMap::new(),
@@ -93,6 +102,7 @@ impl Queue {
         body: &str,
         group: &str,
         deduplication: Option<&str>,
+        delay: Duration,
         now: Duration,
         rng: &mut Rng,
     ) -> Option<String> {
@@ -111,8 +121,11 @@ impl Queue {
             id: id.clone(),
             body: body.to_owned(),
             receives: 0,
+            sent: now,
+            first_received: Duration::ZERO,
             group: group.to_owned(),
-            visible_at: now + self.settings.delay + late,
+            deduplication: deduplication.unwrap_or_default().to_owned(),
+            visible_at: now + self.settings.delay.max(delay) + late,
             receipt: 0,
         });
         Some(id)
@@ -148,7 +161,16 @@ impl Queue {
     /// Receives up to `most` messages.
     pub fn receive(&mut self, most: usize, long: bool, now: Duration, rng: &mut Rng) -> Received {
         let mut received = Received::default();
+        // What is older than the retention is gone, wherever it is.
+        let retention = self.settings.retention;
+        let is_expired = |message: &Message| now >= message.sent + retention;
+        self.expired
+            .extend(self.messages.extract_if(.., |message| is_expired(message)));
         let mut candidates = self.candidates(now);
+        let mut most = most;
+        if !self.settings.fifo && candidates.len() > 1 && rng.f64() < self.moods.brings_few {
+            most = rng.usize(1..=most.min(candidates.len()));
+        }
         if !self.settings.fifo {
             rng.shuffle(&mut candidates);
             let misses = match long {
@@ -173,6 +195,9 @@ impl Queue {
                 continue;
             }
             message.receives += 1;
+            if message.receives == 1 {
+                message.first_received = now;
+            }
             message.receipt += 1;
             message.visible_at = now + self.settings.visibility;
             received.messages.push(message.clone());

@@ -21,6 +21,10 @@ struct OfKind {
     filed: u64,
     paths: u64,
     needless: u64,
+    #[serde(default)]
+    paid_twice: u64,
+    asked: u64,
+    invalidations: u64,
     faults: u64,
     longest: Duration,
     /// The seed with the longest time.
@@ -37,6 +41,9 @@ impl OfKind {
         self.filed += other.filed;
         self.paths += other.paths;
         self.needless += other.needless;
+        self.paid_twice += other.paid_twice;
+        self.asked += other.asked;
+        self.invalidations += other.invalidations;
         self.faults += other.faults;
         if other.longest > self.longest {
             (self.longest, self.slowest) = (other.longest, other.slowest);
@@ -82,6 +89,9 @@ impl Report {
                 filed: outcome.filed,
                 paths: outcome.paths,
                 needless: outcome.needless,
+                paid_twice: outcome.paid_twice,
+                asked: outcome.asked,
+                invalidations: outcome.invalidations,
                 faults: outcome.faults.values().sum::<u64>(),
                 longest: outcome.longest,
                 slowest: outcome.seed,
@@ -134,14 +144,16 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
-            "{:<12} {:>7} {:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>12} {:>9}",
+            "{:<12} {:>7} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10} {:>9} {:>9} {:>10} {:>10} {:>12} {:>9}",
             "runs",
             "seeds",
             "changes",
             "dropped",
             "filed",
             "paths",
-            "needless",
+            "invals",
+            "per path",
+            "twice",
             "faults",
             "per fault",
             "longest s",
@@ -151,18 +163,20 @@ impl fmt::Display for Report {
         for (kind, it) in &self.kinds {
             let per_fault = match it.faults {
                 0 => "-".to_owned(),
-                faults => format!("{:.3}", it.needless as f64 / faults as f64),
+                faults => format!("{:.3}", it.paid_twice as f64 / faults as f64),
             };
             writeln!(
                 f,
-                "{:<12} {:>7} {:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {per_fault:>10} {:>10.1} {:>12.1} {:>9}",
+                "{:<12} {:>7} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10.3} {:>9} {:>9} {per_fault:>10} {:>10.1} {:>12.1} {:>9}",
                 format!("{kind:?}"),
                 it.seeds,
                 it.changes,
                 it.not_accepted,
                 it.filed,
                 it.paths,
-                it.needless,
+                it.invalidations,
+                it.paths as f64 / it.asked.max(1) as f64,
+                it.paid_twice,
                 it.faults,
                 it.longest.as_secs_f64(),
                 it.longest_after_ingest.as_secs_f64(),

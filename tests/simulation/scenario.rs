@@ -42,8 +42,34 @@ pub enum Kind {
     Throttled,
     /// CloudFront takes seconds for each of many small sets: a flush runs out of time.
     Crawl,
+    /// Many changes within seconds, all of them single events, and receives that bring few.
+    Burst,
+    /// One distribution is slow, busy or forbidden, and its error files cannot be written.
+    Neighbor,
     /// Anything goes wrong.
     Storm,
+}
+
+/// How fast CloudFront accepts paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quota {
+    /// As fast as they come.
+    None,
+    /// The documented quota, read strictly: 150 paths and one wildcard per second, for the account.
+    PerSecond,
+    /// The older one: 3,000 paths and 15 wildcards in progress, for each distribution.
+    InProgress,
+}
+
+/// What is wrong with one distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sickness {
+    /// Each invalidation takes so long.
+    Slow(Duration),
+    /// It has too many invalidations in progress.
+    Busy,
+    /// Nobody may invalidate it.
+    Forbidden,
 }
 
 /// An object that changes.
@@ -99,6 +125,8 @@ pub struct Scenario {
     bad_paths: BTreeSet<String>,
     /// Paths CloudFront takes in one batch, where that is less than usual.
     largest_batch: Option<usize>,
+    quota: Quota,
+    sick: Option<(&'static str, Sickness)>,
 }
 
 const DISTRIBUTIONS: [&str; 4] = ["E1", "E2", "E3", "E4"];
@@ -106,14 +134,16 @@ const DISTRIBUTIONS: [&str; 4] = ["E1", "E2", "E3", "E4"];
 impl Scenario {
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let kind = match seed % 10 {
+        let kind = match seed % 12 {
             0 => Kind::Quiet,
             1 => Kind::Edges,
             2 => Kind::SlowBuffer,
             3 => Kind::LostAnswers,
             4 => Kind::NoTicks,
             5 => Kind::Throttled,
-            6 if seed % 40 == 6 => Kind::Crawl,
+            6 => Kind::Burst,
+            7 => Kind::Neighbor,
+            8 if seed % 48 == 8 => Kind::Crawl,
             _ => Kind::Storm,
         };
         let mut scenario = Self {
@@ -126,6 +156,7 @@ impl Scenario {
             rules: Vec::new(),
             moods: Moods {
                 short_poll_misses: 0.2,
+                brings_few: 0.5,
                 ..Moods::default()
             },
             healed_at: Duration::ZERO,
@@ -139,6 +170,8 @@ impl Scenario {
             denial: None,
             bad_paths: BTreeSet::new(),
             largest_batch: None,
+            quota: [Quota::None, Quota::PerSecond, Quota::InProgress][(seed / 12 % 3) as usize],
+            sick: None,
         };
         scenario.go_wrong(&mut rng);
         scenario
@@ -174,6 +207,11 @@ impl Scenario {
                     Rule::new(F::HangAfterEffect, &[C::Invalidate], lost / 4.0),
                 ];
             }
+            Kind::Burst => {
+                self.quota = Quota::None;
+                self.moods.brings_few = 0.9;
+            }
+            Kind::Neighbor => self.sicken(rng),
             Kind::NoTicks => self.rules = vec![Rule::new(F::Vanishes, &[], 1.0)],
             Kind::Throttled => self.throttle(rng),
             Kind::Crawl => {
@@ -189,14 +227,34 @@ impl Scenario {
         }
     }
 
+    fn sicken(&mut self, rng: &mut Rng) {
+        let sickness = pick(
+            rng,
+            &[
+                Sickness::Slow(Duration::from_secs(5)),
+                Sickness::Slow(Duration::from_secs(3_600)),
+                Sickness::Busy,
+                Sickness::Forbidden,
+            ],
+        );
+        self.sick = Some((pick(rng, &DISTRIBUTIONS), sickness));
+        self.rules = vec![Rule::new(Fault::ServiceError, &[Call::WriteFile], 1.0)];
+    }
+
     /// Small limits make much of what is rare otherwise.
     fn settings(&mut self, rng: &mut Rng) {
-        let timed = self.promises().is_some();
-        let debounce = pick(rng, &[10, 10, 10, 3, 5, 30]);
+        let timed = self.is_timed();
+        let debounce = match self.kind {
+            Kind::Burst => 10,
+            _ => pick(rng, &[10, 10, 10, 3, 5, 30]),
+        };
         self.debounce = Duration::from_secs(debounce);
         self.settings
             .insert("DEBOUNCE_SECONDS", debounce.to_string());
-        let paths = pick(rng, &[3_000, 20, 4]);
+        let paths = match self.kind {
+            Kind::Burst => 3_000,
+            _ => pick(rng, &[3_000, 20, 4]),
+        };
         self.settings
             .insert("MAX_PATHS_PER_INVALIDATION", paths.to_string());
         let receivers = pick(rng, &[16, 2]);
@@ -206,9 +264,9 @@ impl Scenario {
             let changes = pick(rng, &[200_000, 200_000, 20]);
             self.settings
                 .insert("MAX_CHANGES_PER_FLUSH", changes.to_string());
-            let attempts = pick(rng, &[6, 6, 3]);
+            let seconds = pick(rng, &[21_600, 21_600, 300]);
             self.settings
-                .insert("MAX_SUBMIT_ATTEMPTS", attempts.to_string());
+                .insert("GIVE_UP_AFTER_SECONDS", seconds.to_string());
         }
     }
 
@@ -255,6 +313,7 @@ impl Scenario {
         self.moods = Moods {
             short_poll_misses: 0.3,
             long_poll_misses: often(rng) / 3.0,
+            brings_few: pick(rng, &[0.0, 0.5, 0.9]),
             arrives_late: pick(rng, &[0, 1_000]),
             comes_twice: often(rng),
             survives_deletion: often(rng),
@@ -288,14 +347,44 @@ impl Scenario {
         }
     }
 
+    /// Whether the run is about time.
+    fn is_timed(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Quiet
+                | Kind::Edges
+                | Kind::SlowBuffer
+                | Kind::NoTicks
+                | Kind::Burst
+                | Kind::Neighbor
+        )
+    }
+
     /// In the kinds of runs that are about time: how soon after its ingest a change must be at
     /// CloudFront. That is the delay of the tick, a flush that is under way, two long polls, and the
-    /// calls.
-    pub fn promises(&self) -> Option<Duration> {
+    /// calls. A neighbor of a sick distribution may be two seconds later.
+    pub fn promises(&self, distribution: &str, path: &str) -> Option<Duration> {
         let prompt = self.debounce + Duration::from_secs(8);
-        match self.kind {
-            Kind::Quiet | Kind::Edges | Kind::SlowBuffer => Some(prompt),
-            Kind::NoTicks => Some(SWEEP + prompt),
+        let is_sick = self.sick.is_some_and(|(sick, _)| sick == distribution);
+        let is_wildcard = distribution == "E2" && path.starts_with("/q/");
+        let has_to_wait = is_wildcard && self.quota != Quota::None;
+        if !self.is_timed() || is_sick || has_to_wait {
+            return None;
+        }
+        Some(match self.kind {
+            Kind::NoTicks => SWEEP + prompt,
+            Kind::Neighbor => prompt + Duration::from_secs(2),
+            _ => prompt,
+        })
+    }
+
+    /// How much longer than usual a call of CloudFront takes.
+    pub fn slowness(&self, path: &str, now: Duration) -> Option<Duration> {
+        match self.sick {
+            Some((sick, Sickness::Slow(by))) if now < self.healed_at => {
+                let is_of_it = path.contains(&format!("/distribution/{sick}/invalidation"));
+                is_of_it.then_some(by)
+            }
             _ => None,
         }
     }
@@ -304,6 +393,7 @@ impl Scenario {
     pub fn may_refuse(&self) -> bool {
         let strikes_cloudfront = self.rules.iter().any(|rule| rule.strikes(Call::Invalidate));
         self.throttle.is_some()
+            || self.sick.is_some()
             || self.denial.is_some()
             || self.largest_batch.is_some()
             || !self.bad_paths.is_empty()
@@ -334,6 +424,20 @@ impl Scenario {
         ] {
             cloudfront.put_distribution(distribution);
         }
+        match self.quota {
+            Quota::None => {}
+            Quota::PerSecond => {
+                cloudfront.rates.paths = Some(TokenBucket::new(150.0, 150.0));
+                cloudfront.rates.wildcards = Some(TokenBucket::new(1.0, 1.0));
+            }
+            Quota::InProgress => {
+                cloudfront.in_progress_limit = Some(InProgressLimit {
+                    paths: 3_000,
+                    wildcards: 15,
+                });
+                cloudfront.completes_after = Duration::from_secs(20);
+            }
+        }
         if let Some((per_second, burst, in_progress, seconds)) = self.throttle {
             cloudfront.rates.calls = Some(TokenBucket::new(per_second, burst));
             cloudfront.in_progress_limit = in_progress.map(|paths| InProgressLimit {
@@ -351,6 +455,16 @@ impl Scenario {
             && (denial.from..denial.until).contains(&now)
         {
             return Some(denial.code);
+        }
+        if let Some((sick, sickness)) = self.sick
+            && path.contains(&format!("/distribution/{sick}/"))
+            && now < self.healed_at
+        {
+            match sickness {
+                Sickness::Slow(_) => {}
+                Sickness::Busy => return Some(("TooManyInvalidationsInProgress", 400)),
+                Sickness::Forbidden => return Some(("AccessDenied", 403)),
+            }
         }
         if self.bad_paths.is_empty() && self.largest_batch.is_none() {
             return None;
@@ -402,6 +516,7 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
     let large = kind == Kind::Storm && rng.u8(0..12) == 0;
     let (count, mean_pause) = match kind {
         Kind::Crawl => (5, 5_000),
+        Kind::Burst => (rng.usize(20..200), 10),
         _ => (count, mean_pause),
     };
     let mut at = Duration::from_millis(rng.u64(0..10_000));
@@ -409,6 +524,7 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
     for n in 0..count {
         let changes = match rng.u8(0..10) {
             _ if kind == Kind::Crawl => 80,
+            _ if kind == Kind::Burst => 1,
             0 => rng.usize(2..25),
             1 if large => 150,
             _ => 1,

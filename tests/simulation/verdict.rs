@@ -24,6 +24,11 @@ pub struct Outcome {
     /// Paths CloudFront took, and those of them that no change asked for any more.
     pub paths: u64,
     pub needless: u64,
+    /// Paths that CloudFront accepted more often than they changed.
+    pub paid_twice: u64,
+    /// Different paths of the changes, and invalidations.
+    pub asked: u64,
+    pub invalidations: u64,
     /// The longest time from a change to CloudFront's acceptance.
     pub longest: Duration,
     /// The same from the end of the ingest.
@@ -65,6 +70,8 @@ pub fn judge(world: &mut World, deliveries: &[Delivery], rested: bool, now: Dura
     let accepted = accepted(world, now);
     fresh(world, deliveries, &accepted, &mut outcome);
     waste(world, &accepted, &mut outcome);
+    repetition(world, &mut outcome);
+    burst(world, now, &mut outcome);
     left_over(world, rested, &mut outcome);
     outcome
 }
@@ -119,7 +126,8 @@ fn fresh(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &
                         outcome.longest = outcome.longest.max(at - event.at);
                         let after = at.saturating_sub(ingested);
                         outcome.longest_after_ingest = outcome.longest_after_ingest.max(after);
-                        if scenario.promises().is_some_and(|within| after > within) {
+                        let promised = scenario.promises(distribution, &path);
+                        if promised.is_some_and(|within| after > within) {
                             outcome.violations.push(format!(
                                 "event {n}: {path} of {distribution} reached CloudFront at {:.3}, {:.3} s after its ingest",
                                 at.as_secs_f64(),
@@ -155,6 +163,7 @@ fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
             }
         }
     }
+    outcome.asked = possible.len() as u64;
     for ((distribution, path), times) in &accepted.exact {
         outcome.paths += times.len() as u64;
         let known = (distribution.as_str(), path.trim_end_matches('*').to_owned());
@@ -174,12 +183,63 @@ fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
             }
             since = at;
         }
-        // A lost answer is no reason to pay twice: the caller reference is the same.
-        if scenario.kind == Kind::LostAnswers && taken > changes.len() {
+        // Only a death, a deletion that fails, and two flushes at once are reasons to pay twice.
+        let paid_twice = taken.saturating_sub(changes.len());
+        outcome.paid_twice += paid_twice as u64;
+        if scenario.kind != Kind::Storm && paid_twice > 0 {
             outcome.violations.push(format!(
-                "{path} of {distribution} changed {} times and was invalidated more often, though only answers were lost",
+                "{path} of {distribution} changed {} times and was invalidated {taken} times",
                 changes.len()
             ));
+        }
+    }
+}
+
+/// Attempts that are the same, with the same outcome, are as rare as the table of `retry` makes them.
+fn repetition(world: &World, outcome: &mut Outcome) {
+    // After 1, 2, 4, 8 and then every 16 s, a quarter less at most; twice that, as an environment that
+    // dies leaves its group to another.
+    const MINUTE: Duration = Duration::from_secs(60);
+    const MOST: usize = 20;
+    let mut last: BTreeMap<(u64, u16), Vec<Duration>> = BTreeMap::new();
+    for attempt in world.attempts.iter().filter(|it| it.status >= 400) {
+        let times = last.entry((attempt.call, attempt.status)).or_default();
+        times.retain(|at| attempt.at.saturating_sub(*at) < MINUTE);
+        times.push(attempt.at);
+        if times.len() == MOST + 1 {
+            outcome.violations.push(format!(
+                "the same call was refused {} times within a minute before {:.3}",
+                times.len(),
+                attempt.at.as_secs_f64()
+            ));
+        }
+    }
+    if world.most_under_way > MOST_CALLS_AT_ONCE {
+        outcome.violations.push(format!(
+            "{} calls of an environment were under way at once",
+            world.most_under_way
+        ));
+    }
+}
+
+/// Lambda allows 1,024 file descriptors; each call needs a connection.
+const MOST_CALLS_AT_ONCE: usize = 100;
+
+/// A burst is one invalidation for each target and lane.
+fn burst(world: &World, now: Duration, outcome: &mut Outcome) {
+    for distribution in ["E1", "E2", "E3", "E4"] {
+        let invalidations = world.cloudfront.invalidations(distribution, now);
+        outcome.invalidations += invalidations.len() as u64;
+        let is_wildcard = |paths: &[String]| paths.iter().any(|path| path.ends_with('*'));
+        for wildcards in [false, true] {
+            let of_lane = invalidations.iter();
+            let of_lane = of_lane.filter(|it| is_wildcard(&it.paths) == wildcards);
+            let count = of_lane.count();
+            if world.scenario.kind == Kind::Burst && count > 1 {
+                outcome.violations.push(format!(
+                    "a burst made {count} invalidations of {distribution}, wildcards: {wildcards}"
+                ));
+            }
         }
     }
 }
@@ -192,11 +252,16 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
             "no rest: buffer {:?}, ticks {:?}, sets {:?}, {} on the way",
             ids(world.buffer.messages()),
             ids(world.tick.messages()),
-            ids(world.retry.messages()),
+            ids(world.submit.messages()),
             world.pending
         ));
     }
-    for queue in [&world.buffer, &world.tick, &world.retry] {
+    for queue in [&world.buffer, &world.submit] {
+        if let Some(message) = queue.expired.iter().find(|it| it.body != PLANTED) {
+            violations.push(format!("{} was in its queue for too long", message.id));
+        }
+    }
+    for queue in [&world.buffer, &world.tick, &world.submit] {
         for dead in &queue.dead {
             if dead.body != PLANTED {
                 violations.push(format!("{} is in the dead-letter queue", dead.id));

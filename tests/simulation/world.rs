@@ -17,6 +17,7 @@ use crate::cloudfront::service::{Delivery, Service};
 use crate::faults::{Call, Fault};
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Scenario, epoch};
+use invalidator_core::retry::VISIBILITY_TIMEOUT;
 
 /// A request of the function.
 #[derive(Clone, Debug)]
@@ -61,13 +62,22 @@ pub struct ErrorFile {
     pub paths: Vec<String>,
 }
 
+/// An attempt at an invalidation.
+#[derive(Debug)]
+pub struct Attempt {
+    pub at: Duration,
+    /// The body, with its caller reference.
+    pub call: u64,
+    pub status: u16,
+}
+
 /// The state of the account.
 pub struct World {
     pub scenario: Scenario,
     pub rng: Rng,
     pub buffer: Queue,
     pub tick: Queue,
-    pub retry: Queue,
+    pub submit: Queue,
     pub cloudfront: Service,
     pub files: Vec<ErrorFile>,
     pub mails: usize,
@@ -79,9 +89,18 @@ pub struct World {
     pub faults: BTreeMap<String, u64>,
     pub calls: u64,
     pub invocations: u64,
+    /// Attempts at invalidations, each with what came of it.
+    pub attempts: Vec<Attempt>,
+    /// Calls of each environment that are under way, and the most there ever were at a time.
+    pub under_way: BTreeMap<u64, usize>,
+    pub most_under_way: usize,
     hash: DefaultHasher,
     trace: bool,
 }
+
+/// How long the queues of the template keep messages.
+const FORTNIGHT: Duration = Duration::from_secs(14 * 24 * 3_600);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A handle on the account.
 #[derive(Clone)]
@@ -93,20 +112,21 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(scenario: Scenario, trace: bool) -> Self {
-        let queue = |name, fifo, delay, max_receives| {
+        let queue = |name, fifo, delay, retention| {
             let settings = Settings {
                 fifo,
                 delay,
-                visibility: Duration::from_secs(360),
-                max_receives,
+                visibility: VISIBILITY_TIMEOUT,
+                max_receives: 1_000,
+                retention,
             };
             Queue::new(name, settings)
         };
         let mut world = World {
             rng: Rng::with_seed(scenario.seed ^ 0x5eed),
-            buffer: queue("buffer", false, Duration::ZERO, 100),
-            tick: queue("tick.fifo", true, scenario.debounce, 100),
-            retry: queue("retry.fifo", true, Duration::ZERO, 20),
+            buffer: queue("buffer", false, Duration::ZERO, FORTNIGHT),
+            tick: queue("tick.fifo", true, scenario.debounce, HOUR),
+            submit: queue("submit.fifo", true, Duration::ZERO, FORTNIGHT),
             cloudfront: Service::new(OffsetDateTime::from(epoch())),
             files: Vec::new(),
             mails: 0,
@@ -116,6 +136,9 @@ impl Sim {
             faults: BTreeMap::new(),
             calls: 0,
             invocations: 0,
+            attempts: Vec::new(),
+            under_way: BTreeMap::new(),
+            most_under_way: 0,
             hash: DefaultHasher::new(),
             trace,
             scenario,
@@ -230,7 +253,7 @@ impl World {
         match url.as_str().unwrap().rsplit('/').next().unwrap() {
             "buffer" => &mut self.buffer,
             "tick.fifo" => &mut self.tick,
-            "retry.fifo" => &mut self.retry,
+            "submit.fifo" => &mut self.submit,
             other => panic!("no queue {other}"),
         }
     }
@@ -248,6 +271,7 @@ impl World {
                         text("MessageBody"),
                         text("MessageGroupId"),
                         Some(text("MessageDeduplicationId")),
+                        Duration::ZERO,
                         now,
                         &mut rng,
                     ),
@@ -256,14 +280,6 @@ impl World {
                 Answer::json(&json!({ "MessageId": id, "MD5OfMessageBody": "" }))
             }
             "AmazonSQS.ReceiveMessage" => panic!("received apart"),
-            "AmazonSQS.ChangeMessageVisibility" => {
-                let time = seconds(&body);
-                let handle = body["ReceiptHandle"].as_str().unwrap();
-                match self.queue(url).hide(handle, time, now) {
-                    Ok(()) => Answer::json(&json!({})),
-                    Err(()) => Answer::new(400, error_json("MessageNotInflight")),
-                }
-            }
             _ => self.sqs_batch(request, &body, flawed, now),
         }
     }
@@ -305,7 +321,11 @@ impl World {
             let done = match request.target.as_str() {
                 "AmazonSQS.SendMessageBatch" => {
                     let text = entry["MessageBody"].as_str().unwrap();
-                    let message = self.queue(url).send(text, "", None, now, &mut rng);
+                    let group = entry["MessageGroupId"].as_str().unwrap_or_default();
+                    let deduplication = entry["MessageDeduplicationId"].as_str();
+                    let delay = Duration::from_secs(entry["DelaySeconds"].as_u64().unwrap_or(0));
+                    let queue = self.queue(url);
+                    let message = queue.send(text, group, deduplication, delay, now, &mut rng);
                     let result = json!({ "Id": id, "MessageId": message, "MD5OfMessageBody": "" });
                     successful.push(result);
                     continue;
@@ -338,6 +358,7 @@ impl World {
         let long = body["WaitTimeSeconds"].as_u64().unwrap_or_default() > 0;
         let healed = now >= self.scenario.healed_at;
         let mut rng = self.rng.fork();
+        let phase = self.scenario.phase;
         let queue = self.queue(&body["QueueUrl"]);
         if healed {
             queue.moods.comes_twice = 0.0;
@@ -360,6 +381,10 @@ impl World {
             json!({
                 "MessageId": message.id, "ReceiptHandle": message.receipt_handle(),
                 "MD5OfBody": "", "Body": message.body,
+                "Attributes": {
+                    "SentTimestamp": milliseconds(phase, message.sent),
+                    "ApproximateReceiveCount": message.receives.to_string(),
+                },
             })
         };
         let messages: Vec<Value> = received.messages.iter().map(message).collect();
@@ -409,6 +434,21 @@ impl World {
     }
 
     fn cloudfront(&mut self, request: &Request, now: Duration) -> Answer {
+        let answer = self.answer_of_cloudfront(request, now);
+        if request.path.ends_with("/invalidation") {
+            let mut call = DefaultHasher::new();
+            call.write(request.path.as_bytes());
+            call.write(&request.body);
+            self.attempts.push(Attempt {
+                at: now,
+                call: call.finish(),
+                status: answer.status,
+            });
+        }
+        answer
+    }
+
+    fn answer_of_cloudfront(&mut self, request: &Request, now: Duration) -> Answer {
         if request.path.ends_with("/invalidation")
             && let Some(answer) = self.refusal(request, now)
         {
@@ -437,6 +477,13 @@ impl World {
         self.fault(format!("CloudFront refuses: {code}"));
         Some(Answer::new(status, cloudfront_error(code)))
     }
+}
+
+/// A time of day as SQS tells it.
+pub fn milliseconds(phase: Duration, since_start: Duration) -> String {
+    let time = epoch() + phase + since_start;
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    since_epoch.as_millis().to_string()
 }
 
 fn seconds(of: &Value) -> Duration {

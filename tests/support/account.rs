@@ -23,6 +23,8 @@ use super::emulator::Emulator;
 pub struct Account {
     pub cloudfront: CloudFront,
     pub app: App,
+    /// How long an invocation may take. The function stops twenty seconds before.
+    pub time: Duration,
     settings: HashMap<&'static str, String>,
     mails: String,
     emulator: Emulator,
@@ -68,6 +70,7 @@ impl Account {
         Self {
             cloudfront,
             app,
+            time: Duration::from_secs(150),
             settings: all,
             mails,
             emulator,
@@ -124,7 +127,7 @@ impl Account {
 
     /// Invokes the function.
     pub async fn invoke(&self, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
-        handle(&self.app, &payload.to_string(), in_time()).await
+        handle(&self.app, &payload.to_string(), deadline(self.time)).await
     }
 
     /// Invokes the function with a tick that was received once.
@@ -162,6 +165,13 @@ impl Account {
             }
             returned += self.submit_messages(url, &messages).await;
         }
+    }
+
+    /// Invokes the function with one batch of SubmitQueue. Returns how many messages it returned.
+    pub async fn submit_once(&self) -> usize {
+        let url = self.app.config.submit_queue.as_str();
+        let messages = receive(&self.app.clients, url).await;
+        self.submit_messages(url, &messages).await
     }
 
     /// Invokes the function with messages, as an event source mapping does; what it does not return is
@@ -275,9 +285,13 @@ pub async fn flush(app: &App) -> SqsBatchResponse {
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
         "attributes": { "ApproximateReceiveCount": "1" },
     });
-    handle(app, &json!({ "Records": [tick] }).to_string(), in_time())
-        .await
-        .unwrap()
+    handle(
+        app,
+        &json!({ "Records": [tick] }).to_string(),
+        deadline(Duration::from_secs(150)),
+    )
+    .await
+    .unwrap()
 }
 
 /// An event of S3 for objects of the bucket `site`: event name and encoded key of each.
@@ -293,8 +307,8 @@ pub fn s3_event(changes: &[(&str, &str)]) -> Value {
 }
 
 /// The deadline of an invocation that begins now.
-fn in_time() -> u64 {
-    let deadline = SystemTime::now() + Duration::from_secs(150);
+pub fn deadline(time: Duration) -> u64 {
+    let deadline = SystemTime::now() + time;
     let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     since_epoch.as_millis().try_into().unwrap()
 }
