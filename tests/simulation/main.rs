@@ -21,6 +21,7 @@ mod cloudfront;
 mod connector;
 mod faults;
 mod lambda;
+#[path = "../support/queue.rs"]
 mod queue;
 mod report;
 mod scenario;

@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod account;
+pub mod aws;
 pub mod cloudfront;
 pub mod emulator;
+pub mod function;
+pub mod queue;

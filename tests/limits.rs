@@ -1,0 +1,273 @@
+//! What a review once measured on the release binary, a row each: the function's own binary, limited as
+//! Lambda limits it, between queues that behave as SQS does and a strict CloudFront.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::time::Duration;
+
+use invalidator_core::buffered::pack;
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use support::aws::Aws;
+use support::cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
+use support::function::Function;
+
+/// The template's timeout.
+const TIMEOUT: Duration = Duration::from_secs(150);
+
+fn change(key: String) -> Change<'static> {
+    Change {
+        bucket: BucketName::new("site"),
+        key: ObjectKey::new(key).unwrap(),
+        kind: ChangeKind::Created,
+        event_time: None,
+    }
+}
+
+/// Buffers changes, so many to a message as fit.
+fn buffer_packed(aws: &Aws, keys: impl Iterator<Item = String>) {
+    let changes: Vec<_> = keys.map(change).collect();
+    for body in pack(&changes).unwrap() {
+        aws.buffer(&body);
+    }
+}
+
+/// Buffers changes as S3 tells of them, one to a message.
+fn buffer_singly(aws: &Aws, keys: impl Iterator<Item = String>) {
+    for key in keys {
+        aws.buffer(&pack(&[change(key)]).unwrap()[0]);
+    }
+}
+
+fn add(aws: &Aws, distributions: impl IntoIterator<Item = Distribution>) {
+    let mut account = aws.account();
+    for distribution in distributions {
+        account.cloudfront.put_distribution(distribution);
+    }
+}
+
+fn site(id: &str) -> Distribution {
+    Distribution::new(id, Origin::s3("site", "site"))
+}
+
+/// All of the account's paths have query strings in their cache key, so each becomes a wildcard.
+fn with_query_strings(aws: &Aws, id: &str) -> Distribution {
+    let policy = CachePolicy::new("queries", 0, 60, 60).query_strings(QueryStrings::All);
+    aws.account().cloudfront.put_cache_policy(policy);
+    site(id).default_behavior(Behavior::default_for("site").policy("queries"))
+}
+
+/// Flushes until the tick is done; returns how many flushes it took.
+async fn flush_all(aws: &Aws) -> usize {
+    for flushes in 1..100 {
+        let comes_back = aws.flush(TIMEOUT).await.unwrap();
+        if !comes_back && aws.depth("buffer") == 0 {
+            return flushes;
+        }
+    }
+    panic!("the buffer is not drained");
+}
+
+/// Before: 18 invalidations.
+#[tokio::test]
+async fn receives_that_bring_few_messages_make_one_invalidation() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account()
+        .queues
+        .get_mut("buffer")
+        .unwrap()
+        .moods
+        .brings_few = 1.0;
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, (0..100).map(|n| format!("{n}")));
+    flush_all(&aws).await;
+    aws.submit(TIMEOUT).await.unwrap();
+    let invalidations = aws.account().cloudfront.invalidations("E1", Duration::ZERO);
+    assert_eq!(invalidations.len(), 1);
+    assert_eq!(invalidations[0].paths.len(), 100);
+}
+
+/// Before: 87 paths.
+#[tokio::test]
+async fn a_key_that_is_written_often_is_billed_once() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account()
+        .queues
+        .get_mut("buffer")
+        .unwrap()
+        .moods
+        .brings_few = 1.0;
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, (0..100).map(|n| format!("{}", n % 20)));
+    flush_all(&aws).await;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1").len(), 20);
+}
+
+/// Before: 1,221 paths billed for 206, in six flushes.
+#[tokio::test]
+async fn what_one_target_accepted_is_not_paid_again_when_another_cannot_be_filed() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1"), site("E2")]);
+    let denied = support::cloudfront::Fault::AccessDenied.always();
+    let denied = denied.of("E2").on(Operation::CreateInvalidation);
+    aws.account().cloudfront.faults.add(denied);
+    aws.account().is_bucket_writable = false;
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_packed(&aws, (0..206).map(|n| format!("{n}")));
+    for _ in 0..6 {
+        aws.flush(TIMEOUT).await.unwrap();
+        aws.submit(TIMEOUT).await.unwrap();
+    }
+    assert_eq!(aws.account().paths("E1").len(), 206);
+    assert_eq!(aws.depth("submit.fifo"), 1, "that of E2");
+}
+
+/// Before: 100 receives were used up in 2 to 14 hours.
+#[tokio::test]
+async fn an_outage_of_cloudfront_uses_up_no_receive() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let denied = support::cloudfront::Fault::AccessDenied.always();
+    aws.account()
+        .cloudfront
+        .faults
+        .add(denied.on(Operation::ListDistributions));
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, ["a".to_owned()].into_iter());
+    for _ in 0..3 {
+        assert!(aws.flush(TIMEOUT).await.unwrap(), "the tick comes back");
+    }
+    assert_eq!(aws.account().queues["buffer"].messages()[0].receives, 0);
+    aws.account().cloudfront.faults.clear();
+    flush_all(&aws).await;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1"), ["/a"]);
+}
+
+/// Before: of 10,000 buckets' tags 8,986 could not be read for lack of file descriptors, and all
+/// messages were deleted anyway.
+#[tokio::test]
+async fn tags_of_many_buckets_are_read_with_few_connections() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 100, &[]);
+    let changes = (0..2_000).map(|n| Change {
+        bucket: BucketName::new(format!("bucket-{n}")),
+        ..change("a".to_owned())
+    });
+    for body in pack(&changes.collect::<Vec<_>>()).unwrap() {
+        aws.buffer(&body);
+    }
+    flush_all(&aws).await;
+    assert_eq!(aws.account().calls["GetBucketTagging"], 2_000);
+}
+
+/// Before: killed at 256 MB, and again at every retry.
+#[tokio::test]
+async fn long_paths_for_several_distributions_stay_within_the_memory() {
+    let aws = Aws::start().await;
+    let distributions: Vec<_> = (1..=4)
+        .map(|n| with_query_strings(&aws, &format!("E{n}")))
+        .collect();
+    add(&aws, distributions);
+    let mut function = Function::start(&aws, 1_024, &[]);
+    let keys = (0..100_000).map(|n| format!("{n:06}{}", "한".repeat(60)));
+    buffer_packed(&aws, keys);
+    flush_all(&aws).await;
+    assert!(function.is_alive());
+    assert!(function.peak() <= 128, "{} MiB", function.peak());
+    let sets = aws.account().queues["submit.fifo"].messages().len();
+    // A hundred wildcards of each set are what one invocation submits at the documented quota.
+    assert!((4_000..4_100).contains(&sets), "{sets} sets");
+}
+
+/// Before: 1,210 MiB for 50,000 keys of 1,000 bytes.
+#[tokio::test]
+async fn two_hundred_thousand_of_the_longest_keys_stay_within_the_memory() {
+    // Each byte of the one is encoded as three, and the other is three bytes.
+    for (alphabet, one) in [("'", 1), ("한", 3)] {
+        let aws = Aws::start().await;
+        add(&aws, [with_query_strings(&aws, "E1"), site("E2")]);
+        let mut function = Function::start(&aws, 1_024, &[]);
+        let keys = (0..200_000).map(|n| {
+            let number = format!("{n:06}");
+            let rest = (1_024 - number.len()) / one;
+            format!("{number}{}", alphabet.repeat(rest))
+        });
+        buffer_packed(&aws, keys);
+        flush_all(&aws).await;
+        assert!(function.is_alive());
+        assert!(
+            function.peak() <= 128,
+            "{} MiB of `{alphabet}`",
+            function.peak()
+        );
+    }
+}
+
+/// Before: the same 569 calls in each of three flushes, and no message deleted. (30,000 changes for 100
+/// distributions at 0.2 s a call, all scaled down by nine.)
+#[tokio::test]
+async fn a_flush_that_runs_out_of_time_keeps_its_progress() {
+    let aws = Aws::start().await;
+    add(&aws, (0..100).map(|n| site(&format!("E{n:03}"))));
+    aws.account().latency = Duration::from_millis(200);
+    let _function = Function::start(&aws, 1_024, &[("MAX_PATHS_PER_INVALIDATION", "333")]);
+    buffer_packed(&aws, (0..3_333).map(|n| format!("{n:05}")));
+    // Time for some of the 1,100 sets, beside the twenty seconds at the end.
+    let timeout = Duration::from_secs(20 + 15);
+    let mut flushes = 0;
+    while aws.depth("buffer") > 0 {
+        aws.flush(timeout).await.unwrap();
+        flushes += 1;
+        assert!(flushes < 10, "no progress");
+    }
+    let sets = aws.account().queues["submit.fifo"].messages().len();
+    assert_eq!(sets, 100 * 11, "each set once, in {flushes} flushes");
+}
+
+/// Before: 22,000 of 60,000 changes were submitted, and the rest only after the sweep.
+#[tokio::test]
+async fn a_receive_that_fails_brings_the_tick_back() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account().receives_until_one_fails = Some(3);
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, (0..100).map(|n| format!("{n}")));
+    assert!(aws.flush(TIMEOUT).await.unwrap(), "the tick comes back");
+    let hidden = aws.depth("buffer");
+    assert!(
+        (1..=10).contains(&hidden),
+        "{hidden} messages are hidden, the others are done"
+    );
+}
+
+/// A flush that is killed repeats at most the round it was in.
+#[tokio::test]
+async fn a_flush_that_is_killed_enqueues_nothing_that_it_had_acknowledged() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account().latency = Duration::from_millis(20);
+    let function = Function::start(&aws, 1_024, &[]);
+    // Several rounds of long keys.
+    buffer_packed(
+        &aws,
+        (0..30_000).map(|n| format!("{n:05}{}", "x".repeat(900))),
+    );
+    let flush = aws.flush(TIMEOUT);
+    let kill = async {
+        while aws.depth("submit.fifo") < 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        function.kill(&aws);
+    };
+    let (result, ()) = tokio::join!(flush, kill);
+    assert!(result.is_err());
+    let enqueued = aws.depth("submit.fifo");
+    let deleted = 30_000 * 928 / (64 * 1024) - aws.depth("buffer");
+    assert!(deleted > 0, "rounds that were done are acknowledged");
+    assert!(enqueued >= 20);
+}

@@ -1,0 +1,478 @@
+//! The account and the Lambda service around the function's own binary, over real HTTP: queues that
+//! behave as SQS does, the strict CloudFront, S3 and SNS as far as the function needs them, and the
+//! Runtime API.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{Request, Response};
+use fastrand::Rng;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use super::cloudfront::route;
+use super::cloudfront::service::{Delivery, Service};
+use super::queue::{Message, Queue, Settings};
+
+/// How long the queues hide what was received, as in the template.
+const VISIBILITY: Duration = Duration::from_secs(160);
+
+/// The account.
+pub struct Aws {
+    shared: Arc<Shared>,
+    address: String,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    account: Mutex<Account>,
+    changed: Notify,
+    start: Instant,
+    epoch: SystemTime,
+}
+
+/// The state of the account.
+pub struct Account {
+    pub queues: BTreeMap<&'static str, Queue>,
+    pub cloudfront: Service,
+    /// Keys and texts of the error bucket.
+    pub files: Vec<(String, String)>,
+    pub mails: Vec<String>,
+    /// How often each operation was called.
+    pub calls: BTreeMap<String, usize>,
+    /// Every answer takes this long.
+    pub latency: Duration,
+    /// Whether files can be written.
+    pub is_bucket_writable: bool,
+    /// How many receives are answered before one fails, after it hid its messages.
+    pub receives_until_one_fails: Option<usize>,
+    rng: Rng,
+    invocations: Vec<Invocation>,
+    running: BTreeMap<u64, oneshot::Sender<Result<Value, String>>>,
+    count: u64,
+}
+
+struct Invocation {
+    id: u64,
+    payload: String,
+    deadline: u64,
+    answer: oneshot::Sender<Result<Value, String>>,
+}
+
+impl Aws {
+    /// Starts on a free loopback port.
+    pub async fn start() -> Self {
+        let fortnight = Duration::from_secs(14 * 24 * 3_600);
+        let queue = |name, fifo| {
+            let settings = Settings {
+                fifo,
+                delay: Duration::ZERO,
+                visibility: VISIBILITY,
+                max_receives: 1_000,
+                retention: fortnight,
+            };
+            (name, Queue::new(name, settings))
+        };
+        let queues = [
+            queue("buffer", false),
+            queue("tick.fifo", true),
+            queue("submit.fifo", true),
+        ];
+        let account = Account {
+            queues: BTreeMap::from(queues),
+            cloudfront: Service::new(OffsetDateTime::now_utc()),
+            files: Vec::new(),
+            mails: Vec::new(),
+            calls: BTreeMap::new(),
+            latency: Duration::ZERO,
+            is_bucket_writable: true,
+            receives_until_one_fails: None,
+            rng: Rng::with_seed(1),
+            invocations: Vec::new(),
+            running: BTreeMap::new(),
+            count: 0,
+        };
+        let shared = Arc::new(Shared {
+            account: Mutex::new(account),
+            changed: Notify::new(),
+            start: Instant::now(),
+            epoch: SystemTime::now(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            shared,
+            address,
+            task,
+        }
+    }
+
+    /// The state, to look at it and to change it.
+    pub fn account(&self) -> MutexGuard<'_, Account> {
+        self.shared.account.lock().unwrap()
+    }
+
+    /// What the function needs in its environment.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let url = format!("http://{}", self.address);
+        let queue = |name: &str| format!("{url}/123456789012/{name}");
+        vec![
+            ("AWS_LAMBDA_RUNTIME_API", self.address.clone()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "invalidator".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_ENDPOINT_URL", url.clone()),
+            ("BUFFER_QUEUE_URL", queue("buffer")),
+            ("TICK_QUEUE_URL", queue("tick.fifo")),
+            ("SUBMIT_QUEUE_URL", queue("submit.fifo")),
+            ("ERROR_BUCKET", "errors".to_owned()),
+            (
+                "TOPIC_ARN",
+                "arn:aws:sns:us-east-1:123456789012:alerts".to_owned(),
+            ),
+        ]
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.start.elapsed()
+    }
+
+    /// Puts a message into the buffer.
+    pub fn buffer(&self, body: &str) {
+        let now = self.now();
+        let mut account = self.account();
+        let mut rng = account.rng.fork();
+        let buffer = account.queues.get_mut("buffer").unwrap();
+        buffer.send(body, "", None, Duration::ZERO, now, &mut rng);
+    }
+
+    /// How many messages a queue has.
+    pub fn depth(&self, queue: &str) -> usize {
+        self.account().queues[queue].messages().len()
+    }
+
+    /// Invokes the function with a tick. Returns whether the tick comes back.
+    pub async fn flush(&self, timeout: Duration) -> Result<bool, String> {
+        let record = json!({
+            "messageId": "tick", "receiptHandle": "tick/1", "body": "window-1", "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:tick.fifo",
+            "attributes": { "ApproximateReceiveCount": "1" },
+        });
+        let event = json!({ "Records": [record] });
+        let answer = self.invoke(event.to_string(), timeout).await?;
+        Ok(!answer["batchItemFailures"].as_array().unwrap().is_empty())
+    }
+
+    /// Invokes the function with what is visible in SubmitQueue, batch by batch, as an event source
+    /// mapping does. Returns how many messages came back.
+    pub async fn submit(&self, timeout: Duration) -> Result<usize, String> {
+        let mut returned = 0;
+        loop {
+            let messages = self.take("submit.fifo");
+            if messages.is_empty() {
+                return Ok(returned);
+            }
+            let record = |message: &Message| {
+                json!({
+                    "messageId": message.id, "receiptHandle": message.receipt_handle(), "body": message.body,
+                    "eventSource": "aws:sqs",
+                    "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:submit.fifo",
+                    "attributes": {
+                        "ApproximateReceiveCount": message.receives.to_string(),
+                        "SentTimestamp": self.shared.milliseconds(message.sent).to_string(),
+                        "MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication,
+                    },
+                })
+            };
+            let records: Vec<Value> = messages.iter().map(record).collect();
+            let event = json!({ "Records": records }).to_string();
+            let answer = self.invoke(event, timeout).await?;
+            let failures = answer["batchItemFailures"].as_array().unwrap().clone();
+            returned += failures.len();
+            let now = self.now();
+            let mut account = self.account();
+            for message in messages {
+                if !failures.iter().any(|it| it["itemIdentifier"] == message.id) {
+                    let mut rng = account.rng.fork();
+                    let queue = account.queues.get_mut("submit.fifo").unwrap();
+                    let _ = queue.delete(&message.receipt_handle(), now, &mut rng);
+                }
+            }
+        }
+    }
+
+    /// Up to ten messages of a queue, 6 MiB at most, which is what an event holds.
+    fn take(&self, name: &str) -> Vec<Message> {
+        let now = self.now();
+        let mut account = self.account();
+        let mut rng = account.rng.fork();
+        let queue = account.queues.get_mut(name).unwrap();
+        let largest = queue.messages().iter().map(|it| it.body.len()).max();
+        let most = (5_000_000 / largest.unwrap_or(1).max(1)).clamp(1, 10);
+        queue.receive(most, true, now, &mut rng).messages
+    }
+
+    /// One invocation.
+    pub async fn invoke(&self, payload: String, timeout: Duration) -> Result<Value, String> {
+        let (answer, answered) = oneshot::channel();
+        let deadline = SystemTime::now() + timeout;
+        let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        {
+            let mut account = self.account();
+            account.count += 1;
+            let id = account.count;
+            account.invocations.push(Invocation {
+                id,
+                payload,
+                deadline,
+                answer,
+            });
+        }
+        self.shared.changed.notify_waiters();
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("the function died".to_owned()),
+            Err(_) => Err("the function was not done in time".to_owned()),
+        }
+    }
+
+    /// The process is gone: whatever it ran has failed.
+    pub fn process_died(&self) {
+        self.account().running.clear();
+    }
+}
+
+impl Drop for Aws {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Account {
+    /// Every path that was accepted for a distribution, in order, as often as it was.
+    pub fn paths(&self, distribution: &str) -> Vec<String> {
+        let all = self
+            .cloudfront
+            .invalidations(distribution, Duration::MAX / 2);
+        all.into_iter().flat_map(|it| it.paths).collect()
+    }
+}
+
+impl Shared {
+    fn milliseconds(&self, since_start: Duration) -> u64 {
+        let time = self.epoch + since_start;
+        time.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    }
+}
+
+async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let path = head.uri.path().to_owned();
+    if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
+        return runtime(&shared, rest, &body).await;
+    }
+    let latency = shared.account.lock().unwrap().latency;
+    tokio::time::sleep(latency).await;
+    let header = |name: &str| {
+        let value = head.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let query = head.uri.query().unwrap_or_default();
+    if let Some(operation) = header("x-amz-target").strip_prefix("AmazonSQS.") {
+        return sqs(&shared, operation, &body).await;
+    }
+    let now = shared.start.elapsed();
+    let mut account = shared.account.lock().unwrap();
+    if path.starts_with("/2020-05-31/") {
+        let authorization = header("authorization").to_owned();
+        let request = route::Request {
+            method: head.method.as_str(),
+            path: &path,
+            query,
+            authorization: Some(&authorization),
+            body: &body,
+        };
+        let reply = account.cloudfront.handle(&request, now);
+        let Delivery::Answer(answer) = reply.delivery else {
+            panic!("no such fault here");
+        };
+        return answered(answer.status, answer.body);
+    }
+    if body.starts_with(b"Action=Publish")
+        || String::from_utf8_lossy(&body).contains("Action=Publish")
+    {
+        account
+            .mails
+            .push(String::from_utf8_lossy(&body).into_owned());
+        return answered(
+            200,
+            "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>",
+        );
+    }
+    if head.method == "GET" && query.contains("tagging") {
+        *account
+            .calls
+            .entry("GetBucketTagging".to_owned())
+            .or_default() += 1;
+        return answered(404, "<Error><Code>NoSuchTagSet</Code></Error>");
+    }
+    assert_eq!(head.method, "PUT", "{path}");
+    if !account.is_bucket_writable {
+        return answered(
+            403,
+            "<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+        );
+    }
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    account.files.push((path, text));
+    answered(200, "")
+}
+
+fn answered(status: u16, body: impl Into<Body>) -> Response<Body> {
+    let response = Response::builder().status(status);
+    response.body(body.into()).unwrap()
+}
+
+/// The Runtime API of Lambda.
+async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
+    if path == "invocation/next" {
+        loop {
+            let changed = shared.changed.notified();
+            {
+                let mut account = shared.account.lock().unwrap();
+                if !account.invocations.is_empty() {
+                    let next = account.invocations.remove(0);
+                    account.running.insert(next.id, next.answer);
+                    return Response::builder()
+                        .header("Lambda-Runtime-Aws-Request-Id", next.id.to_string())
+                        .header("Lambda-Runtime-Deadline-Ms", next.deadline.to_string())
+                        .header(
+                            "Lambda-Runtime-Invoked-Function-Arn",
+                            "arn:aws:lambda:us-east-1:123456789012:function:invalidator",
+                        )
+                        .body(next.payload.into())
+                        .unwrap();
+                }
+            }
+            changed.await;
+        }
+    }
+    let rest = path.strip_prefix("invocation/").unwrap_or_default();
+    let (id, outcome) = rest.split_once('/').unwrap_or((rest, "init"));
+    let text = String::from_utf8_lossy(body).into_owned();
+    let answer = match outcome {
+        "response" => Ok(serde_json::from_slice(body).unwrap_or(Value::Null)),
+        _ => Err(text),
+    };
+    let id: u64 = id.parse().unwrap_or(0);
+    if let Some(running) = shared.account.lock().unwrap().running.remove(&id) {
+        let _ = running.send(answer);
+    }
+    answered(202, "")
+}
+
+async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let name = body["QueueUrl"]
+        .as_str()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap();
+    {
+        let mut account = shared.account.lock().unwrap();
+        *account
+            .calls
+            .entry(format!("{operation} {name}"))
+            .or_default() += 1;
+    }
+    if operation == "ReceiveMessage" {
+        let wait = Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or(0));
+        let until = shared.start.elapsed() + wait;
+        loop {
+            if let Some(answer) = receive(shared, name) {
+                return answer;
+            }
+            if shared.start.elapsed() >= until {
+                return answered(200, "{}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let now = shared.start.elapsed();
+    let mut account = shared.account.lock().unwrap();
+    let mut rng = account.rng.fork();
+    let queue = account
+        .queues
+        .get_mut(name)
+        .unwrap_or_else(|| panic!("no queue {name}"));
+    let mut done = Vec::new();
+    for entry in body["Entries"].as_array().into_iter().flatten() {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default();
+        let handle = text("ReceiptHandle");
+        match operation {
+            "SendMessageBatch" => {
+                let delay = Duration::from_secs(entry["DelaySeconds"].as_u64().unwrap_or(0));
+                let group = text("MessageGroupId");
+                let id = entry["MessageDeduplicationId"].as_str();
+                queue.send(text("MessageBody"), group, id, delay, now, &mut rng);
+            }
+            "DeleteMessageBatch" => {
+                let _ = queue.delete(handle, now, &mut rng);
+            }
+            "ChangeMessageVisibilityBatch" => {
+                let time = Duration::from_secs(entry["VisibilityTimeout"].as_u64().unwrap());
+                let _ = queue.hide(handle, time, now);
+            }
+            other => panic!("no operation {other}"),
+        }
+        done.push(json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "" }));
+    }
+    answered(200, json!({ "Successful": done, "Failed": [] }).to_string())
+}
+
+fn receive(shared: &Shared, name: &str) -> Option<Response<Body>> {
+    let now = shared.start.elapsed();
+    let mut account = shared.account.lock().unwrap();
+    let mut rng = account.rng.fork();
+    let queue = account.queues.get_mut(name).unwrap();
+    let received = queue.receive(10, true, now, &mut rng).messages;
+    if received.is_empty() {
+        return None;
+    }
+    if let Some(left) = &mut account.receives_until_one_fails {
+        if *left == 0 {
+            account.receives_until_one_fails = None;
+            return Some(answered(400, r#"{"__type":"AccessDenied"}"#));
+        }
+        *left -= 1;
+    }
+    let message = |message: &Message| {
+        json!({
+            "MessageId": message.id, "ReceiptHandle": message.receipt_handle(), "Body": message.body,
+            "Attributes": {
+                "SentTimestamp": shared.milliseconds(message.sent).to_string(),
+                "ApproximateReceiveCount": message.receives.to_string(),
+            },
+        })
+    };
+    let messages: Vec<Value> = received.iter().map(message).collect();
+    Some(answered(200, json!({ "Messages": messages }).to_string()))
+}
