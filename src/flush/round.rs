@@ -10,7 +10,7 @@ use invalidator_core::event::BucketName;
 use invalidator_core::plan::{
     Changes, DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Plan, Rules, SetLimits, explain, plan,
 };
-use invalidator_core::retry::{TIME_TO_STOP, VISIBILITY_TIMEOUT, unread_distributions_wait};
+use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::Set;
 use invalidator_core::target::{DistributionId, Target};
 use tokio::time::Instant;
@@ -88,7 +88,7 @@ impl Round<'_> {
         end
     }
 
-    /// Deletes the messages that are done, and lets the others come back.
+    /// Deletes the messages that are done. The others come back when they are visible again.
     async fn acknowledge(
         &self,
         messages: Vec<Buffered>,
@@ -96,12 +96,11 @@ impl Round<'_> {
         end: &mut RoundEnd,
     ) {
         let now = milliseconds(self.app.clock.now());
-        let (mut done, mut others) = (Vec::new(), Vec::new());
+        let mut done = Vec::new();
         for (source, message) in (0..).zip(messages) {
             if released.contains(&source) {
                 let age = message.sent.map(|sent| now.saturating_sub(sent));
                 end.report.oldest = end.report.oldest.max(age);
-                others.push(message.receipt_handle);
             } else {
                 done.push(message.receipt_handle);
             }
@@ -117,9 +116,6 @@ impl Round<'_> {
                 "processed, but not deleted: they come back"
             );
         }
-        // When the flush is over, so that it does not receive them again and again.
-        let time = self.deadline.remaining().min(VISIBILITY_TIMEOUT) / 4;
-        queue::hide(sqs, queue, others, time.max(Duration::from_secs(30))).await;
         end.slowest_call = end.slowest_call.max(start.elapsed() / 4);
     }
 

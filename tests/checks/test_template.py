@@ -23,7 +23,9 @@ def of_type(kind: str) -> dict[str, dict]:
 
 QUEUES = of_type("AWS::SQS::Queue")
 ALARMS = of_type("AWS::CloudWatch::Alarm")
-DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in ("BufferQueue", "TickQueue", "RetryQueue")]
+WORK_QUEUES = ["BufferQueue", "TickQueue", "SubmitQueue", "RetryQueue"]
+DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in WORK_QUEUES]
+RETRY = (ROOT / "core/src/retry.rs").read_text()
 
 
 def each(names) -> pytest.MarkDecorator:
@@ -90,7 +92,7 @@ def test_queues_are_encrypted(name: str) -> None:
     assert QUEUES[name]["Properties"]["SqsManagedSseEnabled"] is True
 
 
-@each(["BufferQueue", "TickQueue", "RetryQueue"])
+@each(WORK_QUEUES)
 def test_every_working_queue_has_a_dead_letter_queue_that_keeps_longer(name: str) -> None:
     queue = QUEUES[name]["Properties"]
     target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
@@ -99,10 +101,20 @@ def test_every_working_queue_has_a_dead_letter_queue_that_keeps_longer(name: str
     assert dead_letters.get("FifoQueue") == queue.get("FifoQueue")
 
 
-@each(QUEUES)
-def test_a_message_outlives_the_function(name: str) -> None:
-    timeout = RESOURCES["Function"]["Properties"]["Timeout"]
-    assert QUEUES[name]["Properties"].get("VisibilityTimeout", timeout) >= timeout or name in DEAD_LETTER_QUEUES
+def seconds_in_code(constant: str) -> int:
+    """A duration that core/src/retry.rs counts on."""
+    return int(re.search(rf"const {constant}: Duration = Duration::from_secs\((\d+)\)", RETRY)[1])
+
+
+def test_the_function_has_the_time_that_the_code_counts_on() -> None:
+    assert RESOURCES["Function"]["Properties"]["Timeout"] == seconds_in_code("FUNCTION_TIMEOUT")
+
+
+@each(WORK_QUEUES)
+def test_messages_come_back_when_the_code_expects_them(name: str) -> None:
+    queue = QUEUES[name]["Properties"]
+    assert queue["VisibilityTimeout"] == seconds_in_code("VISIBILITY_TIMEOUT") > seconds_in_code("FUNCTION_TIMEOUT")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 1000
 
 
 @each([name for name in DEAD_LETTER_QUEUES if name != "TickDeadLetterQueue"] + ["ErrorBucket"])

@@ -16,7 +16,7 @@ TENANT = f"arn:aws:cloudfront::{ACCOUNT}:distribution-tenant/"
 CLOUDFRONT = [
     ("GET", r"distribution", "ListDistributions", "*"),
     ("POST", r"distribution-tenants", "ListDistributionTenants", "*"),
-    ("GET", r"cache-policy/([^/]+)", "GetCachePolicy", rf"arn:aws:cloudfront::{ACCOUNT}:cache-policy/\1"),
+    ("GET", r"cache-policy", "ListCachePolicies", "*"),
     ("GET", r"distribution/([^/]+)/config", "GetDistributionConfig", rf"{DISTRIBUTION}\1"),
     ("GET", r"distribution-tenant/([^/]+)", "GetDistributionTenant", rf"{TENANT}\1"),
     ("POST", r"distribution/([^/]+)/invalidation", "CreateInvalidation", rf"{DISTRIBUTION}\1"),

@@ -23,7 +23,8 @@ ERROR = """<?xml version="1.0"?>
   <RequestId>00000000-0000-0000-0000-000000000000</RequestId>
 </ErrorResponse>"""
 REFUSED = (403, ERROR.format(code="AccessDenied", message="You may not."))
-BUSY = (400, ERROR.format(code="TooManyInvalidationsInProgress", message="Later."))
+READ_ONE = "cloudfront:GetDistributionConfig"
+UNREADABLE = (403, ERROR.format(code="AccessDenied", message="You may not read."))
 UNLISTABLE = (403, ERROR.format(code="AccessDenied", message="You may not list."))
 
 
@@ -34,7 +35,8 @@ class CloudFrontFront:
         self.upstream = ""
         self.refused: set[str] = set()
         self.held: set[str] = set()
-        self.busy: set[str] = set()
+        # Those whose configuration cannot be read.
+        self.unreadable: set[str] = set()
         # Whether the distributions cannot be listed.
         self.unlistable = False
         # What the function has called.
@@ -99,8 +101,8 @@ def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHand
                 front.hold()
             elif distribution in front.refused:
                 self.fail(*REFUSED)
-            elif distribution in front.busy:
-                self.fail(*BUSY)
+            elif any(call.action == READ_ONE and call.resource.endswith(f"/{it}") for it in front.unreadable):
+                self.fail(*UNREADABLE)
             elif front.unlistable and call.action == "cloudfront:ListDistributions":
                 self.fail(*UNLISTABLE)
             else:

@@ -41,15 +41,23 @@ def deploy(
 def create(emulator: Emulator, body: str, parameters: dict[str, str], name: str) -> Stack:
     """Create the stack and wait for it."""
     cloudformation = emulator.client("cloudformation")
-    cloudformation.create_stack(StackName=name, TemplateBody=body, **settings(parameters))
+    cloudformation.create_stack(StackName=name, TemplateURL=uploaded(emulator, name, body), **settings(parameters))
     return finished(cloudformation, name, "CREATE_COMPLETE")
 
 
 def update(emulator: Emulator, template_file: Path, parameters: dict[str, str], name: str = NAME) -> Stack:
     """Deploy the stack again, with other parameters."""
     cloudformation = emulator.client("cloudformation")
-    cloudformation.update_stack(StackName=name, TemplateBody=packaged(template_file), **settings(parameters))
+    url = uploaded(emulator, name, packaged(template_file))
+    cloudformation.update_stack(StackName=name, TemplateURL=url, **settings(parameters))
     return finished(cloudformation, name, "UPDATE_COMPLETE")
+
+
+def uploaded(emulator: Emulator, name: str, body: str) -> str:
+    """Put a template into a bucket, as `sam deploy` does: it may be longer than a request's body. Returns its URL."""
+    key = f"{name}.template"
+    emulator.client("s3").put_object(Bucket=PACKAGE_BUCKET, Key=key, Body=body.encode())
+    return f"{emulator.endpoint}/{PACKAGE_BUCKET}/{key}"
 
 
 def settings(parameters: dict[str, str]) -> dict:

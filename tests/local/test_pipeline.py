@@ -116,15 +116,15 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline, f
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the function's processes in /proc")
-def test_what_a_dying_flush_had_in_hand_is_flushed_again(running: Pipeline, front: CloudFrontFront) -> None:
-    queues = ("BufferQueueUrl", "TickQueueUrl")
+def test_what_a_dying_submit_had_in_hand_is_submitted_again(running: Pipeline, front: CloudFrontFront) -> None:
+    queues = ("SubmitQueueUrl",)
     patience = {queue: visibility_timeout(running, queue) for queue in queues}
     for queue in queues:
         set_visibility_timeout(running, queue, "2")
     front.held.add(running.site.distributions["www"])
     try:
         put(running, "survivor.html")
-        assert running.wait(front.holding.is_set), "no flush has called CloudFront"
+        assert running.wait(front.holding.is_set), "no submit has called CloudFront"
         running.restart_function()
         front.held.clear()
         assert running.wait(lambda: "/survivor.html" in running.invalidated_paths("www"))

@@ -103,10 +103,7 @@ fn purpose(request: &Request) -> Call {
         ("sqs", "AmazonSQS.SendMessage") => Call::SendTick,
         ("sqs", "AmazonSQS.ReceiveMessage") => Call::Receive,
         ("sqs", "AmazonSQS.DeleteMessageBatch") => Call::Delete,
-        ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => match is_for("/buffer") {
-            true => Call::Release,
-            false => Call::Hide,
-        },
+        ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => Call::Hide,
         ("s3", _) if request.method == "GET" => Call::ReadTags,
         ("s3", _) => Call::WriteFile,
         ("sns", _) => Call::Mail,

@@ -10,7 +10,6 @@ pub enum Call {
     SendSet,
     Receive,
     Delete,
-    Release,
     Hide,
     ReadTags,
     WriteFile,
@@ -69,7 +68,7 @@ impl Rule {
             Fault::EntriesFail => {
                 matches!(
                     call,
-                    Call::BufferChanges | Call::SendSet | Call::Delete | Call::Release | Call::Hide
+                    Call::BufferChanges | Call::SendSet | Call::Delete | Call::Hide
                 )
             }
             Fault::Vanishes => call == Call::SendTick,

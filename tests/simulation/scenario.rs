@@ -482,13 +482,12 @@ impl Scenario {
     }
 }
 
-const ALL_CALLS: [Call; 12] = [
+const ALL_CALLS: [Call; 11] = [
     Call::BufferChanges,
     Call::SendTick,
     Call::SendSet,
     Call::Receive,
     Call::Delete,
-    Call::Release,
     Call::Hide,
     Call::ReadTags,
     Call::WriteFile,
