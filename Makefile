@@ -11,11 +11,11 @@ PYTHON_SOURCES := tests/local tests/checks docs benches
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..900)
+local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..300)
 	@$(VENV)/bin/python tests/local/run.py $(BINARY)
 
 test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
-	cargo nextest run --locked
+	cargo nextest run --locked --workspace
 	@test -x $(BINARY) # the tests above have built it, with the features they share
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
@@ -66,8 +66,8 @@ budget: build bench-core need-valgrind ## Fail if size or instructions grew by m
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
-	@ORACLE_CASES=$(CASES) cargo test --quiet --locked --test oracle \
-	  --config 'profile.dev.package.invalidator.opt-level=2' --config 'profile.dev.package.proptest.opt-level=2' \
+	@ORACLE_CASES=$(CASES) cargo test --quiet --locked --package invalidator-core --test oracle \
+	  --config 'profile.dev.package.invalidator-core.opt-level=3' --config 'profile.dev.package.proptest.opt-level=2' \
 	  -- --exact plans_agree_with_the_model --nocapture
 
 SECONDS ?= 60

@@ -82,7 +82,7 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
         }
         let left = app.config.max_changes_per_flush - report.changes;
         let batch = drain.round(time, left).await;
-        let is_last = drain.is_drained() || drain.has_failed();
+        let is_last = drain.is_drained() || drain.is_broken();
         if !batch.is_empty() {
             let round = Round {
                 app,

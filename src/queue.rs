@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName, SendMessageBatchRequestEntry,
@@ -169,7 +170,9 @@ async fn send_batch(
     Ok((left.map(|(_, entry)| entry).collect(), why))
 }
 
-/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first.
+/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first. The SDK's own further
+/// attempts are switched off: a receive whose answer was lost has hidden messages, and the caller must
+/// know of it.
 ///
 /// # Errors
 /// If the call fails. SQS may have hidden messages all the same.
@@ -181,6 +184,8 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
         .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(20))
         .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
         .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+        .customize()
+        .config_override(aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled()))
         .send()
         .await
         .context("failed to receive buffered changes: ReceiveMessage")?;

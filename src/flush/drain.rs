@@ -128,9 +128,12 @@ pub struct Drain<'a> {
     /// Messages sent after this time, in milliseconds since 1970, are left to their own tick.
     late: u64,
     is_drained: bool,
-    has_failed: bool,
+    failures: usize,
     call: Duration,
 }
+
+/// After so many receives that failed, a flush leaves the rest to the next one.
+const MAX_FAILURES: usize = 3;
 
 impl<'a> Drain<'a> {
     /// A drain that begins now.
@@ -139,7 +142,7 @@ impl<'a> Drain<'a> {
             app,
             late: milliseconds(app.clock.now() + LATE),
             is_drained: false,
-            has_failed: false,
+            failures: 0,
             call: USUAL_CALL,
         }
     }
@@ -149,9 +152,14 @@ impl<'a> Drain<'a> {
         self.is_drained
     }
 
-    /// Whether a receive failed. SQS may have hidden messages all the same.
+    /// Whether a receive failed. SQS may have hidden messages all the same, so the tick must come back.
     pub fn has_failed(&self) -> bool {
-        self.has_failed
+        self.failures > 0
+    }
+
+    /// Whether receives fail again and again.
+    pub fn is_broken(&self) -> bool {
+        self.failures >= MAX_FAILURES
     }
 
     /// From now on calls are assumed to take as long as this.
@@ -159,7 +167,7 @@ impl<'a> Drain<'a> {
         self.call = call.max(Duration::from_millis(50));
     }
 
-    /// Receives until the queue is drained, or a receive fails, or the round has what can be processed
+    /// Receives until the queue is drained, or receives fail again and again, or the round has what can be processed
     /// in `time`, at most `changes`.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
         let room = Room::new(time, self.call, changes);
@@ -172,14 +180,14 @@ impl<'a> Drain<'a> {
                 }
                 Err(error) => self.fail(&error),
             }
-            if self.is_drained || self.has_failed {
+            if self.is_drained || self.is_broken() {
                 break;
             }
             // One receiver for what a single event makes; more as soon as there is more.
             if polls > 0 {
                 self.receive_at_once(&room, &mut batch, &mut targets).await;
             }
-            if self.has_failed || self.space(&room, &batch, &mut targets).await == 0 {
+            if self.is_broken() || self.space(&room, &batch, &mut targets).await == 0 {
                 break;
             }
         }
@@ -205,7 +213,7 @@ impl<'a> Drain<'a> {
             more = 0;
             match receivers.next().await {
                 Some(Ok(messages)) => {
-                    if !messages.is_empty() && batch.add(messages, self.late) && !self.has_failed {
+                    if !messages.is_empty() && batch.add(messages, self.late) && !self.is_broken() {
                         most = (most * 2).min(self.app.config.drain_concurrency);
                         more = most.saturating_sub(receivers.len());
                     }
@@ -232,11 +240,11 @@ impl<'a> Drain<'a> {
     }
 
     fn fail(&mut self, error: &anyhow::Error) {
-        self.has_failed = true;
+        self.failures += 1;
         warn!(
             stage = "flush",
             error = format!("{error:#}"),
-            "a receive failed; what others brought is processed, and the tick comes back"
+            "a receive failed, so the tick comes back"
         );
     }
 

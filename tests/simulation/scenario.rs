@@ -15,6 +15,7 @@ use crate::cloudfront::service::Service;
 use crate::cloudfront::{Behavior, CACHING_DISABLED, Distribution, Origin};
 use crate::faults::{Call, Fault, Rule};
 use crate::queue::Moods;
+use invalidator_core::retry::VISIBILITY_TIMEOUT;
 
 /// The virtual time of day at the start, but for the phase.
 pub fn epoch() -> SystemTime {
@@ -44,6 +45,8 @@ pub enum Kind {
     Crawl,
     /// Many changes within seconds, all of them single events, and receives that bring few.
     Burst,
+    /// The answer to one receive gets lost, with the messages it hid.
+    LostReceives,
     /// One distribution is slow, busy or forbidden, and its error files cannot be written.
     Neighbor,
     /// Anything goes wrong.
@@ -143,7 +146,8 @@ impl Scenario {
             5 => Kind::Throttled,
             6 => Kind::Burst,
             7 => Kind::Neighbor,
-            8 if seed % 48 == 8 => Kind::Crawl,
+            8 => Kind::LostReceives,
+            9 if seed % 48 == 9 => Kind::Crawl,
             _ => Kind::Storm,
         };
         let mut scenario = Self {
@@ -212,6 +216,9 @@ impl Scenario {
                 self.moods.brings_few = 0.9;
             }
             Kind::Neighbor => self.sicken(rng),
+            Kind::LostReceives => {
+                self.rules = vec![Rule::new(F::AnswerLost, &[C::Receive], 0.3)];
+            }
             Kind::NoTicks => self.rules = vec![Rule::new(F::Vanishes, &[], 1.0)],
             Kind::Throttled => self.throttle(rng),
             Kind::Crawl => {
@@ -356,6 +363,7 @@ impl Scenario {
                 | Kind::SlowBuffer
                 | Kind::NoTicks
                 | Kind::Burst
+                | Kind::LostReceives
                 | Kind::Neighbor
         )
     }
@@ -374,6 +382,8 @@ impl Scenario {
         Some(match self.kind {
             Kind::NoTicks => SWEEP + prompt,
             Kind::Neighbor => prompt + Duration::from_secs(2),
+            // Hidden for so long, and then fetched by a tick that comes back every minute.
+            Kind::LostReceives => prompt + VISIBILITY_TIMEOUT + Duration::from_secs(60),
             _ => prompt,
         })
     }

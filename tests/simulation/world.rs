@@ -16,7 +16,7 @@ use crate::cloudfront::route::Request as CloudFrontRequest;
 use crate::cloudfront::service::{Delivery, Service};
 use crate::faults::{Call, Fault};
 use crate::queue::{Queue, Settings};
-use crate::scenario::{Scenario, epoch};
+use crate::scenario::{Kind, Scenario, epoch};
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 
 /// A request of the function.
@@ -233,7 +233,8 @@ impl World {
 
     /// What goes wrong with this call, if something does.
     pub fn strike(&mut self, call: Call, now: Duration) -> Option<Fault> {
-        if now >= self.scenario.healed_at {
+        let was_struck = self.scenario.kind == Kind::LostReceives && !self.faults.is_empty();
+        if now >= self.scenario.healed_at || was_struck {
             return None;
         }
         for rule in &self.scenario.rules {
