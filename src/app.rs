@@ -4,6 +4,7 @@ use crate::aws::Clients;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::last_flush::LastFlush;
 use crate::metrics::Metrics;
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
@@ -21,6 +22,8 @@ pub struct App {
     pub tags: BucketTags,
     /// Which tick was sent last.
     pub ticker: Ticker,
+    /// What is remembered of the last flush.
+    pub last_flush: LastFlush,
     /// The time of day.
     pub clock: Clock,
     /// Where metrics go.
@@ -35,6 +38,7 @@ impl App {
             catalog: Catalog::new(only, config.cache_for, clock.clone()),
             tags: BucketTags::new(config.cache_for, clock.clone()),
             ticker: Ticker::default(),
+            last_flush: LastFlush::default(),
             metrics: Metrics::new(config.function_name.as_str()),
             config,
             clients,

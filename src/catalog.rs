@@ -30,10 +30,13 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::clock::Clock;
-use read::Pages;
+use read::{Pages, TenantPages};
 
 /// Calls at once.
 const CONCURRENCY: usize = 4;
+
+/// Pages of a list that was cut off are kept for so long: the next attempt goes on after them.
+const KEEP_PAGES: Duration = Duration::from_secs(300);
 
 /// What an environment knows of the account's distributions.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Catalog {
     keep_for: Duration,
     clock: Clock,
     known: Mutex<Known>,
+    /// Held while the list is read for a submit, so that one of its targets reads it for all.
+    reading: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +57,9 @@ struct Known {
     policies: Option<Kept<CachePolicies>>,
     details: HashMap<DistributionId, Kept<Details>>,
     tenant_lists: HashMap<DistributionId, Kept<Vec<DistributionTenantSummary>>>,
+    tenant_pages: HashMap<DistributionId, Kept<TenantPages>>,
+    /// The distribution of each tenant that was asked for.
+    distribution_of: HashMap<TenantId, DistributionId>,
     /// By tenant, with the version of the tenant they were read for.
     parameters: HashMap<TenantId, (String, Parameters)>,
 }
@@ -82,6 +90,27 @@ impl<T> Kept<T> {
     }
 }
 
+impl Known {
+    fn summary(&self, id: &DistributionId) -> Option<&DistributionSummary> {
+        let list = self.list.as_ref().map_or(&[][..], |list| &list.value);
+        list.iter().find(|summary| summary.id == id.as_str())
+    }
+
+    fn is_newer_than(&self, time: SystemTime) -> bool {
+        self.list.as_ref().is_some_and(|list| list.since >= time)
+    }
+
+    fn has(&self, target: &Target) -> bool {
+        let Some(summary) = self.summary(&target.distribution) else {
+            return false;
+        };
+        match &target.tenant {
+            None => !summary.is_multi_tenant(),
+            Some(tenant) => self.distribution_of.get(tenant) == Some(&target.distribution),
+        }
+    }
+}
+
 /// The distributions that serve some buckets.
 #[derive(Debug, Default)]
 pub struct Serving {
@@ -99,6 +128,7 @@ impl Catalog {
             keep_for,
             clock,
             known: Mutex::default(),
+            reading: Mutex::default(),
         }
     }
 
@@ -122,18 +152,38 @@ impl Catalog {
         if known.list.as_ref().is_some_and(is_fresh) {
             return Ok(());
         }
-        let begun = known.pages.take();
-        let begun = begun.filter(|pages| pages.is_fresh(now, self.keep_for));
+        let pages = known.pages.take();
+        let (pages, result) = self.read_list(pages, cloudfront, until).await;
+        self.keep_list(known, pages, result)
+    }
+
+    /// Goes on with a list that was cut off, or begins a new one.
+    async fn read_list(
+        &self,
+        pages: Option<Kept<Pages>>,
+        cloudfront: &Client,
+        until: Instant,
+    ) -> (Kept<Pages>, Result<()>) {
+        let now = self.clock.now();
+        let begun = pages.filter(|pages| pages.is_fresh(now, KEEP_PAGES));
         let mut pages = begun.unwrap_or_else(|| Kept::new(Pages::default(), now));
         let result = pages.value.complete(cloudfront, until).await;
-        if let Err(error) = result {
-            known.pages = Some(pages);
-            return Err(error);
+        (pages, result)
+    }
+
+    fn keep_list(&self, known: &mut Known, pages: Kept<Pages>, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => {
+                // The list is as old as its first page.
+                let list = self.wanted(pages.value.distributions);
+                known.list = Some(Kept::new(list, pages.since));
+                Ok(())
+            }
+            Err(error) => {
+                known.pages = Some(pages);
+                Err(error)
+            }
         }
-        // The list is as old as its first page.
-        let list = self.wanted(pages.value.distributions);
-        known.list = Some(Kept::new(list, pages.since));
-        Ok(())
     }
 
     fn wanted(&self, mut list: Vec<DistributionSummary>) -> Vec<DistributionSummary> {
@@ -149,12 +199,14 @@ impl Catalog {
     }
 
     /// The distributions with any of these buckets as an origin, of the list that was
-    /// [loaded](Self::load). What is not known of them is read until `until`.
+    /// [loaded](Self::load). What is not known of them is read until `until`, but for those in `unread`,
+    /// which could not be read a moment ago.
     pub async fn serving(
         &self,
         cloudfront: &Client,
         buckets: &[BucketName],
         aliases: &OriginBuckets,
+        unread: &BTreeSet<DistributionId>,
         until: Instant,
     ) -> Serving {
         let mut known = self.known.lock().await;
@@ -164,11 +216,17 @@ impl Catalog {
             .iter()
             .filter(|summary| serves_any(summary, buckets, aliases))
             .collect();
-        let mut unread = self
-            .read_policies(&mut known, cloudfront, &serving, until)
-            .await;
+        let (skipped, wanted): (Vec<_>, Vec<_>) = serving
+            .iter()
+            .copied()
+            .partition(|summary| unread.contains(&id_of(summary)));
+        let mut unread: BTreeSet<_> = skipped.into_iter().map(id_of).collect();
         unread.extend(
-            self.read_details(&mut known, cloudfront, &serving, until)
+            self.read_policies(&mut known, cloudfront, &wanted, until)
+                .await,
+        );
+        unread.extend(
+            self.read_details(&mut known, cloudfront, &wanted, until)
                 .await,
         );
         let mut policies = managed_policies();
@@ -210,44 +268,41 @@ impl Catalog {
         list.iter().any(|summary| summary.id == id.as_str())
     }
 
-    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). What is not found in a
-    /// list that was kept is looked for in a new one.
+    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). What is not found in what is
+    /// kept, however old, is looked for in a new list. No target waits for what another one needs.
     ///
     /// # Errors
-    /// If that cannot be read, and was never read before.
+    /// If that cannot be read.
     pub async fn has(&self, cloudfront: &Client, target: &Target, until: Instant) -> Result<bool> {
-        let mut known = self.known.lock().await;
-        for is_first in [true, false] {
-            let asked = self.clock.now();
-            if let Err(error) = self.load_list(&mut known, cloudfront, until).await
-                && known.list.is_none()
-            {
-                return Err(error);
-            }
-            let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
-            let mut list = list.iter();
-            let summary = list.find(|summary| summary.id == target.distribution.as_str());
-            let found = match (summary, &target.tenant) {
-                (None, _) => false,
-                (Some(summary), None) => !summary.is_multi_tenant(),
-                (Some(summary), Some(_)) if !summary.is_multi_tenant() => false,
-                (Some(_), Some(tenant)) => {
-                    let id = &target.distribution;
-                    let list = self.tenant_list(&mut known, cloudfront, id, until);
-                    let list = list.await?;
-                    list.iter().any(|known| known.id == tenant.as_str())
-                }
-            };
-            let is_new = known.list.as_ref().is_some_and(|list| list.since >= asked);
-            if found || is_new {
-                return Ok(found);
-            }
-            if is_first {
-                known.tenant_lists.remove(&target.distribution);
-                known.list = None;
-            }
+        if self.known.lock().await.has(target) {
+            return Ok(true);
         }
-        Ok(false)
+        let asked = self.clock.now();
+        let reading = self.reading.lock().await;
+        let is_new = self.known.lock().await.is_newer_than(asked);
+        if !is_new {
+            let pages = self.known.lock().await.pages.take();
+            let (pages, result) = self.read_list(pages, cloudfront, until).await;
+            self.keep_list(&mut *self.known.lock().await, pages, result)?;
+        }
+        drop(reading);
+        let Some(tenant) = &target.tenant else {
+            return Ok(self.known.lock().await.has(target));
+        };
+        let is_listed = {
+            let known = self.known.lock().await;
+            known.summary(&target.distribution).is_some()
+        };
+        if !is_listed {
+            return Ok(false);
+        }
+        let read = read::tenant(cloudfront, tenant, until).await?;
+        let Some(distribution) = read.and_then(|read| read.distribution) else {
+            return Ok(false);
+        };
+        let mut known = self.known.lock().await;
+        known.distribution_of.insert(tenant.clone(), distribution);
+        Ok(known.has(target))
     }
 
     /// Forgets the list, so that it is read again before the next use.
@@ -388,7 +443,16 @@ impl Catalog {
         let kept = known.tenant_lists.remove(id);
         let kept = match kept.filter(|kept| kept.is_fresh(now, self.keep_for)) {
             Some(kept) => kept,
-            None => Kept::new(read::tenants(cloudfront, id, until).await?, now),
+            None => {
+                let begun = known.tenant_pages.remove(id);
+                let begun = begun.filter(|pages| pages.is_fresh(now, KEEP_PAGES));
+                let mut pages = begun.unwrap_or_else(|| Kept::new(TenantPages::default(), now));
+                if let Err(error) = pages.value.complete(cloudfront, id, until).await {
+                    known.tenant_pages.insert(id.clone(), pages);
+                    return Err(error);
+                }
+                Kept::new(pages.value.tenants, pages.since)
+            }
         };
         let kept = known.tenant_lists.entry(id.clone()).insert_entry(kept);
         Ok(&kept.into_mut().value)
@@ -425,16 +489,16 @@ impl Catalog {
         let missing: Vec<_> = list.iter().filter(|it| !is_known(it)).cloned().collect();
         let mut reads = stream::iter(missing)
             .map(|(id, e_tag)| async move {
-                let parameters = read::tenant_parameters(cloudfront, &id, until).await;
-                (id, e_tag, parameters)
+                let read = read::tenant(cloudfront, &id, until).await;
+                (id, e_tag, read)
             })
             .buffer_unordered(CONCURRENCY);
         let mut gone = BTreeSet::new();
         let mut failure = None;
-        while let Some((id, e_tag, parameters)) = reads.next().await {
-            match parameters {
-                Ok(Some(parameters)) => {
-                    known.parameters.insert(id, (e_tag, parameters));
+        while let Some((id, e_tag, read)) = reads.next().await {
+            match read {
+                Ok(Some(read)) => {
+                    known.parameters.insert(id, (e_tag, read.parameters));
                 }
                 Ok(None) => {
                     gone.insert(id);

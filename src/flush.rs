@@ -19,6 +19,7 @@ pub mod report;
 pub mod room;
 pub mod round;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
@@ -28,11 +29,10 @@ use tracing::{error, info};
 
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::metrics::milliseconds;
 use crate::queue::{self, Received};
 use drain::Drain;
 use report::Report;
-use round::Round;
+use round::Rounds;
 
 /// Reading CloudFront's configuration may take so long in one flush.
 const TIME_TO_READ: Duration = Duration::from_secs(60);
@@ -45,20 +45,15 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     let start = Instant::now();
     let (end, report) = run(app, deadline).await;
     report.tell(app, start.elapsed());
-    let now = milliseconds(app.clock.now());
-    let age = |tick: &SqsMessage| {
-        let first = tick.time("ApproximateFirstReceiveTimestamp");
-        Duration::from_millis(now.saturating_sub(first.unwrap_or(now)))
+    let comes_back = tick_comes_back(end, app.last_flush.history(ticks, app.clock.now()));
+    app.last_flush.ended(end, ticks, app.clock.now());
+    let Some(time) = comes_back else {
+        return SqsBatchResponse::default();
     };
-    let receives = ticks.iter().map(Received::receive_count).max().unwrap_or(1);
-    let since_first_receive = ticks.iter().map(age).max().unwrap_or_default();
-    if let Some(time) = tick_comes_back(end, receives, since_first_receive) {
-        info!(stage = "flush", end = ?end, seconds = time.as_secs(), "the tick comes back");
-        let handles = ticks.iter().map(Received::handle).collect();
-        queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
-        return queue::failed(ticks.iter().map(Received::id));
-    }
-    SqsBatchResponse::default()
+    info!(stage = "flush", end = ?end, seconds = time.as_secs(), "the tick comes back");
+    let handles = ticks.iter().map(Received::handle).collect();
+    queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
+    queue::failed(ticks.iter().map(Received::id))
 }
 
 async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
@@ -75,31 +70,40 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
         return (FlushEnd::Failed, report);
     }
     let mut drain = Drain::new(app);
+    let mut rounds = Rounds {
+        app,
+        deadline,
+        read_until,
+        unread: BTreeSet::new(),
+    };
     loop {
         let time = deadline.remaining().saturating_sub(TIME_TO_STOP);
         if time < TIME_FOR_A_ROUND || report.changes >= app.config.max_changes_per_flush {
-            return (FlushEnd::WorkLeft, report);
+            return (end(&drain, &report, FlushEnd::WorkLeft), report);
         }
         let left = app.config.max_changes_per_flush - report.changes;
         let batch = drain.round(time, left).await;
         let is_last = drain.is_drained() || drain.is_broken();
         if !batch.is_empty() {
-            let round = Round {
-                app,
-                deadline,
-                read_until,
-            };
-            let of_round = round.process(batch).await;
+            let of_round = rounds.process(batch).await;
             drain.learn(of_round.slowest_call);
             report.add(of_round.report);
         }
         if is_last {
-            let failed = drain.has_failed() || report.given_back > 0 || report.released > 0;
-            let end = match failed {
-                true => FlushEnd::Failed,
-                false => FlushEnd::Drained,
-            };
-            return (end, report);
+            return (end(&drain, &report, FlushEnd::Drained), report);
         }
+    }
+}
+
+/// How a flush ended, that would have ended as `so_far` if nothing had failed.
+fn end(drain: &Drain<'_>, report: &Report, so_far: FlushEnd) -> FlushEnd {
+    if drain.has_failed() {
+        FlushEnd::MayHaveHidden
+    } else if report.released > 0 {
+        FlushEnd::Failed
+    } else if report.unsent > 0 {
+        FlushEnd::WorkLeft
+    } else {
+        so_far
     }
 }

@@ -20,6 +20,9 @@ use crate::queue::{self, Entry};
 /// Decisions logged one by one; what is more is counted.
 pub const MAX_LOGGED_DECISIONS: usize = 100;
 
+/// Reading the tags of an event's buckets may take so long.
+const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
+
 /// Buffers the changes an event tells of.
 ///
 /// # Errors
@@ -149,9 +152,10 @@ async fn settings(
         .iter()
         .filter(|change| change.kind == ChangeKind::Created);
     let buckets: BTreeSet<&BucketName> = created.map(|change| &change.bucket).collect();
+    let until = Instant::now() + TIME_TO_READ_TAGS;
     let settings = app
         .tags
-        .settings_of(app.clients.s3(), buckets.iter().copied())
+        .settings_of(app.clients.s3(), buckets.iter().copied(), until)
         .await;
     counts.tags_unreadable = buckets.len() - settings.len();
     settings

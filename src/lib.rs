@@ -32,6 +32,7 @@
 //! * [`tags`]: reads the tags of buckets
 //! * [`catalog`]: reads CloudFront's configuration
 //! * [`queue`], [`ticker`]: the calls on SQS
+//! * [`last_flush`]: what an environment remembers of its last flush
 //! * [`report`]: error files and mails
 //! * [`metrics`]: CloudWatch embedded metric format
 //! * [`aws`]: the SDK clients, and what their errors mean
@@ -46,6 +47,7 @@ pub mod config;
 pub mod flush;
 pub mod handler;
 pub mod ingest;
+pub mod last_flush;
 pub mod metrics;
 pub mod queue;
 pub mod report;

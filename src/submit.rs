@@ -22,7 +22,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::retry;
-use invalidator_core::set::Set;
+use invalidator_core::set::{OURSELVES, Set};
 use invalidator_core::target::{DistributionId, Target};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
@@ -148,7 +148,11 @@ fn read(record: &SqsMessage) -> Result<(String, Message), String> {
     let set = set.map_err(|error| error.to_string())?;
     let attribute = |name: &str| record.attributes.get(name).cloned();
     let group = attribute("MessageGroupId").unwrap_or_default();
-    let set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
+    let mut set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
+    if set.by != OURSELVES {
+        // Others may use an id again, for another request: CloudFront would answer with the first one.
+        set_id = format!("{set_id}/{}", record.id());
+    }
     let message = Message {
         id: record.id(),
         receipt_handle: record.handle(),

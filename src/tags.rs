@@ -9,6 +9,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
 use invalidator_core::event::BucketName;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::aws::error::describe;
@@ -36,15 +37,16 @@ impl BucketTags {
         }
     }
 
-    /// What the tags of buckets ask for. A bucket whose tags cannot be read has its last known ones;
-    /// without those it is left out.
+    /// What the tags of buckets ask for. A bucket whose tags cannot be read until `until` has its last
+    /// known ones; without those it is left out.
     pub async fn settings_of<'a>(
         &self,
         s3: &Client,
         buckets: impl IntoIterator<Item = &'a BucketName>,
+        until: Instant,
     ) -> HashMap<BucketName, Arc<BucketSettings>> {
         stream::iter(buckets)
-            .map(|bucket| async move { (bucket, self.settings(s3, bucket).await) })
+            .map(|bucket| async move { (bucket, self.settings(s3, bucket, until).await) })
             .buffer_unordered(CONCURRENCY)
             .filter_map(|(bucket, settings)| async move { Some((bucket.clone(), settings?)) })
             .collect()
@@ -53,7 +55,12 @@ impl BucketTags {
 
     /// What the tags of a bucket ask for. If they cannot be read, the last known ones count; without
     /// those it is `None`.
-    pub async fn settings(&self, s3: &Client, bucket: &BucketName) -> Option<Arc<BucketSettings>> {
+    pub async fn settings(
+        &self,
+        s3: &Client,
+        bucket: &BucketName,
+        until: Instant,
+    ) -> Option<Arc<BucketSettings>> {
         let kept = self.lock().get(bucket).cloned();
         let now = self.clock.now();
         if let Some((settings, since)) = &kept
@@ -63,7 +70,11 @@ impl BucketTags {
         {
             return Some(settings.clone());
         }
-        let Some(tags) = read(s3, bucket).await else {
+        let tags = match Instant::now() < until {
+            true => timeout_at(until, read(s3, bucket)).await.ok().flatten(),
+            false => None,
+        };
+        let Some(tags) = tags else {
             return kept.map(|(settings, _)| settings);
         };
         let settings = Arc::new(BucketSettings::from_tags(&tags));

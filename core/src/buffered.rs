@@ -12,6 +12,13 @@
 //! ```json
 //! {"version":2,"scope":{"targets":["E1"],"first_seen":1795226584567,"attempts":1},"buckets":[..]}
 //! ```
+//!
+//! A set that could not be put into SubmitQueue is of version 3, with its message group and its
+//! deduplication id. The next flush puts it there:
+//!
+//! ```json
+//! {"version":3,"group":"E1/paths","id":"0123456789abcdef","set":{"v":1,..}}
+//! ```
 
 use std::borrow::Cow;
 
@@ -29,6 +36,44 @@ const VERSION: u32 = 1;
 
 /// The version of a message with a [`Scope`].
 const SCOPED_VERSION: u32 = 2;
+
+/// The version of a message with a set.
+const SET_VERSION: u32 = 3;
+
+/// A set that is on its way to SubmitQueue, as it was when it could not be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingSet {
+    /// Its message group.
+    pub group: String,
+    /// Its deduplication id.
+    pub id: String,
+    /// The body of its message.
+    pub body: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetBody<'a> {
+    version: u32,
+    group: String,
+    id: String,
+    #[serde(borrow)]
+    set: &'a serde_json::value::RawValue,
+}
+
+impl WaitingSet {
+    /// The body of a message of BufferQueue.
+    ///
+    /// # Errors
+    /// If the body is not JSON.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&SetBody {
+            version: SET_VERSION,
+            group: self.group.clone(),
+            id: self.id.clone(),
+            set: serde_json::from_str(&self.body)?,
+        })
+    }
+}
 
 /// A message is billed by 64 KiB, and ten of them, a batch, must fit in 1 MiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -149,9 +194,7 @@ pub enum Unreadable {
     #[error("the body is not a buffered message: {0}")]
     Json(#[from] serde_json::Error),
     /// A later version wrote it.
-    #[error(
-        "the body is of version {0}, this function reads versions {VERSION} and {SCOPED_VERSION}"
-    )]
+    #[error("the body is of version {0}, this function reads versions {VERSION} to {SET_VERSION}")]
     Version(u32),
     /// A scope where there must be none, or none where there must be one.
     #[error("the body is of version 1 with a scope, or of version 2 without one")]
@@ -230,6 +273,11 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
+    /// The bodies that are full, so that they can be sent while others are packed.
+    pub fn take_full(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.bodies)
+    }
+
     /// The bodies.
     ///
     /// # Errors
@@ -260,11 +308,22 @@ const ENTRY_BYTES: usize = 24;
 
 /// What a message holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Buffered<'a> {
-    /// The targets that the changes still have to reach; `None`: all.
-    pub scope: Option<Scope>,
-    /// The changes.
-    pub changes: Vec<Change<'a>>,
+pub enum Buffered<'a> {
+    /// Changes.
+    Changes {
+        /// The targets that the changes still have to reach; `None`: all.
+        scope: Option<Scope>,
+        /// The changes.
+        changes: Vec<Change<'a>>,
+    },
+    /// A set.
+    Set(WaitingSet),
+}
+
+/// All that tells what a message holds.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 /// Reads a message body.
@@ -272,6 +331,18 @@ pub struct Buffered<'a> {
 /// # Errors
 /// If the body is not one that [`pack`] or a [`Packer`] made.
 pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
+    // Only a body with a set has this, as quotation marks are encoded in keys.
+    if body.contains("\"set\":{") {
+        let Version { version } = serde_json::from_str(body)?;
+        if version == SET_VERSION {
+            let body: SetBody<'_> = serde_json::from_str(body)?;
+            return Ok(Buffered::Set(WaitingSet {
+                group: body.group,
+                id: body.id,
+                body: body.set.get().to_owned(),
+            }));
+        }
+    }
     let body: Body<'_> = serde_json::from_str(body)?;
     match (body.version, &body.scope) {
         (VERSION, None) | (SCOPED_VERSION, Some(_)) => {}
@@ -305,7 +376,7 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
             }
         }
     }
-    Ok(Buffered { scope, changes })
+    Ok(Buffered::Changes { scope, changes })
 }
 
 #[cfg(test)]
@@ -386,14 +457,32 @@ mod tests {
                 r#""buckets":[{"bucket":"site","created":[["a",1795226584567]],"deleted":[]}]}"#
             )]
         );
-        assert_eq!(unpack(&bodies[0]).unwrap().scope, Some(scope));
+        let Buffered::Changes { scope: found, .. } = unpack(&bodies[0]).unwrap() else {
+            panic!("changes");
+        };
+        assert_eq!(found, Some(scope));
+    }
+
+    #[test]
+    fn a_set_comes_back_as_it_was() {
+        let set = WaitingSet {
+            group: "E1/paths".to_owned(),
+            id: "0123".to_owned(),
+            body: r#"{"v":1,"distribution":"E1","paths":["/a"]}"#.to_owned(),
+        };
+        let body = set.to_json().unwrap();
+        assert_eq!(
+            body,
+            r#"{"version":3,"group":"E1/paths","id":"0123","set":{"v":1,"distribution":"E1","paths":["/a"]}}"#
+        );
+        assert_eq!(unpack(&body).unwrap(), Buffered::Set(set));
     }
 
     #[test]
     fn a_body_of_another_kind_says_what_is_wrong() {
         for (body, expected) in [
             ("hello", "not a buffered message"),
-            (r#"{"version":3,"buckets":[]}"#, "version 3"),
+            (r#"{"version":4,"buckets":[]}"#, "version 4"),
             (r#"{"version":2,"buckets":[]}"#, "version 2 without"),
             (r#"{"version":1}"#, "buckets"),
             (
@@ -421,8 +510,12 @@ mod tests {
                 kind: if created { ChangeKind::Created } else { ChangeKind::Deleted },
                 event_time: time.map(EventTime),
             }).collect();
+            let changes_of = |body| match unpack(body).unwrap() {
+                Buffered::Changes { changes, .. } => changes,
+                Buffered::Set(_) => panic!("a set"),
+            };
             let bodies = pack(&changes).unwrap();
-            let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| unpack(body).unwrap().changes).collect();
+            let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| changes_of(body)).collect();
             let order = |change: &Change<'_>| (change.bucket.clone(), change.key.clone().into_owned(), change.kind, change.event_time);
             let mut changes = changes;
             changes.sort_by_key(order);

@@ -66,6 +66,11 @@ impl CallerReference {
         Self(reference.into())
     }
 
+    /// Whether it looks like one that this code made.
+    pub fn is_ours(&self) -> bool {
+        self.0.len() == 32 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
     /// The reference as CloudFront takes it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,7 +4,7 @@
 
 use crate::path::{InvalidationPath, coverage};
 use crate::rejection::Reason;
-use crate::set::Lane;
+use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
 /// A path of the merge, by its place in the order in which paths are submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +83,8 @@ impl<'a> Merge<'a> {
         &self.sets[set].paths[path]
     }
 
-    /// The next paths to submit: up to `most` of those that wait, all of one lane.
+    /// The next paths to submit: up to `most` of those that wait, all of one lane, and no more than fit
+    /// into a message of SubmitQueue, because they may have to be handed over in one.
     pub fn next(&mut self, lane: Lane, most: usize) -> Vec<PathIndex> {
         while self
             .answers
@@ -92,11 +93,16 @@ impl<'a> Merge<'a> {
         {
             self.first_waiting += 1;
         }
+        let mut bytes = 0;
         let waiting = (self.first_waiting..self.paths.len()).map(|index| PathIndex(index as u32));
         waiting
             .filter(|index| self.answers[index.0 as usize] == Answer::Waiting)
             .filter(|index| Lane::of(self.path(*index)) == lane)
             .take(most)
+            .take_while(|index| {
+                bytes += self.path(*index).as_str().len() + JSON_BYTES_PER_PATH;
+                bytes <= MAX_SET_BYTES
+            })
             .collect()
     }
 

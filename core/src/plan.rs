@@ -65,7 +65,7 @@ pub struct Plan<'a> {
     /// What became of the keys.
     pub counts: Counts,
     /// The keys.
-    pub keys: KeyChanges,
+    pub keys: &'a KeyChanges,
     servings: Vec<Serving<'a>>,
     served: Vec<Served<'a>>,
     limits: SetLimits,
@@ -106,8 +106,7 @@ pub struct Counts {
 }
 
 /// Plans the invalidations for these changes.
-pub fn plan<'a>(changes: Changes, rules: &Rules<'a>) -> Plan<'a> {
-    let keys = KeyChanges::from(changes);
+pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     let mut outcomes = vec![Outcome::default(); keys.len()];
     let mut servings = Vec::new();
     let mut served: Vec<Served<'a>> = rules
@@ -121,8 +120,8 @@ pub fn plan<'a>(changes: Changes, rules: &Rules<'a>) -> Plan<'a> {
         .collect();
     for (bucket, of_bucket) in keys.by_bucket() {
         for builder in serve(bucket, rules, &mut served, servings.len()) {
-            let mut serving = builder.build(&keys, of_bucket.clone());
-            serving.decide(&keys, &mut outcomes);
+            let mut serving = builder.build(keys, of_bucket.clone());
+            serving.decide(keys, &mut outcomes);
             servings.push(serving);
         }
     }

@@ -3,11 +3,11 @@
 //! | what failed | the next attempt |
 //! |---|---|
 //! | an invalidation that CloudFront wants later | half as large, at once, down to [`SMALLEST`]; then after 1, 2, 4, 8, 16 s, until [`TIME_TO_STOP`] |
-//! | an invalidation whose answer was lost | the same one under the same caller reference, after 1, 2, 4, 8, 16 s |
+//! | an invalidation whose answer was lost | the same one under the same caller reference, after 1, 2, 4, 8, 16 s; half as large if that was in vain in six invocations |
 //! | a group whose time is over | after 1 s if a part of it was accepted, else after 30 s, doubling to 15 min |
 //! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time is over |
 //! | changes of distributions that could not be read | after 60 s, doubling to 15 min |
-//! | a flush | its tick comes back after 1 s if work is left, else after 30 s, then every minute |
+//! | a flush | its tick comes back after 1 s if work is left, after 30 s and then every minute if nothing could be done, else every 5 s for as long as messages may be hidden |
 //!
 //! Randomness is an argument, `chance`, from 0 to 1: many environments that fail at the same moment
 //! shall not all come back at the same moment.
@@ -33,6 +33,10 @@ pub const MAX_HOPS: u32 = 8;
 /// although a path of it may then be paid twice: better than a set that never fits.
 const REFUSALS_BEFORE_HALVING_A_LOST_CALL: u32 = 5;
 
+/// A call whose answer was lost in every one of so many invocations is halved too: it may be what CloudFront
+/// fails at. That is after more than a quarter of an hour.
+const INVOCATIONS_BEFORE_HALVING_A_LOST_CALL: u32 = 6;
+
 /// The wait before another attempt at the same thing: 1, 2, 4, 8, 16 s, a quarter more or less.
 /// `attempts` counts those that have failed, from 1.
 pub fn wait(attempts: u32, chance: f64) -> Duration {
@@ -47,8 +51,13 @@ pub struct Pace {
     size: usize,
     failures: u32,
     is_slow: bool,
+    /// The pauses since the last call that was accepted, and those that were needed before it.
+    waited: Duration,
+    needed: Duration,
     /// Refusals since an answer was lost.
     since_lost: Option<u32>,
+    /// The next answer that is lost halves the call.
+    is_sick: bool,
 }
 
 /// The smallest call: it is not halved, but waits.
@@ -62,7 +71,10 @@ impl Pace {
             size: size.max(1),
             failures: 0,
             is_slow: false,
+            waited: Duration::ZERO,
+            needed: Duration::ZERO,
             since_lost: None,
+            is_sick: false,
         }
     }
 
@@ -73,18 +85,22 @@ impl Pace {
 
     /// CloudFront accepted a call. Returns the pause before the next one: none, unless CloudFront has
     /// said before that calls come too fast. Then the documented quota is kept: 150 paths or one
-    /// wildcard per second (CloudFront Developer Guide, "Quotas").
+    /// wildcard per second (CloudFront Developer Guide, "Quotas"). If this call had to wait for longer
+    /// than that, the next one waits nearly as long.
     pub fn accepted(&mut self, paths: usize) -> Duration {
         self.failures = 0;
-        self.since_lost = None;
+        self.found();
         if !self.is_slow {
             return Duration::ZERO;
         }
+        self.needed = std::mem::take(&mut self.waited).mul_f64(0.9);
         let per_second = match self.lane {
             Lane::Paths => 150.0,
             Lane::Wildcards => 1.0,
         };
-        Duration::from_secs_f64(1.05 * paths as f64 / per_second)
+        let of_quota = Duration::from_secs_f64(1.05 * paths as f64 / per_second);
+        self.waited = of_quota.max(self.needed);
+        self.waited
     }
 
     /// CloudFront wants a call of so many paths later. Returns the pause before the next attempt.
@@ -96,7 +112,7 @@ impl Pace {
             if *refusals < REFUSALS_BEFORE_HALVING_A_LOST_CALL {
                 return self.pause(chance);
             }
-            self.since_lost = None;
+            self.found();
         }
         let smallest = self.smallest();
         if paths > smallest {
@@ -106,16 +122,22 @@ impl Pace {
         self.pause(chance)
     }
 
-    /// The answer to a call was lost: it may have been accepted. Returns the pause before the same
-    /// call is made again.
-    pub fn lost(&mut self, chance: f64) -> Duration {
+    /// The answer to a call of so many paths was lost: it may have been accepted. Returns the pause
+    /// before the same call is made again.
+    pub fn lost(&mut self, paths: usize, chance: f64) -> Duration {
         self.since_lost = Some(0);
+        if self.is_sick {
+            self.since_lost = None;
+            self.size = (paths / 2).max(1);
+        }
         self.pause(chance)
     }
 
-    /// An earlier invocation has made the next call, and does not know the answer.
-    pub fn unsure(&mut self) {
+    /// Earlier invocations have made the next call, and do not know the answer. `invocations` counts
+    /// them, and this one.
+    pub fn unsure(&mut self, invocations: u32) {
         self.since_lost = Some(0);
+        self.is_sick = invocations >= INVOCATIONS_BEFORE_HALVING_A_LOST_CALL;
     }
 
     /// Calls of more than so many paths are too large.
@@ -126,6 +148,7 @@ impl Pace {
     /// CloudFront has answered that it did not accept the call whose answer was lost.
     pub fn found(&mut self) {
         self.since_lost = None;
+        self.is_sick = false;
     }
 
     /// Whether the next attempt must be the same call, with the same paths and reference.
@@ -140,7 +163,9 @@ impl Pace {
 
     fn pause(&mut self, chance: f64) -> Duration {
         self.failures += 1;
-        wait(self.failures, chance)
+        let pause = wait(self.failures, chance);
+        self.waited += pause;
+        pause
     }
 }
 
@@ -169,31 +194,51 @@ pub enum FlushEnd {
     Drained,
     /// Time or the limit of changes is used up, and more waits.
     WorkLeft,
-    /// Something failed: the distributions could not be listed, a receive failed, messages were given
-    /// back, or changes wait for distributions that could not be read.
+    /// A receive failed, and may have hidden messages.
+    MayHaveHidden,
+    /// Nothing could be done: the distributions could not be listed, or nothing could be sent.
     Failed,
+}
+
+/// What is known of the flushes that had the tick before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TickHistory {
+    /// How often the tick was received, this time included.
+    pub receives: u32,
+    /// The time since it was first received.
+    pub since_first_receive: Duration,
+    /// The last flush of this environment had the same tick, and ended with work left.
+    pub ended_with_work_left: bool,
+    /// The time since a receive of this environment failed.
+    pub since_failed_receive: Option<Duration>,
 }
 
 /// When the tick of a flush comes back; `None` if it is done.
 ///
 /// A tick that comes back stays until nothing can be hidden any more by the flush it belonged to, dead
 /// or not: that flush may have received messages up to its very end, and they are hidden for
-/// [`VISIBILITY_TIMEOUT`] from then on.
-pub fn tick_comes_back(
-    end: FlushEnd,
-    receives: u32,
-    since_first_receive: Duration,
-) -> Option<Duration> {
-    const MINUTE: Duration = Duration::from_secs(60);
-    const HIDDEN: Duration = FUNCTION_TIMEOUT.saturating_add(VISIBILITY_TIMEOUT);
+/// [`VISIBILITY_TIMEOUT`] from then on. It comes back every few seconds, because no other flush begins
+/// while it is hidden.
+pub fn tick_comes_back(end: FlushEnd, history: TickHistory) -> Option<Duration> {
+    const STEP: Duration = Duration::from_secs(5);
     match end {
         FlushEnd::WorkLeft => Some(Duration::from_secs(1)),
-        FlushEnd::Failed if receives <= 1 => Some(MINUTE / 2),
-        FlushEnd::Failed => Some(MINUTE),
-        FlushEnd::Drained if receives <= 1 => None,
-        FlushEnd::Drained => (since_first_receive <= HIDDEN)
-            .then(|| (HIDDEN - since_first_receive + Duration::from_secs(1)).min(MINUTE)),
+        FlushEnd::Failed if history.receives <= 1 => Some(Duration::from_secs(30)),
+        FlushEnd::Failed => Some(Duration::from_secs(60)),
+        FlushEnd::MayHaveHidden => Some(STEP),
+        FlushEnd::Drained => may_hide(history).then_some(STEP),
     }
+}
+
+/// Whether an earlier flush may hide messages.
+fn may_hide(history: TickHistory) -> bool {
+    let by_failed_receive = history
+        .since_failed_receive
+        .is_some_and(|since| since <= VISIBILITY_TIMEOUT);
+    let by_death = history.receives > 1
+        && !history.ended_with_work_left
+        && history.since_first_receive <= FUNCTION_TIMEOUT + VISIBILITY_TIMEOUT;
+    by_failed_receive || by_death
 }
 
 #[cfg(test)]
@@ -222,24 +267,40 @@ mod tests {
             seconds((1..8).map(unread_distributions_wait)),
             [60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]
         );
-        let first = Duration::ZERO;
-        for (end, receives, since, expected) in [
-            (FlushEnd::Drained, 1, first, None),
-            (FlushEnd::WorkLeft, 1, first, Some(1)),
-            (FlushEnd::WorkLeft, 9, first, Some(1)),
-            (FlushEnd::Failed, 1, first, Some(30)),
-            (FlushEnd::Failed, 2, first, Some(60)),
-            (FlushEnd::Failed, 90, first, Some(60)),
-            // What the flush that died had received may come back until 310 s after it began.
-            (FlushEnd::Drained, 2, Duration::from_secs(160), Some(60)),
-            (FlushEnd::Drained, 3, Duration::from_secs(300), Some(11)),
-            (FlushEnd::Drained, 4, Duration::from_secs(311), None),
+        let history = |receives, since_first_receive| TickHistory {
+            receives,
+            since_first_receive: Duration::from_secs(since_first_receive),
+            ..TickHistory::default()
+        };
+        let after_work = TickHistory {
+            ended_with_work_left: true,
+            ..history(2, 150)
+        };
+        let after_failed_receive = |seconds| TickHistory {
+            since_failed_receive: Some(Duration::from_secs(seconds)),
+            ..history(9, 400)
+        };
+        for (end, history, expected) in [
+            (FlushEnd::Drained, history(1, 0), None),
+            (FlushEnd::WorkLeft, history(1, 0), Some(1)),
+            (FlushEnd::WorkLeft, history(9, 0), Some(1)),
+            (FlushEnd::Failed, history(1, 0), Some(30)),
+            (FlushEnd::Failed, history(2, 0), Some(60)),
+            (FlushEnd::Failed, history(90, 0), Some(60)),
+            (FlushEnd::MayHaveHidden, history(1, 0), Some(5)),
+            // What a flush that died had received may come back until 310 s after it began.
+            (FlushEnd::Drained, history(2, 160), Some(5)),
+            (FlushEnd::Drained, history(3, 310), Some(5)),
+            (FlushEnd::Drained, history(4, 311), None),
+            (FlushEnd::Drained, after_work, None),
+            (FlushEnd::Drained, after_failed_receive(160), Some(5)),
+            (FlushEnd::Drained, after_failed_receive(161), None),
         ] {
             let expected = expected.map(Duration::from_secs);
             assert_eq!(
-                tick_comes_back(end, receives, since),
+                tick_comes_back(end, history),
                 expected,
-                "{end:?} {receives}"
+                "{end:?} {history:?}"
             );
         }
     }
@@ -272,23 +333,47 @@ mod tests {
         let mut pace = Pace::new(Lane::Wildcards, 1);
         pace.later(1, 0.5);
         assert_eq!(seconds([pace.accepted(1)]), [1.05]);
+        assert_eq!(seconds([pace.accepted(1)]), [1.05]);
+    }
+
+    #[test]
+    fn a_pace_that_is_slower_than_the_quota_is_learned() {
+        let mut pace = Pace::new(Lane::Wildcards, 1);
+        let waits: Vec<_> = (0..5).map(|_| pace.later(1, 0.5)).collect();
+        assert_eq!(seconds(waits), [1.0, 2.0, 4.0, 8.0, 16.0]);
+        assert_eq!(seconds([pace.accepted(1)]), [27.9]);
+        assert_eq!(
+            seconds([pace.accepted(1)]),
+            [25.11],
+            "and tried to be faster"
+        );
     }
 
     #[test]
     fn a_call_whose_answer_was_lost_stays_the_same_for_a_while() {
         let mut pace = Pace::new(Lane::Paths, 3_000);
-        assert_eq!(seconds([pace.lost(0.5), pace.lost(0.5)]), [1.0, 2.0]);
+        assert_eq!(
+            seconds([pace.lost(3_000, 0.5), pace.lost(3_000, 0.5)]),
+            [1.0, 2.0]
+        );
         assert!(pace.is_same_call());
         let waits: Vec<_> = (0..4).map(|_| pace.later(3_000, 0.5)).collect();
         assert_eq!(seconds(waits), [4.0, 8.0, 16.0, 16.0]);
         assert!(pace.is_same_call());
         pace.later(3_000, 0.5);
         assert_eq!((pace.is_same_call(), pace.size()), (false, 1_500));
-        pace.lost(0.5);
+        pace.lost(1_500, 0.5);
         pace.found();
         assert!(
             !pace.is_same_call(),
             "CloudFront does not know the reference"
         );
+        for (invocations, is_same_call, size) in [(5, true, 3_000), (6, false, 1_500)] {
+            let mut pace = Pace::new(Lane::Paths, 3_000);
+            pace.unsure(invocations);
+            assert!(pace.is_same_call());
+            pace.lost(3_000, 0.5);
+            assert_eq!((pace.is_same_call(), pace.size()), (is_same_call, size));
+        }
     }
 }

@@ -20,6 +20,16 @@ use crate::target::{DistributionId, Target, TenantId};
 /// The version this code writes, and the only one it reads.
 const VERSION: u32 = 1;
 
+/// The bytes that the paths of a set may have as JSON: an SQS message holds 1 MiB.
+pub const MAX_SET_BYTES: usize = 900 * 1024;
+
+/// The quotes and the comma around a path in JSON.
+pub const JSON_BYTES_PER_PATH: usize = 3;
+
+/// Who makes sets of its own paths, which CloudFront accepts: they are merged with each other, and not
+/// with what others ask for.
+pub const OURSELVES: &str = "invalidator";
+
 /// A set of paths to invalidate for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set<'a> {
@@ -87,6 +97,9 @@ pub enum UnreadableSet {
     /// The body is of a version this code does not know.
     #[error("the message is of version {0}, this function reads version {VERSION}")]
     Version(u32),
+    /// The caller reference is not one that the function made.
+    #[error("the caller reference is not one of the function's own")]
+    CallerReference,
     /// There is nothing to invalidate.
     #[error("the message has no paths")]
     Empty,
@@ -168,6 +181,10 @@ impl Set<'static> {
         if set.paths.is_empty() {
             return Err(UnreadableSet::Empty);
         }
+        let reference = set.caller_reference.as_ref();
+        if reference.is_some_and(|reference| !reference.is_ours()) {
+            return Err(UnreadableSet::CallerReference);
+        }
         Ok(set)
     }
 
@@ -193,7 +210,7 @@ impl Set<'static> {
             target: body.target,
             paths: body.paths,
             reason: "flush".to_owned(),
-            by: "invalidator 0.1".to_owned(),
+            by: OURSELVES.to_owned(),
             changed: None,
             first_sent: None,
             hops: 0,
@@ -237,16 +254,17 @@ mod tests {
         rest.changed = Some(EventTime(1));
         rest.first_sent = Some(2);
         rest.hops = 3;
-        rest.caller_reference = Some(CallerReference::known("r"));
+        rest.caller_reference = Some(CallerReference::known("0123456789abcdef0123456789abcdef"));
         assert_eq!(Set::from_json(&rest.to_json().unwrap()).unwrap(), rest);
     }
 
     #[test]
     fn a_message_of_version_01_keeps_its_caller_reference() {
-        let body = r#"{"target":{"distribution":"E1","tenant":"dt_1"},"paths":["/a"],"caller_reference":"abc"}"#;
+        let body = r#"{"target":{"distribution":"E1","tenant":"dt_1"},"paths":["/a"],"caller_reference":"0123456789abcdef0123456789abcdef"}"#;
         let set = Set::from_json(body).unwrap();
         assert_eq!(set.target.id(), "dt_1");
-        assert_eq!(set.caller_reference, Some(CallerReference::known("abc")));
+        let reference = CallerReference::known("0123456789abcdef0123456789abcdef");
+        assert_eq!(set.caller_reference, Some(reference));
     }
 
     #[test]
@@ -269,6 +287,10 @@ mod tests {
                 "`a` is not an invalidation path",
             ),
             (r#"{"paths":["/a"]}"#, "`v`"),
+            (
+                r#"{"v":1,"distribution":"E1","paths":["/a"],"caller_reference":"mine"}"#,
+                "not one of the function's own",
+            ),
         ] {
             let error = Set::from_json(body).expect_err(body).to_string();
             assert!(error.contains(expected), "{error}");

@@ -11,7 +11,9 @@ use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator_core::plan::{Changes, Decision, Rules, SetLimits, Verdict, explain, plan};
+use invalidator_core::plan::{
+    Changes, Decision, KeyChanges, Rules, SetLimits, Verdict, explain, plan,
+};
 use invalidator_core::target::{CachePolicyId, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -99,7 +101,8 @@ impl Site {
             };
             gathered.add(&change, 0).unwrap();
         }
-        let plan = plan(gathered, &rules);
+        let keys = KeyChanges::from(gathered);
+        let plan = plan(&keys, &rules);
         let verdicts = plan.keys.iter().flat_map(|key| explain(&key, &rules));
         let reason = |verdict| match verdict {
             Verdict::Decided(_, decision @ Decision::Invalidate { .. }) => {

@@ -13,32 +13,47 @@ use invalidator_core::distributions::listing::{CachePolicies, DistributionSummar
 use invalidator_core::distributions::tenants::Parameters;
 use invalidator_core::retry;
 use invalidator_core::target::{CachePolicyId, DistributionId, TenantId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::from_sdk;
 use crate::aws::error::{Meaning, describe, meaning};
 
-/// Makes a call until it succeeds, fails for good, or `until` is near.
+/// Makes a call until it succeeds or fails for good. No call is made or waited for after `until`.
+///
+/// # Errors
+/// The outer error: time was over. The inner one is that of the call.
 async fn persist<T, E>(
     until: Instant,
     mut call: impl AsyncFnMut() -> Result<T, SdkError<E, HttpResponse>>,
-) -> Result<T, SdkError<E, HttpResponse>>
+) -> Result<Result<T, SdkError<E, HttpResponse>>>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let mut attempts = 0;
-    loop {
-        let error = match call().await {
-            Ok(answer) => return Ok(answer),
+    let mut last = None;
+    while Instant::now() < until {
+        let Ok(result) = timeout_at(until, call()).await else {
+            break;
+        };
+        let error = match result {
+            Ok(answer) => return Ok(Ok(answer)),
             Err(error) => error,
         };
         attempts += 1;
         let pause = retry::wait(attempts, fastrand::f64());
-        if meaning(&error) == Meaning::Permanent || Instant::now() + pause >= until {
-            return Err(error);
+        if meaning(&error) == Meaning::Permanent {
+            return Ok(Err(error));
+        }
+        last = Some(error);
+        if Instant::now() + pause >= until {
+            break;
         }
         sleep(pause).await;
+    }
+    match last {
+        Some(error) => Ok(Err(error)),
+        None => Err(anyhow!("the time for reading was over")),
     }
 }
 
@@ -57,7 +72,7 @@ impl Pages {
                 let call = cloudfront.list_distributions();
                 call.set_marker(self.next.clone()).send().await
             });
-            let page = page.await;
+            let page = page.await.and_then(|page| Ok(page?));
             let page = page.context("failed to list the distributions: ListDistributions")?;
             let list = page
                 .distribution_list
@@ -93,7 +108,7 @@ pub(super) async fn cache_policies(
             let call = cloudfront.list_cache_policies();
             call.set_marker(marker.clone()).send().await
         });
-        let list = match page.await {
+        let list = match page.await? {
             Ok(page) => page.cache_policy_list,
             Err(error) if error.code() == Some("AccessDenied") => {
                 warn!(error = %describe(&error), "cache policies may not be listed, so those that are not known are assumed to cache");
@@ -127,7 +142,7 @@ pub(super) async fn config(
         let call = cloudfront.get_distribution_config();
         call.id(id.as_str()).send().await
     });
-    match result.await {
+    match result.await? {
         Ok(answer) => Ok(answer.distribution_config),
         Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
         Err(error) => Err(error).with_context(|| {
@@ -136,46 +151,63 @@ pub(super) async fn config(
     }
 }
 
-/// The enabled tenants of a distribution.
-pub(super) async fn tenants(
-    cloudfront: &Client,
-    distribution: &DistributionId,
-    until: Instant,
-) -> Result<Vec<DistributionTenantSummary>> {
-    let association = DistributionTenantAssociationFilter::builder()
-        .distribution_id(distribution.as_str())
-        .build();
-    let mut tenants = Vec::new();
-    let mut marker = None;
-    loop {
-        let page = persist(until, async || {
-            let call = cloudfront.list_distribution_tenants();
-            let call = call.association_filter(association.clone());
-            call.set_marker(marker.clone()).send().await
-        });
-        let page = page.await.with_context(|| {
-            format!("failed to list the tenants of {distribution}: ListDistributionTenants")
-        })?;
-        tenants.extend(page.distribution_tenant_list.into_iter().flatten());
-        marker = page.next_marker.filter(|marker| !marker.is_empty());
-        if marker.is_none() {
-            tenants.retain(|tenant| tenant.enabled != Some(false));
-            return Ok(tenants);
+/// The pages of the list of a distribution's tenants that were read so far.
+#[derive(Debug, Default)]
+pub(super) struct TenantPages {
+    pub tenants: Vec<DistributionTenantSummary>,
+    next: Option<String>,
+}
+
+impl TenantPages {
+    /// Reads the pages that are missing. Those that were read stay if one fails.
+    pub(super) async fn complete(
+        &mut self,
+        cloudfront: &Client,
+        distribution: &DistributionId,
+        until: Instant,
+    ) -> Result<()> {
+        let association = DistributionTenantAssociationFilter::builder()
+            .distribution_id(distribution.as_str())
+            .build();
+        loop {
+            let page = persist(until, async || {
+                let call = cloudfront.list_distribution_tenants();
+                let call = call.association_filter(association.clone());
+                call.set_marker(self.next.clone()).send().await
+            });
+            let page = page.await.and_then(|page| Ok(page?));
+            let page = page.with_context(|| {
+                format!("failed to list the tenants of {distribution}: ListDistributionTenants")
+            })?;
+            let tenants = page.distribution_tenant_list.into_iter().flatten();
+            self.tenants
+                .extend(tenants.filter(|tenant| tenant.enabled != Some(false)));
+            match page.next_marker.filter(|marker| !marker.is_empty()) {
+                Some(marker) => self.next = Some(marker),
+                None => return Ok(()),
+            }
         }
     }
 }
 
-/// What a tenant fills placeholders with, or `None` if it was deleted since it was listed.
-pub(super) async fn tenant_parameters(
+/// The distribution of a tenant, and what the tenant fills placeholders with.
+#[derive(Clone, Debug)]
+pub(super) struct TenantRead {
+    pub distribution: Option<DistributionId>,
+    pub parameters: Parameters,
+}
+
+/// Reads a tenant; `None` if there is none.
+pub(super) async fn tenant(
     cloudfront: &Client,
     id: &TenantId,
     until: Instant,
-) -> Result<Option<Parameters>> {
+) -> Result<Option<TenantRead>> {
     let result = persist(until, async || {
         let call = cloudfront.get_distribution_tenant();
         call.identifier(id.as_str()).send().await
     });
-    let answer = match result.await {
+    let answer = match result.await? {
         Ok(answer) => answer,
         Err(error) if error.code() == Some("EntityNotFound") => return Ok(None),
         Err(error) => {
@@ -183,11 +215,13 @@ pub(super) async fn tenant_parameters(
                 .with_context(|| format!("failed to read the tenant {id}: GetDistributionTenant"));
         }
     };
-    let parameters = answer
+    let tenant = answer
         .distribution_tenant
-        .and_then(|tenant| tenant.parameters)
-        .into_iter()
-        .flatten()
-        .map(|parameter| (parameter.name, parameter.value));
-    Ok(Some(Parameters::new(parameters)))
+        .ok_or_else(|| anyhow!("GetDistributionTenant answered without a tenant"))?;
+    let parameters = tenant.parameters.into_iter().flatten();
+    let parameters = parameters.map(|parameter| (parameter.name, parameter.value));
+    Ok(Some(TenantRead {
+        distribution: tenant.distribution_id.map(DistributionId::new),
+        parameters: Parameters::new(parameters),
+    }))
 }

@@ -5,15 +5,15 @@
 //! sent after the flush began. The tick of those is still to come, so steady traffic cannot hold a
 //! flush.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use invalidator_core::buffered::{Scope, unpack};
+use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
 use invalidator_core::event::EventTime;
 use invalidator_core::plan::Changes;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message};
@@ -41,6 +41,30 @@ pub struct Buffered {
     pub sent: Option<u64>,
     /// When the first of its changes happened, if their events tell.
     pub oldest: Option<EventTime>,
+    /// Which part of the batch it belongs to.
+    pub part: Part,
+}
+
+/// A part of a batch, which is processed and deleted for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Changes for the same targets, by their index in the batch.
+    Scope(usize),
+    /// Sets that could not be put into SubmitQueue before.
+    Sets,
+}
+
+/// Changes for the same targets.
+#[derive(Debug, Default)]
+pub struct Scoped {
+    /// The targets that the changes still have to reach; `None`: all.
+    pub targets: Option<Vec<TargetScope>>,
+    /// When the oldest of the changes was first received, or sent, in milliseconds since 1970.
+    pub first_seen: Option<u64>,
+    /// How many flushes could not reach the targets so far, at most.
+    pub attempts: u32,
+    /// The changes, each with the index of its message.
+    pub changes: Changes,
 }
 
 /// What was received.
@@ -48,9 +72,10 @@ pub struct Buffered {
 pub struct Batch {
     /// The messages.
     pub messages: Vec<Buffered>,
-    /// The changes in all of them by the targets they still have to reach, each with the index of its
-    /// message.
-    pub changes: BTreeMap<Option<Scope>, Changes>,
+    /// The changes in them.
+    pub scopes: Vec<Scoped>,
+    /// The sets in them.
+    pub sets: Vec<WaitingSet>,
     /// Messages that could not be read. They stay, and so end in the dead-letter queue.
     pub unreadable: usize,
     bytes: usize,
@@ -61,7 +86,7 @@ pub struct Batch {
 impl Batch {
     /// How many changes it has.
     pub fn len(&self) -> usize {
-        self.changes.values().map(Changes::len).sum()
+        self.scopes.iter().map(|it| it.changes.len()).sum()
     }
 
     /// Whether nothing was received at all.
@@ -81,8 +106,8 @@ impl Batch {
             let sent = attribute(MessageSystemAttributeName::SentTimestamp);
             let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
             is_prompt |= sent.is_none_or(|sent| sent <= late);
-            match self.add_changes(message.body.as_deref().unwrap_or_default()) {
-                Ok(oldest) => {
+            match self.add_body(message.body.as_deref().unwrap_or_default(), sent) {
+                Ok((part, oldest)) => {
                     let receives = receives.and_then(|count| u32::try_from(count).ok());
                     self.receives = self.receives.max(receives.unwrap_or(1));
                     let id = message.message_id.unwrap_or_default();
@@ -93,6 +118,7 @@ impl Batch {
                         receipt_handle,
                         sent,
                         oldest,
+                        part,
                     });
                 }
                 Err(unreadable) => {
@@ -106,18 +132,50 @@ impl Batch {
         is_prompt
     }
 
-    /// Adds the changes of a message; returns when the first of them happened.
-    fn add_changes(&mut self, body: &str) -> Result<Option<EventTime>> {
+    /// Adds what a message holds; returns which part of the batch that is, and when the first of its
+    /// changes happened.
+    fn add_body(&mut self, body: &str, sent: Option<u64>) -> Result<(Part, Option<EventTime>)> {
         let source = u32::try_from(self.messages.len())?;
+        let (scope, changes) = match unpack(body)? {
+            Unpacked::Changes { scope, changes } => (scope, changes),
+            Unpacked::Set(set) => {
+                self.bytes += body.len();
+                self.sets.push(set);
+                return Ok((Part::Sets, None));
+            }
+        };
+        if scope.is_some() {
+            self.bytes += body.len();
+        }
+        let (first_seen, attempts) = match &scope {
+            Some(scope) => (Some(scope.first_seen), scope.attempts),
+            None => (sent, 0),
+        };
+        let index = self.scope(scope.map(|scope| scope.targets));
         let mut oldest = None;
-        let buffered = unpack(body)?;
-        let changes = self.changes.entry(buffered.scope).or_default();
-        for change in buffered.changes {
+        let Some(scoped) = self.scopes.get_mut(index) else {
+            bail!("a scope has no place");
+        };
+        scoped.first_seen = [scoped.first_seen, first_seen].into_iter().flatten().min();
+        scoped.attempts = scoped.attempts.max(attempts);
+        for change in changes {
             self.bytes += bytes_of_change(change.key.as_str().len());
-            changes.add(&change, source)?;
+            scoped.changes.add(&change, source)?;
             oldest = [oldest, change.event_time].into_iter().flatten().min();
         }
-        Ok(oldest)
+        Ok((Part::Scope(index), oldest))
+    }
+
+    /// The place of the changes for these targets.
+    fn scope(&mut self, targets: Option<Vec<TargetScope>>) -> usize {
+        let known = self.scopes.iter().position(|it| it.targets == targets);
+        known.unwrap_or_else(|| {
+            self.scopes.push(Scoped {
+                targets,
+                ..Scoped::default()
+            });
+            self.scopes.len() - 1
+        })
     }
 }
 
@@ -130,6 +188,7 @@ pub struct Drain<'a> {
     is_drained: bool,
     failures: usize,
     call: Duration,
+    receive_until: Instant,
 }
 
 /// After so many receives that failed, a flush leaves the rest to the next one.
@@ -144,6 +203,7 @@ impl<'a> Drain<'a> {
             is_drained: false,
             failures: 0,
             call: USUAL_CALL,
+            receive_until: Instant::now(),
         }
     }
 
@@ -171,6 +231,8 @@ impl<'a> Drain<'a> {
     /// in `time`, at most `changes`.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
         let room = Room::new(time, self.call, changes);
+        // The rest of the time is for what was received.
+        self.receive_until = Instant::now() + time / 4;
         let mut batch = Batch::default();
         let mut targets = Targets::default();
         for polls in 0.. {
@@ -226,6 +288,9 @@ impl<'a> Drain<'a> {
 
     /// How many receives there is room for.
     async fn space(&self, room: &Room, batch: &Batch, targets: &mut Targets) -> usize {
+        if Instant::now() >= self.receive_until {
+            return 0;
+        }
         let told = targets.of(self.app, batch).await;
         if !room.has_work_left(batch.len(), batch.messages.len(), told) {
             return 0;
@@ -262,11 +327,11 @@ struct Targets {
 
 impl Targets {
     async fn of(&mut self, app: &App, batch: &Batch) -> usize {
-        let buckets: usize = batch.changes.values().map(|it| it.buckets().len()).sum();
+        let all = || batch.scopes.iter().map(|it| it.changes.buckets());
+        let buckets: usize = all().map(<[_]>::len).sum();
         if buckets != self.buckets {
             self.buckets = buckets;
-            let all = batch.changes.values().flat_map(|it| it.buckets().to_vec());
-            let all: Vec<_> = all.collect();
+            let all: Vec<_> = all().flat_map(<[_]>::to_vec).collect();
             let aliases = &app.config.origin_buckets;
             self.count = app.catalog.targets_serving(&all, aliases).await;
         }

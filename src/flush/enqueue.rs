@@ -1,12 +1,10 @@
 //! Sends sets to SubmitQueue, several batches at once, while the next sets are made.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use invalidator_core::target::Target;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -22,13 +20,13 @@ const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 pub struct Enqueuer<'a> {
     app: &'a App,
     until: Instant,
-    /// The batch that is being filled, and the target of each of its sets.
-    batch: Vec<(Entry, Target)>,
+    /// The batch that is being filled.
+    batch: Vec<Entry>,
     batch_bytes: usize,
     sending: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + 'a>>>,
     bytes: usize,
-    /// The targets of sets that could not be sent.
-    pub failed: BTreeSet<Target>,
+    /// The sets that could not be sent.
+    pub failed: Vec<Entry>,
     /// How many sets were sent.
     pub sets: usize,
     /// The slowest call.
@@ -38,7 +36,7 @@ pub struct Enqueuer<'a> {
 struct Sent {
     bytes: usize,
     sets: usize,
-    failed: Vec<Target>,
+    failed: Vec<Entry>,
     took: Duration,
 }
 
@@ -52,21 +50,21 @@ impl<'a> Enqueuer<'a> {
             batch_bytes: 0,
             sending: FuturesUnordered::new(),
             bytes: 0,
-            failed: BTreeSet::new(),
+            failed: Vec::new(),
             sets: 0,
             slowest: Duration::ZERO,
         }
     }
 
     /// Adds a set; sends a batch if one is full, and waits if too many are on their way.
-    pub async fn add(&mut self, entry: Entry, target: Target) {
+    pub async fn add(&mut self, entry: Entry) {
         let is_full =
             self.batch.len() >= BATCH || self.batch_bytes + entry.body.len() > BATCH_BYTES;
         if is_full && !self.batch.is_empty() {
             self.send().await;
         }
         self.batch_bytes += entry.body.len();
-        self.batch.push((entry, target));
+        self.batch.push(entry);
     }
 
     /// Sends what is left, and waits for all that is on its way.
@@ -92,17 +90,13 @@ impl<'a> Enqueuer<'a> {
         let (app, until) = (self.app, self.until);
         self.sending.push(Box::pin(async move {
             let start = Instant::now();
-            let (entries, targets): (Vec<Entry>, Vec<Target>) = batch.into_iter().unzip();
-            let sent = entries.len();
-            let ids: Vec<_> = entries.iter().map(|entry| entry.fifo.clone()).collect();
+            let sent = batch.len();
             let queue = &app.config.submit_queue;
-            let left = send_persistently(app.clients.sqs(), queue, entries, until).await;
-            let is_left = |id: &Option<(String, String)>| left.iter().any(|it| it.fifo == *id);
-            let failed = ids.iter().zip(targets).filter(|(id, _)| is_left(id));
+            let failed = send_persistently(app.clients.sqs(), queue, batch, until).await;
             Sent {
                 bytes,
-                sets: sent - left.len(),
-                failed: failed.map(|(_, target)| target).collect(),
+                sets: sent - failed.len(),
+                failed,
                 took: start.elapsed(),
             }
         }));

@@ -1,74 +1,63 @@
 //! Puts changes back into the buffer for those targets alone that could not be told now: because their
-//! distributions could not be read, or because time was over before their sets were sent.
+//! distributions could not be read, or because time was over before their sets were made.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use invalidator_core::buffered::{Packer, Scope};
-use invalidator_core::event::{BucketName, Change};
+use invalidator_core::event::Change;
 use invalidator_core::plan::KeyChanges;
 use tokio::time::Instant;
-use tracing::error;
 
 use super::drain::Buffered;
 use crate::app::App;
 use crate::queue::{Entry, batches, send_persistently};
 
-/// Puts the changes of some buckets back for the targets of `scope`, hidden for `delay` at first.
-/// Returns whether all of them are in the buffer.
+/// Targets that one message names at most.
+const TARGETS_OF_A_MESSAGE: usize = 1_000;
+
+/// Puts changes back for the targets of `scope`, hidden for `delay` at first.
+///
+/// # Errors
+/// If not all of them are in the buffer.
 pub async fn give_back(
     app: &App,
-    scope: Scope,
+    scope: &Scope,
     (keys, messages): (&KeyChanges, &[Buffered]),
-    buckets: &BTreeSet<&BucketName>,
     (delay, until): (Duration, Instant),
-) -> bool {
-    let entries = match pack(scope, keys, messages, buckets, delay) {
-        Ok(entries) => entries,
-        Err(error) => {
-            error!(
-                stage = "flush",
-                error = format!("{error:#}"),
-                "changes could not be packed"
-            );
-            return false;
+) -> Result<()> {
+    for targets in scope.targets.chunks(TARGETS_OF_A_MESSAGE) {
+        let mut packer = Packer::new(Some(Scope {
+            targets: targets.to_vec(),
+            ..scope.clone()
+        }))?;
+        for (index, key) in keys.iter().enumerate() {
+            let sources = keys.sources(index);
+            let sources = sources.filter_map(|source| messages.get(usize::try_from(source).ok()?));
+            packer.add(&Change {
+                bucket: key.bucket.clone(),
+                key: key.key(),
+                kind: key.kind,
+                event_time: sources.filter_map(|message| message.oldest).min(),
+            })?;
+            send(app, packer.take_full(), delay, until).await?;
         }
-    };
-    for batch in batches(entries) {
-        let queue = &app.config.buffer_queue;
-        let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
-        if !left.is_empty() {
-            return false;
-        }
+        send(app, packer.finish()?, delay, until).await?;
     }
-    true
+    Ok(())
 }
 
-fn pack(
-    scope: Scope,
-    keys: &KeyChanges,
-    messages: &[Buffered],
-    buckets: &BTreeSet<&BucketName>,
-    delay: Duration,
-) -> Result<Vec<Entry>> {
-    let mut packer = Packer::new(Some(scope))?;
-    for (index, key) in keys.iter().enumerate() {
-        if !buckets.contains(key.bucket) {
-            continue;
-        }
-        let sources = keys.sources(index);
-        let sources = sources.filter_map(|source| messages.get(usize::try_from(source).ok()?));
-        packer.add(&Change {
-            bucket: key.bucket.clone(),
-            key: key.key(),
-            kind: key.kind,
-            event_time: sources.filter_map(|message| message.oldest).min(),
-        })?;
-    }
+async fn send(app: &App, bodies: Vec<String>, delay: Duration, until: Instant) -> Result<()> {
     let entry = |body| Entry {
         delay,
         ..Entry::of_body(body)
     };
-    Ok(packer.finish()?.into_iter().map(entry).collect())
+    for batch in batches(bodies.into_iter().map(entry)) {
+        let queue = &app.config.buffer_queue;
+        let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
+        if !left.is_empty() {
+            bail!("the buffer does not accept messages");
+        }
+    }
+    Ok(())
 }

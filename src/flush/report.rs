@@ -25,8 +25,10 @@ pub struct Report {
     pub sets: usize,
     /// Paths that a dry run did not enqueue.
     pub dry_run: usize,
-    /// Distributions and targets that changes wait for.
-    pub given_back: usize,
+    /// Targets that changes wait for, because their distributions could not be read.
+    pub unread: usize,
+    /// Targets that are left for the next flush, because time was over.
+    pub unsent: usize,
     /// Distributions that changes waited for, and that are not listed any more.
     pub gone: usize,
     /// Messages that come back, because something of them could not be enqueued.
@@ -47,7 +49,8 @@ impl Report {
         self.paths += other.paths;
         self.sets += other.sets;
         self.dry_run += other.dry_run;
-        self.given_back += other.given_back;
+        self.unread += other.unread;
+        self.unsent += other.unsent;
         self.gone += other.gone;
         self.released += other.released;
         self.oldest = self.oldest.max(other.oldest);
@@ -65,7 +68,8 @@ impl Report {
             paths = self.paths,
             sets = self.sets,
             unreadable = self.unreadable,
-            given_back = self.given_back,
+            unread = self.unread,
+            unsent = self.unsent,
             gone = self.gone,
             released_messages = self.released,
             dry_run = app.config.dry_run,
@@ -76,7 +80,7 @@ impl Report {
             Metric::Count("ChangesDrained", self.changes),
             Metric::Count("MessagesUnreadable", self.unreadable),
             Metric::Count("MessagesReleased", self.released),
-            Metric::Count("TargetsUnread", self.given_back),
+            Metric::Count("TargetsUnread", self.unread),
             Metric::Count("Keys", self.keys.keys),
             Metric::Count("KeysUnmatched", self.keys.unmatched),
             Metric::Count("KeysNotCached", self.keys.not_cached),

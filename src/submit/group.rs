@@ -3,15 +3,18 @@
 //! What was accepted is never sent again. A set of which a part was accepted becomes a new message with
 //! the rest, and so does a call whose answer was lost.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use invalidator_core::buffered::WaitingSet;
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
-use invalidator_core::merge::{Left, Merge, SetIndex};
+use invalidator_core::merge::{Left, Merge, PathIndex, SetIndex};
+use invalidator_core::path::InvalidationPath;
 use invalidator_core::rejection::{Reason, Rejected};
 use invalidator_core::retry::{self, MAX_HOPS};
-use invalidator_core::set::{Lane, Set};
+use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, OURSELVES, Set};
 use invalidator_core::target::Target;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -97,27 +100,22 @@ pub struct GroupEnd {
 
 impl Group<'_> {
     /// Submits the group, and settles each of its messages.
-    pub async fn run(self) -> GroupEnd {
+    pub async fn run(mut self) -> GroupEnd {
         let until = Instant::now() + TIME_TO_READ;
         let cloudfront = self.app.clients.cloudfront();
         let is_known = self.app.catalog.has(cloudfront, &self.target, until).await;
         let mut end = GroupEnd::default();
-        let messages: Vec<&Message> = self.messages.iter().collect();
-        // A set whose call was lost goes first and alone, so that it can be the same call again.
-        let (lost, others): (Vec<&Message>, Vec<&Message>) = messages
-            .into_iter()
-            .partition(|message| message.set.caller_reference.is_some());
         let mut paces = Paces::new(self.app.config.max_paths_per_invalidation);
-        let mut units: Vec<Vec<&Message>> = lost.into_iter().map(|message| vec![message]).collect();
-        units.extend((!others.is_empty()).then_some(others));
-        for messages in units {
-            let mut unit = self.unit(&messages);
+        for mut messages in units(std::mem::take(&mut self.messages)) {
+            paces.begin();
+            let mut unit = self.unit(&mut messages);
             match &is_known {
                 Ok(true) => {
-                    let reference = messages
-                        .first()
-                        .and_then(|it| it.set.caller_reference.clone());
-                    unit.submit(reference, &mut paces, &self.means()).await;
+                    let lost = messages.first().and_then(|first| {
+                        let reference = first.set.caller_reference.clone()?;
+                        Some((reference, first.receives))
+                    });
+                    unit.submit(lost, &mut paces, &self.means()).await;
                 }
                 Ok(false) => {
                     let message = format!(
@@ -140,10 +138,13 @@ impl Group<'_> {
         end
     }
 
-    fn unit(&self, messages: &[&Message]) -> Unit<'_> {
-        let sets = messages.iter().map(|message| message.set.paths.clone());
+    /// Moves the paths of the messages into a merge.
+    fn unit(&self, messages: &mut [Message]) -> Unit<'_> {
         let ids = messages.iter().map(|message| message.set_id.clone());
-        Unit::new(&self.target, Merge::new(sets.collect()), ids.collect())
+        let ids = ids.collect();
+        let sets = messages.iter_mut();
+        let sets = sets.map(|message| std::mem::take(&mut message.set.paths));
+        Unit::new(&self.target, Merge::new(sets.collect()), ids)
     }
 
     fn means(
@@ -166,7 +167,7 @@ impl Group<'_> {
     }
 
     /// Files what was rejected, sends what is left of sets as new messages, and hides what waits.
-    async fn settle(&self, mut unit: Unit<'_>, messages: &[&Message], end: &mut GroupEnd) {
+    async fn settle(&self, mut unit: Unit<'_>, messages: &[Message], end: &mut GroupEnd) {
         self.log(&unit);
         self.give_up_old(&mut unit, messages);
         self.file_rejected(&mut unit, end).await;
@@ -184,7 +185,7 @@ impl Group<'_> {
                 Left::All => false,
             };
             if !is_done {
-                waiting.push(*message);
+                waiting.push(message);
                 continue;
             }
             end.to_delete.push(message.receipt_handle.clone());
@@ -226,22 +227,36 @@ impl Group<'_> {
     }
 
     /// Rejects what waits of sets that are too old, if CloudFront has just wanted it later once more.
-    fn give_up_old(&self, unit: &mut Unit<'_>, messages: &[&Message]) {
+    /// Paths that a younger set needs too wait with it.
+    fn give_up_old(&self, unit: &mut Unit<'_>, messages: &[Message]) {
         let Some(reason) = unit.later.clone().filter(|_| unit.accepted.is_empty()) else {
             return;
         };
         let now = milliseconds(self.app.clock.now());
         let limit = self.app.config.give_up_after;
-        for (index, message) in messages.iter().enumerate() {
-            let age = Duration::from_millis(now.saturating_sub(message.first_sent()));
-            if age >= limit {
-                let hours = limit.as_secs_f64() / 3_600.0;
-                let message = format!("gave up after {hours:.1} hours: {}", reason.message);
-                let waiting = unit.merge.waiting_of(SetIndex(index));
-                let reason = Reason::new(reason.code.clone(), message);
-                unit.merge.reject(&waiting, reason);
-                unit.lost = None;
-            }
+        let is_old = |message: &Message| {
+            Duration::from_millis(now.saturating_sub(message.first_sent())) >= limit
+        };
+        let waiting_of = |unit: &Unit<'_>, old: bool| -> BTreeSet<PathIndex> {
+            let sets = messages.iter().enumerate();
+            let sets = sets.filter(|(_, message)| is_old(message) == old);
+            sets.flat_map(|(index, _)| unit.merge.waiting_of(SetIndex(index)))
+                .collect()
+        };
+        let (old, young) = (waiting_of(unit, true), waiting_of(unit, false));
+        if old.is_empty() {
+            return;
+        }
+        let hours = limit.as_secs_f64() / 3_600.0;
+        let message = format!("gave up after {hours:.1} hours: {}", reason.message);
+        let given_up: Vec<PathIndex> = old.difference(&young).copied().collect();
+        unit.merge
+            .reject(&given_up, Reason::new(reason.code, message));
+        // What was lost and given up is filed, and not handed over.
+        if let Some(call) = &unit.lost
+            && call.paths.iter().any(|path| !young.contains(path))
+        {
+            unit.lost = None;
         }
     }
 
@@ -277,19 +292,19 @@ impl Group<'_> {
 
     /// A call whose answer was lost becomes a message of its own, so that the next attempt is the same
     /// call whatever else waits by then.
-    async fn hand_over_lost(&self, unit: &mut Unit<'_>, messages: &[&Message]) {
+    async fn hand_over_lost(&self, unit: &mut Unit<'_>, messages: &[Message]) {
         let Some(Call { paths, reference }) = unit.lost.take() else {
             return;
         };
         let is_handed_over =
-            |message: &&Message| message.set.caller_reference.as_ref() == Some(&reference);
+            |message: &Message| message.set.caller_reference.as_ref() == Some(&reference);
         let hops = messages.iter().map(|it| it.set.hops).max();
         let first_sent = messages.iter().map(|it| it.first_sent()).min();
         let changed = messages.iter().filter_map(|it| it.set.changed).min();
         let (Some(first), Some(hops)) = (messages.first(), hops) else {
             return;
         };
-        if messages.iter().any(is_handed_over) || hops >= MAX_HOPS {
+        if messages.iter().any(is_handed_over) {
             return;
         }
         let texts = paths.iter().map(|index| unit.merge.path(*index).clone());
@@ -310,46 +325,104 @@ impl Group<'_> {
     }
 
     /// Sends what is left of a set as a new message. Returns whether that is in the queue.
-    async fn send_rest(
-        &self,
-        message: &Message,
-        rest: Vec<invalidator_core::path::InvalidationPath<'static>>,
-    ) -> bool {
-        if message.set.hops >= MAX_HOPS {
-            return false;
+    async fn send_rest(&self, message: &Message, rest: Vec<InvalidationPath<'static>>) -> bool {
+        for paths in in_messages(rest) {
+            let id = message.set_id.of_rest(&paths);
+            let set = Set {
+                paths,
+                first_sent: Some(message.first_sent()),
+                hops: message.set.hops + 1,
+                caller_reference: None,
+                ..message.set.clone()
+            };
+            if !self.send(set, id).await {
+                return false;
+            }
         }
-        let id = message.set_id.of_rest(&rest);
-        let set = Set {
-            paths: rest,
-            first_sent: Some(message.first_sent()),
-            hops: message.set.hops + 1,
-            caller_reference: None,
-            ..message.set.clone()
-        };
-        self.send(set, id).await
+        true
     }
 
-    async fn send(&self, set: Set<'static>, id: SetId) -> bool {
+    /// Sends a set as a new message. Lambda stops a function that invokes itself through a queue too often
+    /// in a row, so after some hops the set takes the way through the buffer: a flush is not invoked by it.
+    async fn send(&self, mut set: Set<'static>, id: SetId) -> bool {
         let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
         let group = lane.group(&set.target);
-        let body = match set.to_json() {
-            Ok(body) => body,
+        let by_the_buffer = set.hops > MAX_HOPS;
+        if by_the_buffer {
+            set.hops = 0;
+        }
+        let entry = match by_the_buffer {
+            false => set_entry(&set, group, id),
+            true => waiting_set_entry(&set, group, id),
+        };
+        let entry = match entry {
+            Ok(entry) => entry,
             Err(error) => {
                 error!(stage = "submit", %error, "a set cannot be written");
                 return false;
             }
         };
-        let entry = Entry {
-            body,
-            fifo: Some((group, id.as_str().to_owned())),
-            delay: Duration::ZERO,
+        let config = &self.app.config;
+        let queue = match by_the_buffer {
+            false => &config.submit_queue,
+            true => &config.buffer_queue,
         };
-        let queue = &self.app.config.submit_queue;
         let until = Instant::now() + TIME_TO_SEND;
         let sqs = self.app.clients.sqs();
         let left = queue::send_persistently(sqs, queue, vec![entry], until).await;
         left.is_empty()
     }
+}
+
+/// The messages that are submitted together: those of which a call was lost each for itself, so that it
+/// can be the same call again, and first; then those of the function itself, then those of each other
+/// tool, so that bad paths of one concern nobody else.
+fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
+    let (lost, others): (Vec<Message>, Vec<Message>) = messages
+        .into_iter()
+        .partition(|message| message.set.caller_reference.is_some());
+    let mut units: Vec<Vec<Message>> = lost.into_iter().map(|message| vec![message]).collect();
+    let mut by_tool: BTreeMap<(bool, String), Vec<Message>> = BTreeMap::new();
+    for message in others {
+        let by = message.set.by.clone();
+        let key = (by != OURSELVES, by);
+        by_tool.entry(key).or_default().push(message);
+    }
+    units.extend(by_tool.into_values());
+    units
+}
+
+/// Cuts paths into what fits into a message.
+fn in_messages(paths: Vec<InvalidationPath<'static>>) -> Vec<Vec<InvalidationPath<'static>>> {
+    let mut messages = Vec::new();
+    let (mut message, mut bytes) = (Vec::new(), 0);
+    for path in paths {
+        bytes += path.as_str().len() + JSON_BYTES_PER_PATH;
+        if bytes > MAX_SET_BYTES && !message.is_empty() {
+            messages.push(std::mem::take(&mut message));
+            bytes = path.as_str().len() + JSON_BYTES_PER_PATH;
+        }
+        message.push(path);
+    }
+    messages.push(message);
+    messages
+}
+
+fn set_entry(set: &Set<'_>, group: String, id: SetId) -> Result<Entry, serde_json::Error> {
+    Ok(Entry {
+        body: set.to_json()?,
+        fifo: Some((group, id.as_str().to_owned())),
+        delay: Duration::ZERO,
+    })
+}
+
+fn waiting_set_entry(set: &Set<'_>, group: String, id: SetId) -> Result<Entry, serde_json::Error> {
+    let waiting = WaitingSet {
+        group,
+        id: id.as_str().to_owned(),
+        body: set.to_json()?,
+    };
+    Ok(Entry::of_body(waiting.to_json()?))
 }
 
 /// Deletes messages that are done.

@@ -47,6 +47,11 @@ pub struct Accepted {
 pub struct Paces([Pace; 2]);
 
 impl Paces {
+    /// No call is lost any more: another unit begins.
+    pub fn begin(&mut self) {
+        self.0.iter_mut().for_each(Pace::found);
+    }
+
     /// Starts with calls of at most `max_paths` paths.
     pub fn new(max_paths: usize) -> Self {
         Self([
@@ -116,21 +121,22 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Submits until every path is accepted or rejected, or time is over. `reference`: the paths were
-    /// sent in one call under it before, and the answer was lost.
+    /// Submits until every path is accepted or rejected, or time is over. `lost`: the paths were sent in
+    /// one call under this reference before, and the answer was lost; with how many invocations have
+    /// tried it, this one included.
     pub async fn submit<C, T>(
         &mut self,
-        reference: Option<CallerReference>,
+        lost: Option<(CallerReference, u32)>,
         paces: &mut Paces,
         means: &Means<C, T>,
     ) where
         C: AsyncFn(&Merge<'static>, &Call) -> Answer,
         T: Fn() -> Duration,
     {
-        let mut next = reference.and_then(|reference| {
+        let mut next = lost.and_then(|(reference, invocations)| {
             let paths = self.merge.waiting();
             let lane = Lane::of(self.merge.path(*paths.first()?));
-            paces.of(lane).unsure();
+            paces.of(lane).unsure(invocations);
             Some((lane, Call { paths, reference }))
         });
         loop {
@@ -242,7 +248,7 @@ impl<'a> Unit<'a> {
                     pace.found();
                     (pace.later(paths, chance), reason)
                 }
-                Answer::Lost(reason) => (pace.lost(chance), reason),
+                Answer::Lost(reason) => (pace.lost(paths, chance), reason),
                 Answer::ReferenceTaken(_) if !is_renamed => {
                     is_renamed = true;
                     call.reference = call.reference.another();

@@ -51,7 +51,7 @@ const REPORT: &str = "REPORT ";
 
 /// So long after the last fault there must be rest: the longest wait is a quarter of an hour, and what
 /// comes back then may have to be submitted at a slow pace.
-const REST_WITHIN: Duration = Duration::from_secs(6 * 3_600);
+const REST_WITHIN: Duration = Duration::from_secs(12 * 3_600);
 
 /// Runs a seed.
 fn run(seed: u64, trace: bool) -> Outcome {

@@ -7,7 +7,7 @@ use invalidator_core::caller_reference::{CallerReference, SetId};
 use invalidator_core::distributions::listing::{DistributionSummary, managed_policies};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event;
-use invalidator_core::plan::{Changes, plan};
+use invalidator_core::plan::{Changes, KeyChanges, plan};
 use serde_json::{Value, json};
 
 use crate::planning::with_rules;
@@ -65,11 +65,18 @@ pub fn unpack(count: usize, repeats: usize) -> Result<Value> {
     let (nanoseconds, unpacked) = timed(repeats, || {
         let mut unpacked = 0;
         for body in &bodies {
-            unpacked += buffered::unpack(body)?.changes.len();
+            unpacked += changes_of(body)?.len();
         }
         Ok(unpacked)
     })?;
     Ok(json!({ "changes": unpacked, "bodies": bodies.len(), "nanoseconds": nanoseconds }))
+}
+
+fn changes_of(body: &str) -> Result<Vec<invalidator_core::event::Change<'_>>> {
+    match buffered::unpack(body)? {
+        buffered::Buffered::Changes { changes, .. } => Ok(changes),
+        buffered::Buffered::Set(_) => anyhow::bail!("a set"),
+    }
 }
 
 /// Message bodies in, and out of the SDK the bodies of CreateInvalidation, for one distribution.
@@ -85,12 +92,13 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
     let (nanoseconds, _) = timed(repeats, || {
         let mut changes = Changes::default();
         for (source, body) in (0..).zip(&bodies) {
-            for change in buffered::unpack(body)?.changes {
+            for change in changes_of(body)? {
                 changes.add(&change, source)?;
             }
         }
+        let keys = KeyChanges::from(changes);
         with_rules(&distributions, |rules| {
-            for of_target in plan(changes, rules).targets() {
+            for of_target in plan(&keys, rules).targets() {
                 for set in of_target.sets() {
                     let target = of_target.target.clone();
                     let id = SetId::new(&target, &set.paths, &["m"]);

@@ -9,7 +9,7 @@ use invalidator_core::distributions::listing::{DistributionListing, managed_poli
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator_core::plan::{Changes, Plan, Rules, SetLimits, plan};
+use invalidator_core::plan::{Changes, KeyChanges, Plan, Rules, SetLimits, plan};
 use serde_json::{Value, json};
 
 use crate::{memory, timed};
@@ -33,7 +33,8 @@ impl Case<'_> {
         let keys = fs::read_to_string(self.keys).context("failed to read the keys")?;
         let run = |use_plan: fn(&Plan<'_>) -> usize| {
             with_rules(&distributions, |rules| {
-                Ok(use_plan(&plan(gather(&keys, &self.bucket)?, rules)))
+                let keys = KeyChanges::from(gather(&keys, &self.bucket)?);
+                Ok(use_plan(&plan(&keys, rules)))
             })
         };
         let before = memory::now()?;

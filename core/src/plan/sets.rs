@@ -2,7 +2,7 @@
 
 use super::KeyChanges;
 use crate::path::InvalidationPath;
-use crate::set::Lane;
+use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
 /// How large a set may be.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +15,6 @@ pub struct SetLimits {
     pub bytes: usize,
 }
 
-/// The quotes and the comma around a path in JSON. Nothing in a path is escaped there.
-const JSON_BYTES_PER_PATH: usize = 3;
-
 impl SetLimits {
     /// CloudFront's documented limit of paths in progress is 3,000 for a distribution. An SQS message
     /// holds 1 MiB. And CloudFront accepts one wildcard per second (CloudFront Developer Guide,
@@ -26,7 +23,7 @@ impl SetLimits {
         Self {
             paths,
             wildcards: 100,
-            bytes: 900 * 1024,
+            bytes: MAX_SET_BYTES,
         }
     }
 }

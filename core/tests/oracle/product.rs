@@ -11,7 +11,7 @@ use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::plan::{
-    Changes, Decision, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
+    Changes, Decision, KeyChanges, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
 };
 use invalidator_core::target::{Target, TenantId};
 use serde::Serialize;
@@ -59,7 +59,8 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
             bytes: world.limits.bytes,
         },
     };
-    let plan = plan(changes, &rules);
+    let keys = KeyChanges::from(changes);
+    let plan = plan(&keys, &rules);
     compare_reasons(&plan, &rules)?;
     compare(&plan, expected, world.limits)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
-use invalidator_core::plan::{Changes, Rules, SetLimits, explain, plan};
+use invalidator_core::plan::{Changes, KeyChanges, Rules, SetLimits, explain, plan};
 use invalidator_core::target::DistributionId;
 
 use crate::account;
@@ -159,7 +159,8 @@ async fn explained(
             .collect(),
         limits,
     };
-    let plan = plan(changes, &rules);
+    let keys = KeyChanges::from(changes);
+    let plan = plan(&keys, &rules);
     for key in plan.keys.iter() {
         for verdict in explain(&key, &rules) {
             explanation.add_verdict(&key, &verdict);

@@ -119,7 +119,10 @@ impl Source {
                 .find(|(of, _)| of.as_ref().is_none_or(|of| of == bucket));
             let settings = match (from_file, &self.account) {
                 (Some((_, settings)), _) => Some(settings.clone()),
-                (None, Some((clients, _, tags))) => tags.settings(clients.s3(), bucket).await,
+                (None, Some((clients, _, tags))) => {
+                    let until = Instant::now() + TIME_TO_READ;
+                    tags.settings(clients.s3(), bucket, until).await
+                }
                 (None, None) => None,
             };
             all.extend(settings.map(|settings| (bucket.clone(), settings)));
@@ -138,7 +141,10 @@ impl Source {
             let cloudfront = clients.cloudfront();
             let until = Instant::now() + TIME_TO_READ;
             catalog.load(cloudfront, until).await?;
-            let serving = catalog.serving(cloudfront, buckets, aliases, until).await;
+            let no_one = BTreeSet::new();
+            let serving = catalog
+                .serving(cloudfront, buckets, aliases, &no_one, until)
+                .await;
             if let Some(id) = serving.unread.first() {
                 bail!("the distribution {id} could not be read, see above");
             }

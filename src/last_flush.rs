@@ -1,0 +1,54 @@
+//! What an environment remembers of its last flush, to tell why a tick came back.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::sqs::SqsMessage;
+use invalidator_core::retry::{FlushEnd, TickHistory};
+
+use crate::metrics::milliseconds;
+use crate::queue::Received;
+
+/// What an environment remembers of its last flush.
+#[derive(Debug, Default)]
+pub struct LastFlush(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The id of the first tick of a flush that ended with work left.
+    work_left: Option<String>,
+    /// When a receive last failed.
+    failed_receive: Option<SystemTime>,
+}
+
+impl LastFlush {
+    /// What is known of the flushes that had these ticks before.
+    pub fn history(&self, ticks: &[SqsMessage], now: SystemTime) -> TickHistory {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_in_milliseconds = milliseconds(now);
+        let age = |tick: &SqsMessage| {
+            let first = tick.time("ApproximateFirstReceiveTimestamp");
+            let first = first.unwrap_or(now_in_milliseconds);
+            Duration::from_millis(now_in_milliseconds.saturating_sub(first))
+        };
+        let is_same = |id: &String| ticks.first().is_some_and(|tick| tick.id() == *id);
+        TickHistory {
+            receives: ticks.iter().map(Received::receive_count).max().unwrap_or(1),
+            since_first_receive: ticks.iter().map(age).max().unwrap_or_default(),
+            ended_with_work_left: memory.work_left.as_ref().is_some_and(is_same),
+            since_failed_receive: memory
+                .failed_receive
+                .and_then(|at| now.duration_since(at).ok()),
+        }
+    }
+
+    /// Remembers how the flush of these ticks ended.
+    pub fn ended(&self, end: FlushEnd, ticks: &[SqsMessage], now: SystemTime) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = ticks.first().map(Received::id);
+        memory.work_left = first.filter(|_| end == FlushEnd::WorkLeft);
+        if end == FlushEnd::MayHaveHidden {
+            memory.failed_receive = Some(now);
+        }
+    }
+}
