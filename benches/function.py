@@ -97,7 +97,7 @@ def environment_of(stand_in: StandIn, runtime_api: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": stand_in.endpoint,
         "BUFFER_QUEUE_URL": f"{stand_in.endpoint}/123456789012/buffer",
         "TICK_QUEUE_URL": f"{stand_in.endpoint}/123456789012/tick.fifo",
-        "RETRY_QUEUE_URL": f"{stand_in.endpoint}/123456789012/retry.fifo",
+        "SUBMIT_QUEUE_URL": f"{stand_in.endpoint}/123456789012/submit.fifo",
         "ERROR_BUCKET": f"{BUCKET}-errors",
         "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
         # So long that all events of a run fall into one window or two.

@@ -71,8 +71,12 @@ class StandIn:
 
     def sent_messages(self) -> list[str]:
         """The bodies of all messages sent in batches."""
+        return [entry["MessageBody"] for entry in self.sent_entries()]
+
+    def sent_entries(self) -> list[dict]:
+        """All messages sent in batches."""
         batches = map(json.loads, self.bodies_of("SendMessageBatch"))
-        return [entry["MessageBody"] for batch in batches for entry in batch["Entries"]]
+        return [entry for batch in batches for entry in batch["Entries"]]
 
     async def answer(self, request: Request) -> Response:
         """Answer a call, and note it."""
@@ -99,7 +103,8 @@ class StandIn:
                 return operation, await self.receive(body)
             case "DeleteMessageBatch":
                 for entry in entries:
-                    self.undeleted.remove(entry["ReceiptHandle"])
+                    # What the function was invoked with is not the buffer's.
+                    self.undeleted.discard(entry["ReceiptHandle"])
                 answer = {"Successful": [{"Id": entry["Id"]} for entry in entries]}
             case "ChangeMessageVisibility":
                 answer = {}

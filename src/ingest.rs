@@ -14,11 +14,8 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::app::App;
-use crate::metrics::Metric;
+use crate::metrics::{MAX_LOGGED_DECISIONS, Metric};
 use crate::queue::{self, Entry};
-
-/// Decisions logged one by one; what is more is counted.
-pub const MAX_LOGGED_DECISIONS: usize = 100;
 
 /// Reading the tags of an event's buckets may take so long.
 const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);

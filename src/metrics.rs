@@ -11,8 +11,11 @@ use serde::ser::{SerializeMap, Serializer};
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Invalidator";
 
-/// So many values of one metric may be in one line.
+/// CloudWatch accepts at most 100 values of a metric in one line.
 pub const MAX_VALUES: usize = 100;
+
+/// Decisions that are logged one by one, of an event or of a round; what is more is counted.
+pub const MAX_LOGGED_DECISIONS: usize = 100;
 
 /// A metric of a line.
 #[derive(Clone, Debug, PartialEq)]

@@ -30,7 +30,7 @@ use tracing::{error, info};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::config::QueueUrl;
-use crate::metrics::Metric;
+use crate::metrics::{MAX_VALUES, Metric};
 use crate::queue::{self, Received};
 use crate::report::{Filed, file_unreadable, mail};
 use group::{Group, GroupEnd, Message, delete};
@@ -244,7 +244,8 @@ impl<'a> Batch<'a> {
             None => self.unreadable += 1,
         }
         self.waiting.extend(end.returned);
-        self.ages.extend(end.ages);
+        let room = MAX_VALUES.saturating_sub(self.ages.len());
+        self.ages.extend(end.ages.into_iter().take(room));
         self.oldest = self.oldest.max(end.oldest);
         self.filed.extend(end.filed);
         self.to_delete.extend(end.to_delete);

@@ -1,6 +1,7 @@
 //! What a review once measured on the release binary, a row each: the function's own binary, limited as
 //! Lambda limits it, between queues that behave as SQS does and a strict CloudFront.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -8,15 +8,17 @@
 //! * [`changes`]: changes in, one entry a key out
 //! * [`decision`]: what a distribution makes of one key, with the reason
 //! * [`behaviors`]: what a distribution decides by, in a form that many share
-//! * [`numbered`]: different things, each with a number
-//! * [`serving`]: what all distributions make of all keys of a bucket, fast
+//! * [`rules`]: what planning goes by
+//! * [`interner`]: gives equal values the same small index
+//! * [`origin_plan`]: what all distributions make of all keys of a bucket, fast
 //! * [`sets`]: paths, cut into sets
 
 mod behaviors;
 mod changes;
 mod decision;
-mod numbered;
-mod serving;
+mod interner;
+mod origin_plan;
+mod rules;
 mod sets;
 
 use std::collections::HashMap;
@@ -24,40 +26,16 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::distributions::Distribution;
-use crate::distributions::origin::OriginBuckets;
 use crate::event::BucketName;
 use crate::path::OriginPath;
 use crate::target::Target;
 use behaviors::Outcome;
-use serving::{Builder, Serving};
+use origin_plan::{Builder, OriginPlan};
 
 pub use changes::{Changes, KeyChange, KeyChanges, TooMany};
 pub use decision::{Decision, Skip, Verdict, explain};
+pub use rules::{DEFAULT_INDEX_DOCUMENT, Rules};
 pub use sets::{PathSet, SetLimits, Sets};
-
-/// The index document of a website endpoint whose bucket has no `indexDocument` tag.
-pub const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
-
-/// What planning goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
-    /// The distributions that may serve the changed buckets.
-    pub distributions: &'a [Distribution],
-    /// Buckets behind names that do not tell.
-    pub origin_buckets: &'a OriginBuckets,
-    /// The index document of each bucket that has an `indexDocument` tag.
-    pub index_documents: &'a HashMap<BucketName, String>,
-    /// How large a set may be.
-    pub limits: SetLimits,
-}
-
-impl<'a> Rules<'a> {
-    /// The name of the objects that an origin serves for their folders.
-    fn index_document(&self, bucket: &BucketName, is_website: bool) -> Option<&'a str> {
-        let tagged = self.index_documents.get(bucket).map(String::as_str);
-        tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT))
-    }
-}
 
 /// Invalidations to make.
 #[derive(Debug)]
@@ -66,7 +44,7 @@ pub struct Plan<'a> {
     pub counts: Counts,
     /// The keys.
     pub keys: &'a KeyChanges,
-    servings: Vec<Serving<'a>>,
+    origin_plans: Vec<OriginPlan<'a>>,
     served: Vec<Served<'a>>,
     limits: SetLimits,
 }
@@ -78,10 +56,10 @@ struct Served<'a> {
     origins: Vec<Place>,
 }
 
-/// Which serving an origin belongs to, and which of its lists of behaviors decide there.
+/// Which origin plan an origin belongs to, and which of its lists of behaviors decide there.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    serving: usize,
+    origin_plan: usize,
     behaviors: usize,
 }
 
@@ -108,7 +86,7 @@ pub struct Counts {
 /// Plans the invalidations for these changes.
 pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     let mut outcomes = vec![Outcome::default(); keys.len()];
-    let mut servings = Vec::new();
+    let mut origin_plans = Vec::new();
     let mut served: Vec<Served<'a>> = rules
         .distributions
         .iter()
@@ -119,23 +97,23 @@ pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
         })
         .collect();
     for (bucket, of_bucket) in keys.by_bucket() {
-        for builder in serve(bucket, rules, &mut served, servings.len()) {
-            let mut serving = builder.build(keys, of_bucket.clone());
-            serving.decide(keys, &mut outcomes);
-            servings.push(serving);
+        for builder in serve(bucket, rules, &mut served, origin_plans.len()) {
+            let mut origin_plan = builder.build(keys, of_bucket.clone());
+            origin_plan.decide(keys, &mut outcomes);
+            origin_plans.push(origin_plan);
         }
     }
     Plan {
         counts: Counts::of(&outcomes),
         keys,
-        servings,
+        origin_plans,
         served,
         limits: rules.limits,
     }
 }
 
 /// Finds the origins that are a bucket, and puts those with the same origin path together: each
-/// makes one serving, the first of them with the number `first`.
+/// makes one origin plan, the first of them with the number `first`.
 fn serve<'a>(
     bucket: &BucketName,
     rules: &Rules<'a>,
@@ -156,7 +134,7 @@ fn serve<'a>(
             }
             let index_document = rules.index_document(bucket, is_website);
             origins.push(Place {
-                serving: first + number,
+                origin_plan: first + number,
                 behaviors: builders[number].add(distribution, origin, index_document),
             });
         }
@@ -194,19 +172,20 @@ impl<'p> TargetPlan<'p> {
     pub fn sets(&self) -> Sets<'p> {
         let Plan {
             keys,
-            servings,
+            origin_plans,
             limits,
             ..
         } = self.plan;
         if let [only] = self.origins
-            && let Some(paths) = servings[only.serving].different_paths(only.behaviors, keys)
+            && let Some(paths) =
+                origin_plans[only.origin_plan].different_paths(only.behaviors, keys)
         {
             return Sets::of_different(paths, keys, *limits);
         }
         let mut paths = Vec::new();
         for place in self.origins {
             let add = |path, key| paths.push((path, key));
-            servings[place.serving].for_each_path(place.behaviors, keys, add);
+            origin_plans[place.origin_plan].for_each_path(place.behaviors, keys, add);
         }
         Sets::of_any(paths, keys, *limits)
     }

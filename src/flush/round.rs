@@ -23,8 +23,7 @@ use super::log::log;
 use super::report::Report;
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::ingest::MAX_LOGGED_DECISIONS;
-use crate::metrics::milliseconds;
+use crate::metrics::{MAX_LOGGED_DECISIONS, milliseconds};
 use crate::queue::{self, Entry, batches, send_persistently};
 
 /// Distributions that were not read after this time hold up the others no longer.

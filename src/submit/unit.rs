@@ -427,7 +427,6 @@ mod tests {
             let mut paces = Paces::new(3_000);
             unit.submit(None, &mut paces, &means).await;
             let took = start.elapsed();
-            drop(means);
             let (accepted, references) = seen.take();
             let rejected = unit.merge.rejected().into_iter();
             Run {

@@ -35,13 +35,13 @@ fi
 copy() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/tests"
-    cp "$root/Cargo.toml" "$root/Cargo.lock" "$root/build.rs" "$scratch/tree/"
+    cp "$root/Cargo.toml" "$root/Cargo.lock" "$scratch/tree/"
     cp -R "$root/core" "$root/src" "$scratch/tree/"
     # Members of the workspace, so cargo wants them there.
     mkdir "$scratch/tree/benches"
     cp -R "$root/benches/core" "$scratch/tree/benches/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
-    for other in clippy.toml README.md without-unwinding.ld; do
+    for other in clippy.toml README.md; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"
     done
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::numbered::Numbered;
+use super::interner::Interner;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::ViewerPath;
@@ -109,12 +109,12 @@ impl<'a> Behaviors<'a> {
         distribution: &'a Distribution,
         origin: &Origin,
         index_document: Option<&'a str>,
-        patterns: &mut Numbered<&'a Wildcards>,
+        patterns: &mut Interner<&'a Wildcards>,
     ) -> Self {
         let listed = distribution.behaviors().map(|behavior| {
             let pattern = behavior.pattern.as_ref();
             let pattern = pattern.map_or(&*ALL_PATHS, PathPattern::wildcards);
-            (patterns.number(pattern), Treatment::new(behavior, origin))
+            (patterns.index(pattern), Treatment::new(behavior, origin))
         });
         Self {
             listed: listed.collect(),

@@ -4,14 +4,14 @@
 
 use std::ops::Range;
 
-use super::numbered::Numbered;
+use super::interner::Interner;
 use crate::event::{BucketName, Change, ChangeKind, ObjectKey};
 use crate::path::{OriginPath, ViewerPath, is_plain};
 
 /// Changes of any number of messages.
 #[derive(Debug, Default)]
 pub struct Changes {
-    buckets: Numbered<BucketName>,
+    buckets: Interner<BucketName>,
     /// The keys, each with a slash before it: a path, where an origin serves the whole bucket.
     paths: String,
     entries: Vec<Entry>,
@@ -66,7 +66,7 @@ impl Changes {
 
     /// The buckets of the changes, each once.
     pub fn buckets(&self) -> &[BucketName] {
-        &self.buckets.all
+        &self.buckets.values
     }
 
     fn bucket_number(&mut self, bucket: &BucketName) -> u32 {
@@ -76,11 +76,11 @@ impl Changes {
         {
             return last;
         }
-        self.buckets.number(bucket.clone())
+        self.buckets.index(bucket.clone())
     }
 
     fn bucket(&self, number: u32) -> Option<&BucketName> {
-        self.buckets.all.get(number as usize)
+        self.buckets.values.get(number as usize)
     }
 
     fn path(&self, entry: &Entry) -> &str {

@@ -1,9 +1,10 @@
 //! What a distribution makes of one key, with the reason: for a person, and as the measure of what
-//! [`super::serving`] decides of all keys at once.
+//! [`super::origin_plan`] decides of all keys at once.
 
 use std::fmt;
 
-use super::{KeyChange, Rules};
+use super::changes::KeyChange;
+use super::rules::Rules;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, ViewerPath};

@@ -1,6 +1,6 @@
 //! The paths of one target, each once, cut into sets.
 
-use super::KeyChanges;
+use super::changes::KeyChanges;
 use crate::path::InvalidationPath;
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 

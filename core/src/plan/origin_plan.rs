@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::KeyChanges;
 use super::behaviors::{Behaviors, ByPattern, Name, Outcome, Ruling};
-use super::numbered::Numbered;
+use super::changes::KeyChanges;
+use super::interner::Interner;
 use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, OriginPath, ViewerPath};
@@ -19,7 +19,7 @@ use crate::pattern::set::PatternSet;
 
 /// The distributions that serve a bucket from one origin path.
 #[derive(Debug)]
-pub(super) struct Serving<'a> {
+pub(super) struct OriginPlan<'a> {
     origin_path: &'a OriginPath,
     behaviors: Vec<Behaviors<'a>>,
     by_pattern: ByPattern,
@@ -56,16 +56,16 @@ struct FurtherPath<'a> {
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     origin_path: &'a OriginPath,
-    patterns: Numbered<&'a Wildcards>,
-    behaviors: Numbered<Behaviors<'a>>,
+    patterns: Interner<&'a Wildcards>,
+    behaviors: Interner<Behaviors<'a>>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(origin_path: &'a OriginPath) -> Self {
         Self {
             origin_path,
-            patterns: Numbered::default(),
-            behaviors: Numbered::default(),
+            patterns: Interner::default(),
+            behaviors: Interner::default(),
         }
     }
 
@@ -78,24 +78,24 @@ impl<'a> Builder<'a> {
     ) -> usize {
         let patterns = &mut self.patterns;
         let behaviors = Behaviors::new(distribution, origin, index_document, patterns);
-        self.behaviors.number(behaviors) as usize
+        self.behaviors.index(behaviors) as usize
     }
 
     /// To decide on the keys of a bucket.
-    pub(super) fn build(self, keys: &KeyChanges, of_bucket: Range<usize>) -> Serving<'a> {
+    pub(super) fn build(self, keys: &KeyChanges, of_bucket: Range<usize>) -> OriginPlan<'a> {
         let keys = keys.below(self.origin_path, of_bucket);
-        let behaviors = self.behaviors.all;
+        let behaviors = self.behaviors.values;
         let mut names = Vec::new();
         for name in behaviors.iter().flat_map(Behaviors::names) {
             if !names.contains(&name) {
                 names.push(name);
             }
         }
-        Serving {
+        OriginPlan {
             origin_path: self.origin_path,
-            by_pattern: ByPattern::new(&behaviors, self.patterns.all.len()),
+            by_pattern: ByPattern::new(&behaviors, self.patterns.values.len()),
             behaviors,
-            patterns: PatternSet::new(self.patterns.all),
+            patterns: PatternSet::new(self.patterns.values),
             rulings: Vec::new(),
             known_rulings: Default::default(),
             of_keys: Vec::with_capacity(keys.len()),
@@ -107,7 +107,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-impl<'a> Serving<'a> {
+impl<'a> OriginPlan<'a> {
     /// Decides on all keys, and adds what becomes of each to its outcome.
     pub(super) fn decide(&mut self, keys: &KeyChanges, outcomes: &mut [Outcome]) {
         let indices = self.keys.clone();
@@ -193,7 +193,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// The same paths as [`Serving::for_each_path`] has, each once and none covered by another, where
+    /// The same paths as [`OriginPlan::for_each_path`] has, each once and none covered by another, where
     /// the paths are the keys and nothing else, and so need not be compared: nearly everywhere.
     pub(super) fn different_paths<'s>(
         &'s self,

@@ -1,0 +1,32 @@
+//! What planning goes by.
+
+use std::collections::HashMap;
+
+use super::sets::SetLimits;
+use crate::distributions::Distribution;
+use crate::distributions::origin::OriginBuckets;
+use crate::event::BucketName;
+
+/// The index document of a website endpoint whose bucket has no `indexDocument` tag.
+pub const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
+
+/// What planning goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The distributions that may serve the changed buckets.
+    pub distributions: &'a [Distribution],
+    /// Buckets behind names that do not tell.
+    pub origin_buckets: &'a OriginBuckets,
+    /// The index document of each bucket that has an `indexDocument` tag.
+    pub index_documents: &'a HashMap<BucketName, String>,
+    /// How large a set may be.
+    pub limits: SetLimits,
+}
+
+impl<'a> Rules<'a> {
+    /// The name of the objects that an origin serves for their folders.
+    pub(super) fn index_document(&self, bucket: &BucketName, is_website: bool) -> Option<&'a str> {
+        let tagged = self.index_documents.get(bucket).map(String::as_str);
+        tagged.or(is_website.then_some(DEFAULT_INDEX_DOCUMENT))
+    }
+}
