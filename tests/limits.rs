@@ -10,6 +10,7 @@ use std::time::Duration;
 use invalidator_core::buffered::pack;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use support::aws::Aws;
+use support::cloudfront::rate::TokenBucket;
 use support::cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::function::Function;
 
@@ -271,4 +272,71 @@ async fn a_flush_that_is_killed_enqueues_nothing_that_it_had_acknowledged() {
     let deleted = 30_000 * 928 / (64 * 1024) - aws.depth("buffer");
     assert!(deleted > 0, "rounds that were done are acknowledged");
     assert!(enqueued >= 20);
+}
+
+/// How often each of these was read with success.
+fn reads(aws: &Aws, operation: Operation) -> usize {
+    let account = aws.account();
+    let calls = account.cloudfront.calls.iter();
+    let calls = calls.filter(|call| call.operation == operation && call.status == Some(200));
+    calls.count()
+}
+
+/// Before: three flushes read 178, 161 and 217 of 500 configurations, kept none and invalidated nothing.
+#[tokio::test]
+async fn what_was_read_of_the_distributions_is_kept_when_reading_is_throttled() {
+    let aws = Aws::start().await;
+    add(&aws, (0..150).map(|n| site(&format!("E{n:03}"))));
+    let reads_per_second = TokenBucket::new(8.0, 8.0);
+    aws.account().cloudfront.rates.reads = Some(reads_per_second);
+    let _function = Function::start(&aws, 1_024, &[]);
+    // Each flush may read for 11 s.
+    let timeout = Duration::from_secs(35);
+    let mut flushes = 0;
+    while reads(&aws, Operation::GetDistributionConfig) < 150 {
+        buffer_singly(&aws, [format!("{flushes}")].into_iter());
+        aws.flush(timeout).await.unwrap();
+        flushes += 1;
+        assert!(flushes < 6, "no progress");
+    }
+    assert!(flushes > 1, "the rate is too high to show anything");
+    assert_eq!(
+        reads(&aws, Operation::GetDistributionConfig),
+        150,
+        "each once"
+    );
+    assert!(!aws.account().queues["submit.fifo"].messages().is_empty());
+}
+
+/// Before: reading 400 tenants took 30.6 s of a flush that had 25.
+#[tokio::test]
+async fn reading_many_tenants_keeps_to_its_time() {
+    let aws = Aws::start().await;
+    let folder = Origin::s3("folder", "site").path("/{{customer}}");
+    add(
+        &aws,
+        [Distribution::new("E1", folder).tenant_only(), site("E2")],
+    );
+    for n in 0..400 {
+        let parameters = vec![("customer".to_owned(), format!("c{n}"))];
+        let id = format!("dt_{n}");
+        aws.account()
+            .cloudfront
+            .put_tenant("E1", &id, true, parameters);
+    }
+    aws.account().latency = Duration::from_millis(200);
+    let _function = Function::start(&aws, 1_024, &[]);
+    let timeout = Duration::from_secs(35);
+    let mut flushes = 0;
+    while reads(&aws, Operation::GetDistributionTenant) < 400 {
+        buffer_singly(&aws, [format!("c7/{flushes}")].into_iter());
+        aws.flush(timeout).await.unwrap();
+        flushes += 1;
+        assert!(flushes < 8, "no progress");
+    }
+    assert!(flushes > 1, "the answers are too fast to show anything");
+    // The other distribution was told in every flush.
+    aws.account().latency = Duration::ZERO;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E2").len(), flushes);
 }

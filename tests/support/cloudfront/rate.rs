@@ -45,9 +45,23 @@ pub struct Rates {
     pub paths: Option<TokenBucket>,
     /// Paths with one.
     pub wildcards: Option<TokenBucket>,
+    /// Calls that read something.
+    pub reads: Option<TokenBucket>,
 }
 
 impl Rates {
+    /// Whether something may be read now.
+    pub fn allow_read(&mut self, now: Duration) -> bool {
+        let Some(reads) = &mut self.reads else {
+            return true;
+        };
+        let allowed = reads.has(1.0, now);
+        if allowed {
+            reads.take(1.0);
+        }
+        allowed
+    }
+
     /// Takes what a batch needs from every bucket, or nothing from any.
     pub fn allow(&mut self, paths: usize, wildcards: usize, now: Duration) -> bool {
         let needs = [1, paths, wildcards].map(|count| count as f64);

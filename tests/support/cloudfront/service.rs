@@ -300,6 +300,13 @@ impl Service {
         now: Duration,
     ) -> Result<Answer, Refusal> {
         use Operation as O;
+        let is_read = !matches!(
+            route.operation,
+            O::CreateInvalidation | O::CreateInvalidationForDistributionTenant
+        );
+        if is_read && !self.rates.allow_read(now) {
+            return Err(rules::throttling());
+        }
         let target = route.target.as_deref().unwrap_or_default();
         let invalidation = route.invalidation.as_deref().unwrap_or_default();
         match route.operation {
