@@ -20,14 +20,13 @@ test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
 fmt: $(VENV)/checks ## Format everything
-	cargo fmt
+	cargo fmt --all
 	$(VENV)/bin/ruff format -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
-	cargo fmt --check --package bench-core
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@# As if libFuzzer were there: checking needs no C++ compiler.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings

@@ -101,7 +101,7 @@ def environment_of(stand_in: StandIn, runtime_api: str) -> dict[str, str]:
         "ERROR_BUCKET": f"{BUCKET}-errors",
         "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
         # So long that all events of a run fall into one window or two.
-        "DEBOUNCE_SECONDS": "900",
+        "DEBOUNCE_SECONDS": "300",
         "HOME": "/nonexistent",
         "LANG": "C.UTF-8",
     }

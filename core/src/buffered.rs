@@ -211,7 +211,8 @@ pub enum Unreadable {
 pub fn pack(changes: &[Change<'_>]) -> Result<Vec<String>, serde_json::Error> {
     let mut packer = Packer::new(None)?;
     for change in changes {
-        packer.add(change)?;
+        let (key, kind) = (change.key.as_str(), change.kind);
+        packer.add(&change.bucket, key, kind, change.event_time)?;
     }
     packer.finish()
 }
@@ -255,10 +256,16 @@ impl<'a> Packer<'a> {
     ///
     /// # Errors
     /// None in practice: strings and numbers always serialize.
-    pub fn add(&mut self, change: &Change<'_>) -> Result<(), serde_json::Error> {
-        let key = utf8_percent_encode(change.key.as_str(), ENCODED).to_string();
-        let bucket_size = change.bucket.as_str().len() + BUCKET_BYTES;
-        let mut position = self.body.position(&change.bucket);
+    pub fn add(
+        &mut self,
+        bucket: &BucketName,
+        key: &'a str,
+        kind: ChangeKind,
+        event_time: Option<EventTime>,
+    ) -> Result<(), serde_json::Error> {
+        let key = Cow::from(utf8_percent_encode(key, ENCODED));
+        let bucket_size = bucket.as_str().len() + BUCKET_BYTES;
+        let mut position = self.body.position(bucket);
         let added = key.len() + ENTRY_BYTES + position.map_or(bucket_size, |_| 0);
         if self.size + added > self.limit && !self.body.buckets.is_empty() {
             self.close()?;
@@ -267,9 +274,9 @@ impl<'a> Packer<'a> {
         }
         self.size += added;
         self.body
-            .bucket_at(position, &change.bucket)
-            .entries(change.kind)
-            .push(Entry(key.into(), change.event_time));
+            .bucket_at(position, bucket)
+            .entries(kind)
+            .push(Entry(key, event_time));
         Ok(())
     }
 
@@ -446,8 +453,10 @@ mod tests {
             attempts: 2,
         };
         let mut packer = Packer::new(Some(scope.clone())).unwrap();
+        let change = change("site", "a", ChangeKind::Created);
+        let (key, kind) = (change.key.as_str(), change.kind);
         packer
-            .add(&change("site", "a", ChangeKind::Created))
+            .add(&change.bucket, key, kind, change.event_time)
             .unwrap();
         let bodies = packer.finish().unwrap();
         assert_eq!(

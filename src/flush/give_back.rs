@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use invalidator_core::buffered::{Packer, Scope};
-use invalidator_core::event::Change;
 use invalidator_core::plan::KeyChanges;
 use tokio::time::Instant;
 
@@ -34,12 +33,8 @@ pub async fn give_back(
         for (index, key) in keys.iter().enumerate() {
             let sources = keys.sources(index);
             let sources = sources.filter_map(|source| messages.get(usize::try_from(source).ok()?));
-            packer.add(&Change {
-                bucket: key.bucket.clone(),
-                key: key.key(),
-                kind: key.kind,
-                event_time: sources.filter_map(|message| message.oldest).min(),
-            })?;
+            let oldest = sources.filter_map(|message| message.oldest).min();
+            packer.add(key.bucket, key.name(), key.kind, oldest)?;
             send(app, packer.take_full(), delay, until).await?;
         }
         send(app, packer.finish()?, delay, until).await?;

@@ -109,11 +109,16 @@ pub struct KeyChange<'a> {
     pub kind: ChangeKind,
 }
 
-impl KeyChange<'_> {
+impl<'a> KeyChange<'a> {
     /// The key.
-    pub fn key(&self) -> ObjectKey<'_> {
+    pub fn key(&self) -> ObjectKey<'a> {
+        ObjectKey::known(self.name())
+    }
+
+    /// The key as a text.
+    pub fn name(&self) -> &'a str {
         let path = self.path.as_str();
-        ObjectKey::known(path.strip_prefix('/').unwrap_or(path))
+        path.strip_prefix('/').unwrap_or(path)
     }
 }
 
