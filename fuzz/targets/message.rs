@@ -14,7 +14,10 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(set) = Set::from_json(text) {
         let body = set.to_json().expect("a set is written");
-        assert_eq!(Set::from_json(&body).expect("what was written is read"), set);
+        assert_eq!(
+            Set::from_json(&body).expect("what was written is read"),
+            set
+        );
     }
     // Fields of three: bucket, key, and a third that makes kind and time.
     let mut fields = text.split('\0');

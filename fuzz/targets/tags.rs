@@ -1,8 +1,8 @@
 //! Any tags are rules; a rule quotes its tag, and none exempts a deletion.
 #![no_main]
 
-use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
+use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -51,7 +51,7 @@ def imports(folder: Path) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
                 path = path[1:]
             target = tuple(base)
             for part in path:
-                if target + (part,) in known:
+                if (*target, part) in known:
                     target += (part,)
             if target != module:
                 found[module].add(target)
