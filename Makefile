@@ -32,7 +32,7 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
+	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
 
 check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
