@@ -49,7 +49,7 @@ def recorded(running: Pipeline, front: CloudFrontFront) -> set[Call]:
     running.restart_function()
     put(running, "unlisted.html")
     enqueue(running, "SubmitQueueUrl", {"v": 1, "distribution": www, "paths": ["/by-hand.html"]})
-    of_version_01 = {"target": {"distribution": www}, "paths": ["/left.html"], "caller_reference": "left"}
+    of_version_01 = {"target": {"distribution": www}, "paths": ["/left.html"], "caller_reference": "0" * 32}
     enqueue(running, "RetryQueueUrl", of_version_01)
     for queue in ("TickQueue", "SubmitQueue", "RetryQueue"):
         hidden = Call("sqs:ChangeMessageVisibility", arn(running, queue))
