@@ -96,6 +96,12 @@ impl Known {
         list.iter().find(|summary| summary.id == id.as_str())
     }
 
+    /// Whether the list has the distribution of the target, whatever is known of its tenants.
+    fn names(&self, target: &Target) -> bool {
+        let summary = self.summary(&target.distribution);
+        summary.is_some_and(|it| it.is_multi_tenant() == target.tenant.is_some())
+    }
+
     fn is_newer_than(&self, time: SystemTime) -> bool {
         self.list.as_ref().is_some_and(|list| list.since >= time)
     }
@@ -279,8 +285,13 @@ impl Catalog {
         }
         let asked = self.clock.now();
         let reading = self.reading.lock().await;
-        let is_new = self.known.lock().await.is_newer_than(asked);
-        if !is_new {
+        let is_enough = {
+            let known = self.known.lock().await;
+            // What another target has read meanwhile is good enough to find this one, but only a list
+            // that was begun later tells that it is not there.
+            known.is_newer_than(asked) || known.names(target)
+        };
+        if !is_enough {
             let pages = self.known.lock().await.pages.take();
             let (pages, result) = self.read_list(pages, cloudfront, until).await;
             self.keep_list(&mut *self.known.lock().await, pages, result)?;

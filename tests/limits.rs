@@ -340,3 +340,28 @@ async fn reading_many_tenants_keeps_to_its_time() {
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E2").len(), flushes);
 }
+
+/// From the tick to `CreateInvalidation`: first with an environment of its own for each stage, then with
+/// one that has done it before. Each with one poll more, that confirms that the buffer is empty.
+#[tokio::test]
+async fn few_calls_are_made_in_a_row() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1"), site("E2")]);
+    aws.account().latency = Duration::from_millis(50);
+    let mut function = Function::start(&aws, 1_024, &[]);
+    for (is_cold, most) in [(true, 6 + 1), (false, 4 + 1)] {
+        aws.account().timings.clear();
+        buffer_singly(&aws, std::iter::once("a.html".to_owned()));
+        assert!(!aws.flush(TIMEOUT).await.unwrap());
+        if is_cold {
+            function.kill(&aws);
+            aws.nobody_waits().await;
+            function = Function::start(&aws, 1_024, &[]);
+        }
+        assert_eq!(aws.submit(TIMEOUT).await.unwrap(), 0);
+        let account = aws.account();
+        let row = account.calls_in_a_row();
+        assert!(row.len() <= most, "{:#?}", account.calls_in_a_row());
+        assert!(row.iter().any(|call| call.ends_with("/invalidation")));
+    }
+}

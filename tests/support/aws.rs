@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -47,6 +48,8 @@ pub struct Account {
     pub mails: Vec<String>,
     /// How often each operation was called.
     pub calls: BTreeMap<String, usize>,
+    /// What each call to AWS was, when it began and when it was answered.
+    pub timings: Vec<(String, Duration, Duration)>,
     /// Every answer takes this long.
     pub latency: Duration,
     /// Whether files can be written.
@@ -54,6 +57,8 @@ pub struct Account {
     /// How many receives are answered before one fails, after it hid its messages.
     pub receives_until_one_fails: Option<usize>,
     rng: Rng,
+    /// Processes that wait for an invocation.
+    waiting: usize,
     invocations: Vec<Invocation>,
     running: BTreeMap<u64, oneshot::Sender<Result<Value, String>>>,
     count: u64,
@@ -91,10 +96,12 @@ impl Aws {
             files: Vec::new(),
             mails: Vec::new(),
             calls: BTreeMap::new(),
+            timings: Vec::new(),
             latency: Duration::ZERO,
             is_bucket_writable: true,
             receives_until_one_fails: None,
             rng: Rng::with_seed(1),
+            waiting: 0,
             invocations: Vec::new(),
             running: BTreeMap::new(),
             count: 0,
@@ -254,6 +261,13 @@ impl Aws {
     pub fn process_died(&self) {
         self.account().running.clear();
     }
+
+    /// Waits until no process asks for invocations: one that was killed must not be given the next.
+    pub async fn nobody_waits(&self) {
+        while self.account().waiting > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 impl Drop for Aws {
@@ -263,6 +277,23 @@ impl Drop for Aws {
 }
 
 impl Account {
+    /// The longest row of calls of which each began after the one before was answered. Deletions are
+    /// left out: nothing waits for them.
+    pub fn calls_in_a_row(&self) -> Vec<&str> {
+        let mut calls: Vec<_> = self.timings.iter().collect();
+        calls.retain(|(name, ..)| !name.contains("DeleteMessage"));
+        calls.sort_by_key(|(.., end)| *end);
+        let mut row = Vec::new();
+        let mut free = Duration::ZERO;
+        for (name, start, end) in calls {
+            if *start >= free {
+                row.push(name.as_str());
+                free = *end;
+            }
+        }
+        row
+    }
+
     /// Every path that was accepted for a distribution, in order, as often as it was.
     pub fn paths(&self, distribution: &str) -> Vec<String> {
         let all = self
@@ -286,8 +317,21 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
     if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
         return runtime(&shared, rest, &body).await;
     }
+    let start = shared.start.elapsed();
+    let target = head.headers.get("x-amz-target");
+    let target = target.and_then(|value| value.to_str().ok());
+    let name = target.map_or_else(|| format!("{} {path}", head.method), str::to_owned);
     let latency = shared.account.lock().unwrap().latency;
     tokio::time::sleep(latency).await;
+    let answer = answer(&shared, &head, &body).await;
+    let end = shared.start.elapsed();
+    let timings = &mut shared.account.lock().unwrap().timings;
+    timings.push((name, start, end));
+    answer
+}
+
+async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
+    let path = head.uri.path().to_owned();
     let header = |name: &str| {
         let value = head.headers.get(name);
         value
@@ -296,7 +340,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
     };
     let query = head.uri.query().unwrap_or_default();
     if let Some(operation) = header("x-amz-target").strip_prefix("AmazonSQS.") {
-        return sqs(&shared, operation, &body).await;
+        return sqs(shared, operation, body).await;
     }
     let now = shared.start.elapsed();
     let mut account = shared.account.lock().unwrap();
@@ -307,7 +351,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
             path: &path,
             query,
             authorization: Some(&authorization),
-            body: &body,
+            body,
         };
         let reply = account.cloudfront.handle(&request, now);
         let Delivery::Answer(answer) = reply.delivery else {
@@ -316,11 +360,11 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
         return answered(answer.status, answer.body);
     }
     if body.starts_with(b"Action=Publish")
-        || String::from_utf8_lossy(&body).contains("Action=Publish")
+        || String::from_utf8_lossy(body).contains("Action=Publish")
     {
         account
             .mails
-            .push(String::from_utf8_lossy(&body).into_owned());
+            .push(String::from_utf8_lossy(body).into_owned());
         return answered(
             200,
             "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>",
@@ -350,9 +394,26 @@ fn answered(status: u16, body: impl Into<Body>) -> Response<Body> {
     response.body(body.into()).unwrap()
 }
 
+/// A process that waits for an invocation, until its connection ends.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.account.lock().unwrap().waiting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.account.lock().unwrap().waiting -= 1;
+    }
+}
+
 /// The Runtime API of Lambda.
 async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
     if path == "invocation/next" {
+        let _waiting = Waiting::begin(shared);
         loop {
             let changed = shared.changed.notified();
             {
