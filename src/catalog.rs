@@ -91,9 +91,14 @@ impl<T> Kept<T> {
 }
 
 impl Known {
+    fn summaries(&self) -> &[DistributionSummary] {
+        self.list.as_ref().map_or(&[], |list| &list.value)
+    }
+
     fn summary(&self, id: &DistributionId) -> Option<&DistributionSummary> {
-        let list = self.list.as_ref().map_or(&[][..], |list| &list.value);
-        list.iter().find(|summary| summary.id == id.as_str())
+        self.summaries()
+            .iter()
+            .find(|summary| summary.id == id.as_str())
     }
 
     /// Whether the list has the distribution of the target, whatever is known of its tenants.
@@ -153,9 +158,7 @@ impl Catalog {
         cloudfront: &Client,
         until: Instant,
     ) -> Result<()> {
-        let now = self.clock.now();
-        let is_fresh = |kept: &Kept<_>| kept.is_fresh(now, self.keep_for);
-        if known.list.as_ref().is_some_and(is_fresh) {
+        if known.list.as_ref().is_some_and(|kept| self.is_fresh(kept)) {
             return Ok(());
         }
         let pages = known.pages.take();
@@ -256,8 +259,8 @@ impl Catalog {
     /// How many targets serve these buckets at most, as far as it is known.
     pub async fn targets_serving(&self, buckets: &[BucketName], aliases: &OriginBuckets) -> usize {
         let known = self.known.lock().await;
-        let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
-        let serving = list
+        let serving = known
+            .summaries()
             .iter()
             .filter(|summary| summary.enabled && serves_any(summary, buckets, aliases));
         let targets = serving.map(|summary| {
@@ -269,9 +272,7 @@ impl Catalog {
 
     /// Whether a distribution is listed.
     pub async fn is_listed(&self, id: &DistributionId) -> bool {
-        let known = self.known.lock().await;
-        let list = known.list.as_ref().map_or(&[][..], |list| &list.value);
-        list.iter().any(|summary| summary.id == id.as_str())
+        self.known.lock().await.summary(id).is_some()
     }
 
     /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). What is not found in what is
@@ -300,11 +301,7 @@ impl Catalog {
         let Some(tenant) = &target.tenant else {
             return Ok(self.known.lock().await.has(target));
         };
-        let is_listed = {
-            let known = self.known.lock().await;
-            known.summary(&target.distribution).is_some()
-        };
-        if !is_listed {
+        if !self.is_listed(&target.distribution).await {
             return Ok(false);
         }
         let read = read::tenant(cloudfront, tenant, until).await?;
@@ -343,8 +340,11 @@ impl Catalog {
             .map(|it| id_of(it))
             .collect();
         let now = self.clock.now();
-        let is_fresh = |kept: &Kept<_>| kept.is_fresh(now, self.keep_for);
-        if needing.is_empty() || known.policies.as_ref().is_some_and(is_fresh) {
+        let is_known = known
+            .policies
+            .as_ref()
+            .is_some_and(|kept| self.is_fresh(kept));
+        if needing.is_empty() || is_known {
             return BTreeSet::new();
         }
         match read::cache_policies(cloudfront, until).await {
@@ -424,6 +424,10 @@ impl Catalog {
         unread
     }
 
+    fn is_fresh<T>(&self, kept: &Kept<T>) -> bool {
+        kept.is_fresh(self.clock.now(), self.keep_for)
+    }
+
     fn keep(&self, known: &mut Known, summary: &DistributionSummary, value: Details) {
         let kept = Kept {
             value,
@@ -439,7 +443,7 @@ impl Catalog {
         known.details.get(&id_of(summary)).is_some_and(|kept| {
             let unchanged =
                 kept.e_tag.is_some() && kept.e_tag == summary.e_tag && !summary.is_multi_tenant();
-            unchanged || kept.is_fresh(self.clock.now(), self.keep_for)
+            unchanged || self.is_fresh(kept)
         })
     }
 
@@ -452,7 +456,7 @@ impl Catalog {
     ) -> Result<&'k [DistributionTenantSummary]> {
         let now = self.clock.now();
         let kept = known.tenant_lists.remove(id);
-        let kept = match kept.filter(|kept| kept.is_fresh(now, self.keep_for)) {
+        let kept = match kept.filter(|kept| self.is_fresh(kept)) {
             Some(kept) => kept,
             None => {
                 let begun = known.tenant_pages.remove(id);

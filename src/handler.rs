@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use anyhow::{Context, Result};
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -61,16 +61,17 @@ impl<'a> Stage<'a> {
 /// If the event must come again, or go to the on-failure queue, as a whole.
 pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchResponse> {
     let deadline = Deadline::from_milliseconds(deadline, app.clock.clone());
-    let stage = Stage::of(&app.config, payload);
-    if stage == Stage::Ingest {
-        return ingest::ingest(app, payload).await;
+    match Stage::of(&app.config, payload) {
+        Stage::Ingest => ingest::ingest(app, payload).await,
+        Stage::Flush => Ok(flush::flush(app, &records(payload)?, &deadline).await),
+        Stage::Submit(queue) => Ok(submit::submit(app, queue, records(payload)?, &deadline).await),
     }
+}
+
+fn records(payload: &str) -> Result<Vec<SqsMessage>> {
     let event: SqsEvent =
         serde_json::from_str(payload).context("failed to read the event of a queue")?;
-    Ok(match stage {
-        Stage::Submit(queue) => submit::submit(app, queue, event.records, &deadline).await,
-        Stage::Flush | Stage::Ingest => flush::flush(app, &event.records, &deadline).await,
-    })
+    Ok(event.records)
 }
 
 #[cfg(test)]

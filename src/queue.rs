@@ -11,7 +11,10 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
 use futures_util::stream::{self, StreamExt};
+use invalidator_core::buffered::WaitingSet;
+use invalidator_core::caller_reference::SetId;
 use invalidator_core::retry;
+use invalidator_core::set::Set;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -27,8 +30,9 @@ pub const BATCH_BYTES: usize = 1_000_000;
 /// Batch calls at once.
 const CONCURRENCY: usize = 32;
 
-/// Bodies of which so many bytes may be on their way at once.
-const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
+/// Bodies of which so many bytes may be on their way at once: each is there several times while it is
+/// sent.
+pub const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
 /// A message to send.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,39 @@ impl Entry {
         Self {
             body,
             ..Self::default()
+        }
+    }
+
+    /// The message of a set in SubmitQueue.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn of_set(set: &Set<'_>, group: String, id: &SetId) -> Result<Self> {
+        Ok(Self {
+            body: set.to_json()?,
+            fifo: Some((group, id.as_str().to_owned())),
+            delay: Duration::ZERO,
+        })
+    }
+
+    /// The message of BufferQueue that brings this message of SubmitQueue there with the next flush.
+    ///
+    /// # Errors
+    /// If it is no message of SubmitQueue.
+    pub fn into_buffer(self) -> Result<Self> {
+        let (group, id) = self.fifo.context("a set without a message group")?;
+        let body = self.body;
+        let waiting = WaitingSet { group, id, body };
+        Ok(Self::of_body(waiting.to_json()?))
+    }
+}
+
+impl From<WaitingSet> for Entry {
+    fn from(set: WaitingSet) -> Self {
+        Self {
+            body: set.body,
+            fifo: Some((set.group, set.id)),
+            delay: Duration::ZERO,
         }
     }
 }

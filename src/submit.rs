@@ -33,7 +33,7 @@ use crate::config::QueueUrl;
 use crate::metrics::{MAX_VALUES, Metric};
 use crate::queue::{self, Received};
 use crate::report::{Filed, file_unreadable, mail};
-use group::{Group, GroupEnd, Message, delete};
+use group::{Group, GroupEnd, Message, PathCounts, delete};
 
 /// After the first file, others of the same batch may come for so long; then one mail tells of all.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub async fn submit(
     }
     let start = Instant::now();
     let mut batch = Batch::new(app);
-    let jobs: Jobs<'_> = FuturesUnordered::new();
+    let mut jobs: Jobs<'_> = FuturesUnordered::new();
     let mut targets: BTreeMap<(String, Target), Vec<Message>> = BTreeMap::new();
     for record in records {
         match read(&record) {
@@ -77,7 +77,6 @@ pub async fn submit(
             Event::Settled(Some(distribution), group.run().await)
         }));
     }
-    let mut jobs = jobs;
     while let Some(event) = jobs.next().await {
         match event {
             Event::Settled(distribution, end) => batch.add(distribution, end),
@@ -190,15 +189,6 @@ struct Batch<'a> {
     oldest: Option<u64>,
 }
 
-/// What became of the paths of a distribution.
-#[derive(Clone, Copy, Debug, Default)]
-struct PathCounts {
-    accepted: usize,
-    invalidations: usize,
-    later: usize,
-    rejected: usize,
-}
-
 impl PathCounts {
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
@@ -235,12 +225,7 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, distribution: Option<DistributionId>, end: GroupEnd) {
         match distribution {
-            Some(id) => self.counts.entry(id).or_default().add(PathCounts {
-                accepted: end.accepted,
-                invalidations: end.invalidations,
-                later: end.later,
-                rejected: end.rejected,
-            }),
+            Some(id) => self.counts.entry(id).or_default().add(end.paths),
             None => self.unreadable += 1,
         }
         self.waiting.extend(end.returned);

@@ -143,7 +143,12 @@ pub(super) async fn config(
         call.id(id.as_str()).send().await
     });
     match result.await? {
-        Ok(answer) => Ok(answer.distribution_config),
+        Ok(answer) => {
+            let config = answer.distribution_config;
+            let config =
+                config.ok_or_else(|| anyhow!("GetDistributionConfig answered without one"))?;
+            Ok(Some(config))
+        }
         Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
         Err(error) => Err(error).with_context(|| {
             format!("failed to read the distribution {id}: GetDistributionConfig")

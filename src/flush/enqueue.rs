@@ -8,13 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::queue::{BATCH, BATCH_BYTES, Entry, send_persistently};
+use crate::queue::{BATCH, BATCH_BYTES, BYTES_AT_ONCE, Entry, send_persistently};
 
 /// Batches on their way at once.
 const CONCURRENCY: usize = 16;
-
-/// Bytes on their way at once: each body is there several times while it is sent.
-const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
 /// Sends sets to SubmitQueue.
 pub struct Enqueuer<'a> {

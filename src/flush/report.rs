@@ -43,9 +43,7 @@ impl Report {
         self.changes += other.changes;
         self.messages += other.messages;
         self.unreadable += other.unreadable;
-        self.keys.keys += other.keys.keys;
-        self.keys.unmatched += other.keys.unmatched;
-        self.keys.not_cached += other.keys.not_cached;
+        self.keys.add(other.keys);
         self.paths += other.paths;
         self.sets += other.sets;
         self.dry_run += other.dry_run;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use anyhow::Result;
 use invalidator_core::buffered::{Scope, TargetScope, WaitingSet};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::plan::{
-    DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Rules, SetLimits, explain, plan,
+    Counts, DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Rules, SetLimits, explain, plan,
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{OURSELVES, Set};
@@ -101,7 +102,7 @@ impl Rounds<'_> {
     async fn forward(&self, sets: Vec<WaitingSet>, end: &mut RoundEnd) -> bool {
         let mut enqueuer = Enqueuer::new(self.app, self.send_until());
         for set in sets {
-            enqueuer.add(entry_of(set)).await;
+            enqueuer.add(set.into()).await;
         }
         enqueuer.finish().await;
         end.report.sets += enqueuer.sets;
@@ -152,8 +153,8 @@ impl Rounds<'_> {
         let keys = KeyChanges::from(changes);
         let buckets: Vec<BucketName> = keys.by_bucket().map(|(bucket, _)| bucket.clone()).collect();
         let is_meant = |target: &Target| {
-            let mut targets = targets.iter().flatten();
-            targets.clone().next().is_none() || targets.any(|it| it.contains(target))
+            let targets = targets.as_ref();
+            targets.is_none_or(|targets| targets.iter().any(|it| it.contains(target)))
         };
         let mut untold = Untold::default();
         let mut all: Vec<Distribution> = Vec::new();
@@ -163,7 +164,8 @@ impl Rounds<'_> {
             self.read(&buckets, at_once, &all, targets.as_deref()),
         );
         let rules = self.rules(&first.distributions, &index_documents);
-        self.enqueue(&keys, &rules, is_meant, messages, &mut untold, end)
+        let mut counts = self
+            .enqueue(&keys, &rules, is_meant, messages, &mut untold, end)
             .await;
         all.append(&mut first.distributions);
         untold.unread = first.unread;
@@ -173,13 +175,19 @@ impl Rounds<'_> {
             let rules = self.rules(&then.distributions, &index_documents);
             self.enqueue(&keys, &rules, is_meant, messages, &mut untold, end)
                 .await;
-            all.extend(then.distributions);
+            if !then.distributions.is_empty() {
+                all.extend(then.distributions);
+                counts = plan(&keys, &self.rules(&all, &index_documents)).counts;
+            }
             untold.unread = then.unread;
         }
         let unread = untold.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
         match &targets {
-            None => self.count(&keys, &self.rules(&all, &index_documents), end),
+            None => {
+                end.report.keys.add(counts);
+                log_first(&keys, &self.rules(&all, &index_documents));
+            }
             Some(targets) => self.count_gone(targets, end).await,
         }
         let scope = Scope {
@@ -266,7 +274,7 @@ impl Rounds<'_> {
     }
 
     /// Enqueues the sets of each target, made one by one. What cannot be sent is put into the buffer as
-    /// it is.
+    /// it is. Returns what became of the keys.
     async fn enqueue(
         &self,
         keys: &KeyChanges,
@@ -275,7 +283,7 @@ impl Rounds<'_> {
         messages: &[Buffered],
         untold: &mut Untold,
         end: &mut RoundEnd,
-    ) {
+    ) -> Counts {
         let app = self.app;
         let plan = plan(keys, rules);
         let mut enqueuer = Enqueuer::new(app, self.send_until());
@@ -305,6 +313,7 @@ impl Rounds<'_> {
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed);
         untold.stranded += self.keep_in_buffer(failed).await;
+        plan.counts
     }
 
     /// Puts sets that could not be sent into the buffer. Returns how many are not in it.
@@ -312,13 +321,13 @@ impl Rounds<'_> {
         let until = Instant::now() + TIME_TO_GIVE_BACK;
         let mut stranded = 0;
         let entries = failed.into_iter().filter_map(|entry| {
-            let body = buffered_set(entry).map_err(|error| {
+            let entry = entry.into_buffer().map_err(|error| {
                 error!(stage = "flush", %error, "a set cannot be written");
             });
-            if body.is_err() {
+            if entry.is_err() {
                 stranded += 1;
             }
-            body.ok().map(Entry::of_body)
+            entry.ok()
         });
         let batches: Vec<_> = batches(entries.collect::<Vec<_>>()).collect();
         for batch in batches {
@@ -327,21 +336,6 @@ impl Rounds<'_> {
             stranded += left.len();
         }
         stranded
-    }
-
-    /// Logs the reasons for the first keys, and counts what became of all of them.
-    fn count(&self, keys: &KeyChanges, rules: &Rules<'_>, end: &mut RoundEnd) {
-        let verdicts = keys.iter().flat_map(|key| {
-            let verdicts = explain(&key, rules).into_iter();
-            verdicts.map(move |verdict| (key.clone(), verdict))
-        });
-        for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
-            log(&key, &verdict);
-        }
-        let counts = plan(keys, rules).counts;
-        end.report.keys.keys += counts.keys;
-        end.report.keys.unmatched += counts.unmatched;
-        end.report.keys.not_cached += counts.not_cached;
     }
 
     /// Counts distributions that changes waited for, and that are not listed any more.
@@ -396,6 +390,17 @@ impl Rounds<'_> {
     }
 }
 
+/// Logs the reasons for the first keys.
+fn log_first(keys: &KeyChanges, rules: &Rules<'_>) {
+    let verdicts = keys.iter().flat_map(|key| {
+        let verdicts = explain(&key, rules).into_iter();
+        verdicts.map(move |verdict| (key.clone(), verdict))
+    });
+    for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
+        log(&key, &verdict);
+    }
+}
+
 /// Distributions that changes are planned by, and targets of those that could not be read.
 #[derive(Default)]
 struct Known {
@@ -404,11 +409,7 @@ struct Known {
 }
 
 /// The message of a set.
-fn entry(
-    target: &Target,
-    set: PathSet<'_>,
-    messages: &[Buffered],
-) -> Result<Entry, serde_json::Error> {
+fn entry(target: &Target, set: PathSet<'_>, messages: &[Buffered]) -> Result<Entry> {
     let sources = set.sources.iter();
     let sources: Vec<&Buffered> = sources
         .filter_map(|source| messages.get(usize::try_from(*source).ok()?))
@@ -426,28 +427,5 @@ fn entry(
         hops: 0,
         caller_reference: None,
     };
-    Ok(Entry {
-        body: set.to_json()?,
-        fifo: Some((group, id.as_str().to_owned())),
-        delay: Duration::ZERO,
-    })
-}
-
-fn entry_of(set: WaitingSet) -> Entry {
-    Entry {
-        body: set.body,
-        fifo: Some((set.group, set.id)),
-        delay: Duration::ZERO,
-    }
-}
-
-/// The body of a message of BufferQueue for a set that could not be sent.
-fn buffered_set(entry: Entry) -> Result<String, serde_json::Error> {
-    let (group, id) = entry.fifo.unwrap_or_default();
-    WaitingSet {
-        group,
-        id,
-        body: entry.body,
-    }
-    .to_json()
+    Entry::of_set(&set, group, &id)
 }

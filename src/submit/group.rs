@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use invalidator_core::buffered::WaitingSet;
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
@@ -75,6 +74,19 @@ pub struct Group<'a> {
     pub messages: Vec<Message>,
 }
 
+/// What became of paths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathCounts {
+    /// Paths that were accepted.
+    pub accepted: usize,
+    /// Invalidations that were accepted.
+    pub invalidations: usize,
+    /// Paths that wait.
+    pub later: usize,
+    /// Paths that were rejected.
+    pub rejected: usize,
+}
+
 /// What became of a group.
 #[derive(Debug, Default)]
 pub struct GroupEnd {
@@ -84,14 +96,8 @@ pub struct GroupEnd {
     pub returned: Vec<String>,
     /// The error file, if paths were rejected.
     pub filed: Vec<Filed>,
-    /// Paths that were accepted, and in how many invalidations.
-    pub accepted: usize,
-    /// Invalidations that were accepted.
-    pub invalidations: usize,
-    /// Paths that wait.
-    pub later: usize,
-    /// Paths that were rejected.
-    pub rejected: usize,
+    /// What became of the paths.
+    pub paths: PathCounts,
     /// How old the oldest change of each accepted set is, in milliseconds.
     pub ages: Vec<u64>,
     /// How old the oldest set that waits is, in milliseconds.
@@ -172,8 +178,8 @@ impl Group<'_> {
         self.give_up_old(&mut unit, messages);
         self.file_rejected(&mut unit, end).await;
         let progressed = !unit.accepted.is_empty();
-        end.invalidations += unit.accepted.len();
-        end.accepted += unit.accepted.iter().map(|it| it.paths).sum::<usize>();
+        end.paths.invalidations += unit.accepted.len();
+        end.paths.accepted += unit.accepted.iter().map(|it| it.paths).sum::<usize>();
         self.hand_over_lost(&mut unit, messages).await;
 
         let now = milliseconds(self.app.clock.now());
@@ -194,7 +200,7 @@ impl Group<'_> {
                 end.ages.push(now.saturating_sub(changed));
             }
         }
-        end.later += unit.merge.waiting().len();
+        end.paths.later += unit.merge.waiting().len();
         for message in &waiting {
             let age = now.saturating_sub(message.first_sent());
             end.oldest = end.oldest.max(Some(age));
@@ -279,7 +285,7 @@ impl Group<'_> {
         for failure in TargetFailure::group(rejected) {
             match file(self.app, &failure).await {
                 Ok(filed) => {
-                    end.rejected += count;
+                    end.paths.rejected += count;
                     end.filed.push(filed);
                 }
                 Err(error) => {
@@ -351,9 +357,10 @@ impl Group<'_> {
         if by_the_buffer {
             set.hops = 0;
         }
+        let entry = Entry::of_set(&set, group, &id);
         let entry = match by_the_buffer {
-            false => set_entry(&set, group, id),
-            true => waiting_set_entry(&set, group, id),
+            false => entry,
+            true => entry.and_then(Entry::into_buffer),
         };
         let entry = match entry {
             Ok(entry) => entry,
@@ -406,23 +413,6 @@ fn in_messages(paths: Vec<InvalidationPath<'static>>) -> Vec<Vec<InvalidationPat
     }
     messages.push(message);
     messages
-}
-
-fn set_entry(set: &Set<'_>, group: String, id: SetId) -> Result<Entry, serde_json::Error> {
-    Ok(Entry {
-        body: set.to_json()?,
-        fifo: Some((group, id.as_str().to_owned())),
-        delay: Duration::ZERO,
-    })
-}
-
-fn waiting_set_entry(set: &Set<'_>, group: String, id: SetId) -> Result<Entry, serde_json::Error> {
-    let waiting = WaitingSet {
-        group,
-        id: id.as_str().to_owned(),
-        body: set.to_json()?,
-    };
-    Ok(Entry::of_body(waiting.to_json()?))
 }
 
 /// Deletes messages that are done.
