@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::event::BucketName;
-use crate::path::{NormalizedPath, OriginPath};
+use crate::path::OriginPath;
 use crate::pattern::PathPattern;
 use crate::target::{CachePolicyId, DistributionId, Target};
 use listing::{CacheBehavior, CachePolicies, CachePolicyConfig, DistributionSummary};
@@ -227,23 +227,22 @@ impl Distribution {
         })
     }
 
-    /// The behaviors in the order in which they are tried, the default one last.
+    /// The behaviors in the order in which they are tried, the default one last. The first whose
+    /// pattern matches a path takes it (Developer Guide, "Path pattern").
     pub fn behaviors(&self) -> impl Iterator<Item = &Behavior> {
         self.behaviors.iter().chain([&self.default_behavior])
     }
 
-    /// The behavior that takes a path: the first whose pattern matches, else the default one
-    /// (Developer Guide, "Path pattern").
-    pub fn behavior_for(&self, path: &NormalizedPath<'_>) -> &Behavior {
-        self.behaviors
-            .iter()
-            .find(|behavior| {
-                behavior
-                    .pattern
-                    .as_ref()
-                    .is_some_and(|pattern| pattern.matches(path))
-            })
-            .unwrap_or(&self.default_behavior)
+    /// The behavior at this place of [`Distribution::behaviors`].
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn behavior(&self, place: usize) -> &Behavior {
+        if place == self.behaviors.len() {
+            &self.default_behavior
+        } else {
+            &self.behaviors[place]
+        }
     }
 }
 

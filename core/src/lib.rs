@@ -26,6 +26,7 @@ pub mod caller_reference;
 pub mod distributions;
 pub mod error_file;
 pub mod event;
+mod index;
 pub mod merge;
 pub mod path;
 pub mod pattern;

@@ -7,7 +7,7 @@
 //! let whole = ViewerPath::of_whole_bucket("/web/a photo.jpg");
 //! let viewer_path = whole.below(&origin_path).unwrap();
 //! assert_eq!(viewer_path.as_str(), "/a photo.jpg");
-//! assert_eq!(viewer_path.invalidation_paths(false).next().unwrap().as_str(), "/a%20photo.jpg");
+//! assert_eq!(viewer_path.invalidation_paths(false).first.as_str(), "/a%20photo.jpg");
 //! ```
 
 use std::borrow::Cow;
@@ -163,24 +163,17 @@ impl<'a> ViewerPath<'a> {
     /// A path with `~` cannot be named: raw it makes CloudFront refuse the whole batch, and `%7E`
     /// is accepted and does nothing (aws-sdk #525). A wildcard that ends before it clears it. So
     /// does one for a path that is too long.
-    pub fn invalidation_paths(
-        &self,
-        query_strings: bool,
-    ) -> impl Iterator<Item = InvalidationPath<'a>> + use<'a> {
+    pub fn invalidation_paths(&self, query_strings: bool) -> InvalidationPaths<'a> {
         let is_itself =
             self.is_plain && !query_strings && self.decoded.len() <= MAX_PATH_CHARACTERS;
-        let (path, with_queries) = if is_itself {
-            (InvalidationPath(Cow::Borrowed(self.decoded)), None)
+        if is_itself {
+            InvalidationPaths::of_one(InvalidationPath(Cow::Borrowed(self.decoded)), None)
         } else {
-            self.other_paths(query_strings)
-        };
-        std::iter::once(path).chain(with_queries)
+            self.encoded_paths(query_strings)
+        }
     }
 
-    fn other_paths(
-        &self,
-        query_strings: bool,
-    ) -> (InvalidationPath<'a>, Option<InvalidationPath<'a>>) {
+    fn encoded_paths(&self, query_strings: bool) -> InvalidationPaths<'a> {
         let encoded = encode(self.decoded);
         let marker = match (query_strings, encoded.ends_with('/')) {
             (false, _) => "",
@@ -188,15 +181,84 @@ impl<'a> ViewerPath<'a> {
             (true, true) => "?*",
         };
         let fits = encoded.len() + marker.len() <= MAX_PATH_CHARACTERS;
+        let wildcard = |before, cause| {
+            InvalidationPaths::of_one(InvalidationPath::starting_with(before), Some(cause))
+        };
         match encoded.find('~') {
-            Some(tilde) => (InvalidationPath::starting_with(&encoded[..tilde]), None),
-            None if !fits => (InvalidationPath::starting_with(&encoded), None),
-            None if marker == "?*" => {
-                let with_queries = InvalidationPath(format!("{encoded}?*").into());
-                (InvalidationPath(encoded), Some(with_queries))
+            Some(tilde) => wildcard(&encoded[..tilde], WildcardCause::Tilde),
+            None if !fits => wildcard(&encoded, WildcardCause::TooLong),
+            None if marker == "?*" => InvalidationPaths {
+                second: Some(InvalidationPath(format!("{encoded}?*").into())),
+                first: InvalidationPath(encoded),
+                cause: Some(WildcardCause::QueryStrings),
+            },
+            None if marker == "*" => InvalidationPaths::of_one(
+                InvalidationPath(format!("{encoded}*").into()),
+                Some(WildcardCause::QueryStrings),
+            ),
+            None => {
+                let cause = encoded.ends_with('*').then_some(WildcardCause::Asterisk);
+                InvalidationPaths::of_one(InvalidationPath(encoded), cause)
             }
-            None if marker.is_empty() => (InvalidationPath(encoded), None),
-            None => (InvalidationPath(format!("{encoded}{marker}").into()), None),
+        }
+    }
+}
+
+/// The paths that clear one viewer path: nearly always one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidationPaths<'a> {
+    /// The first path.
+    pub first: InvalidationPath<'a>,
+    /// The wildcard for the query strings of a folder.
+    pub second: Option<InvalidationPath<'a>>,
+    /// Why one of them is a wildcard, if one is.
+    pub cause: Option<WildcardCause>,
+}
+
+impl<'a> InvalidationPaths<'a> {
+    fn of_one(path: InvalidationPath<'a>, cause: Option<WildcardCause>) -> Self {
+        Self {
+            first: path,
+            second: None,
+            cause,
+        }
+    }
+}
+
+impl<'a> IntoIterator for InvalidationPaths<'a> {
+    type Item = InvalidationPath<'a>;
+    type IntoIter =
+        std::iter::Chain<std::iter::Once<Self::Item>, std::option::IntoIter<Self::Item>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.second)
+    }
+}
+
+/// Why a path is cleared by a wildcard, which may clear other paths too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WildcardCause {
+    /// Query strings are in the cache key.
+    QueryStrings,
+    /// The path contains `~`, which cannot be invalidated by name.
+    Tilde,
+    /// The path is longer than [`MAX_PATH_CHARACTERS`].
+    TooLong,
+    /// The path itself ends with `*`.
+    Asterisk,
+}
+
+impl fmt::Display for WildcardCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueryStrings => write!(f, "query strings are in the cache key"),
+            Self::Tilde => write!(f, "CloudFront cannot invalidate a path with `~`"),
+            Self::TooLong => write!(
+                f,
+                "the path is longer than {MAX_PATH_CHARACTERS} characters"
+            ),
+            Self::Asterisk => write!(f, "the path ends with `*`"),
         }
     }
 }
@@ -403,7 +465,7 @@ mod tests {
 
     fn paths(path: &str, query_strings: bool) -> Vec<String> {
         let paths = ViewerPath::of_whole_bucket(path).invalidation_paths(query_strings);
-        paths.map(String::from).collect()
+        paths.into_iter().map(String::from).collect()
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and escaping all of
 //! them away costs more than the thirty lines of the general form below.
 
+mod radix_tree;
 pub mod set;
-mod tree;
 
 use std::fmt;
 

@@ -5,17 +5,17 @@
 //! must cache, unless the object was deleted: with TTL 0 CloudFront may still hold the error page
 //! of a missing object.
 //!
-//! * [`changes`]: changes in, one entry a key out
-//! * [`decision`]: what a distribution makes of one key, with the reason
-//! * [`behaviors`]: what a distribution decides by, in a form that many share
+//! * [`changes`]: collects changes, then keeps one entry per key
+//! * [`behavior_list`]: what the behaviors of a distribution answer for a path
+//! * [`origin_plan`]: the decisions on all keys of a bucket
+//! * [`explanation`]: the reasons of these decisions, key by key
+//! * [`sets`]: paths, cut into sets
 //! * [`rules`]: what planning goes by
 //! * [`interner`]: gives equal values the same small index
-//! * [`origin_plan`]: what all distributions make of all keys of a bucket, fast
-//! * [`sets`]: paths, cut into sets
 
-mod behaviors;
+mod behavior_list;
 mod changes;
-mod decision;
+mod explanation;
 mod interner;
 mod origin_plan;
 mod rules;
@@ -25,19 +25,19 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::distributions::Distribution;
-use crate::event::BucketName;
+use crate::distributions::{Distribution, Origin};
 use crate::path::OriginPath;
 use crate::target::Target;
-use behaviors::Outcome;
-use origin_plan::{Builder, OriginPlan};
+use behavior_list::{ListIndex, Outcome};
+use changes::{BucketIndex, BucketKeys};
+use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
 
-pub use changes::{Changes, KeyChange, KeyChanges, TooMany};
-pub use decision::{Decision, Skip, Verdict, explain};
+pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
+pub use explanation::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
 pub use rules::{DEFAULT_INDEX_DOCUMENT, Rules};
 pub use sets::{PathSet, SetLimits, Sets};
 
-/// Invalidations to make.
+/// Invalidations to make, with their reasons.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// What became of the keys.
@@ -46,21 +46,26 @@ pub struct Plan<'a> {
     pub keys: &'a KeyChanges,
     origin_plans: Vec<OriginPlan<'a>>,
     served: Vec<Served<'a>>,
+    /// Distributions that are out of service, for each bucket that is an origin of theirs.
+    out_of_service: Vec<(BucketIndex, &'a Distribution)>,
     limits: SetLimits,
 }
 
-/// A distribution in service, and the origins it serves the buckets from.
+/// A distribution in service.
 #[derive(Debug)]
 struct Served<'a> {
     distribution: &'a Distribution,
-    origins: Vec<Place>,
+    /// Its origins that are changed buckets, in the order of the buckets.
+    origins: Vec<ServedOrigin<'a>>,
 }
 
-/// Which origin plan an origin belongs to, and which of its lists of behaviors decide there.
+/// An origin that is a changed bucket.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    origin_plan: usize,
-    behaviors: usize,
+struct ServedOrigin<'a> {
+    bucket: BucketIndex,
+    origin: &'a Origin,
+    origin_plan: OriginPlanIndex,
+    list: ListIndex,
 }
 
 /// The part of a plan that is for one target.
@@ -69,7 +74,7 @@ pub struct TargetPlan<'p> {
     /// The distribution or tenant.
     pub target: &'p Target,
     plan: &'p Plan<'p>,
-    origins: &'p [Place],
+    origins: &'p [ServedOrigin<'p>],
 }
 
 /// What became of the keys of a plan.
@@ -95,36 +100,56 @@ impl Counts {
 /// Plans the invalidations for these changes.
 pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     let mut outcomes = vec![Outcome::default(); keys.len()];
-    let mut origin_plans = Vec::new();
-    let mut served: Vec<Served<'a>> = rules
-        .distributions
-        .iter()
-        .filter(|distribution| distribution.is_in_service())
-        .map(|distribution| Served {
-            distribution,
-            origins: Vec::new(),
-        })
-        .collect();
-    for (bucket, of_bucket) in keys.by_bucket() {
-        for builder in serve(bucket, rules, &mut served, origin_plans.len()) {
-            let mut origin_plan = builder.build(keys, of_bucket.clone());
+    let mut plan = Plan {
+        counts: Counts::default(),
+        keys,
+        origin_plans: Vec::new(),
+        served: served(rules),
+        out_of_service: Vec::new(),
+        limits: rules.limits,
+    };
+    for bucket in keys.by_bucket() {
+        plan.out_of_service.extend(out_of_service(&bucket, rules));
+        let first = plan.origin_plans.len();
+        for builder in builders(&bucket, rules, &mut plan.served, first) {
+            let mut origin_plan = builder.build(keys, &bucket);
             origin_plan.decide(keys, &mut outcomes);
-            origin_plans.push(origin_plan);
+            plan.origin_plans.push(origin_plan);
         }
     }
-    Plan {
-        counts: Counts::of(&outcomes),
-        keys,
-        origin_plans,
-        served,
-        limits: rules.limits,
-    }
+    plan.counts = Counts::of(&outcomes);
+    plan
 }
 
-/// Finds the origins that are a bucket, and puts those with the same origin path together: each
-/// makes one origin plan, the first of them with the number `first`.
-fn serve<'a>(
-    bucket: &BucketName,
+/// The distributions in service, before their origins are known.
+fn served<'a>(rules: &Rules<'a>) -> Vec<Served<'a>> {
+    let in_service = rules.distributions.iter().filter(|it| it.is_in_service());
+    let served = in_service.map(|distribution| Served {
+        distribution,
+        origins: Vec::new(),
+    });
+    served.collect()
+}
+
+/// The distributions out of service that have a bucket as an origin.
+fn out_of_service<'a>(
+    bucket: &BucketKeys<'_>,
+    rules: &Rules<'a>,
+) -> impl Iterator<Item = (BucketIndex, &'a Distribution)> {
+    let out_of_service = rules.distributions.iter().filter(|it| !it.is_in_service());
+    let has_bucket = |distribution: &&Distribution| {
+        let mut origins = distribution.origins_of(bucket.name.as_str(), rules.origin_buckets);
+        origins.next().is_some()
+    };
+    out_of_service
+        .filter(has_bucket)
+        .map(|distribution| (bucket.index, distribution))
+}
+
+/// Finds the origins that are a bucket. Those with the same origin path share an origin plan; `first`
+/// is the place of the first of these plans.
+fn builders<'a>(
+    bucket: &BucketKeys<'_>,
     rules: &Rules<'a>,
     served: &mut [Served<'a>],
     first: usize,
@@ -136,15 +161,18 @@ fn serve<'a>(
         origins,
     } in served
     {
-        for (origin, is_website) in distribution.origins_of(bucket.as_str(), rules.origin_buckets) {
-            let number = *by_path.entry(&origin.path).or_insert(builders.len());
-            if number == builders.len() {
+        let of_bucket = distribution.origins_of(bucket.name.as_str(), rules.origin_buckets);
+        for (origin, is_website) in of_bucket {
+            let place = *by_path.entry(&origin.path).or_insert(builders.len());
+            if place == builders.len() {
                 builders.push(Builder::new(&origin.path));
             }
-            let index_document = rules.index_document(bucket, is_website);
-            origins.push(Place {
-                origin_plan: first + number,
-                behaviors: builders[number].add(distribution, origin, index_document),
+            let index_document = rules.index_document(bucket.name, is_website);
+            origins.push(ServedOrigin {
+                bucket: bucket.index,
+                origin,
+                origin_plan: OriginPlanIndex::new(first + place),
+                list: builders[place].add(distribution, origin, index_document),
             });
         }
     }
@@ -187,14 +215,14 @@ impl<'p> TargetPlan<'p> {
         } = self.plan;
         if let [only] = self.origins
             && let Some(paths) =
-                origin_plans[only.origin_plan].different_paths(only.behaviors, keys)
+                origin_plans[only.origin_plan.get()].different_paths(only.list, keys)
         {
             return Sets::of_different(paths, keys, *limits);
         }
         let mut paths = Vec::new();
-        for place in self.origins {
+        for origin in self.origins {
             let add = |path, key| paths.push((path, key));
-            origin_plans[place.origin_plan].for_each_path(place.behaviors, keys, add);
+            origin_plans[origin.origin_plan.get()].for_each_path(origin.list, keys, add);
         }
         Sets::of_any(paths, keys, *limits)
     }

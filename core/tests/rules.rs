@@ -12,7 +12,7 @@ use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::plan::{
-    Changes, Decision, KeyChanges, Rules, SetLimits, Verdict, explain, plan,
+    Changes, Decision, KeyChanges, MessageIndex, Rules, SetLimits, Verdict, plan,
 };
 use invalidator_core::target::{CachePolicyId, TenantId};
 use serde::Deserialize;
@@ -99,15 +99,13 @@ impl Site {
                 kind: *kind,
                 event_time: None,
             };
-            gathered.add(&change, 0).unwrap();
+            gathered.add(&change, MessageIndex::new(0)).unwrap();
         }
         let keys = KeyChanges::from(gathered);
         let plan = plan(&keys, &rules);
-        let verdicts = plan.keys.iter().flat_map(|key| explain(&key, &rules));
+        let verdicts = plan.keys.indices().flat_map(|key| plan.explain(key));
         let reason = |verdict| match verdict {
-            Verdict::Decided(_, decision @ Decision::Invalidate { .. }) => {
-                Some(decision.to_string())
-            }
+            Verdict::Decided(_, decision @ Decision::Invalidate(_)) => Some(decision.to_string()),
             Verdict::Decided(_, Decision::Skip(skip)) => Some(format!("skipped: {skip}")),
             Verdict::Unmatched(_) => None,
         };

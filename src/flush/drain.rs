@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
 use invalidator_core::event::EventTime;
-use invalidator_core::plan::Changes;
+use invalidator_core::plan::{Changes, MessageIndex};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -135,7 +135,7 @@ impl Batch {
     /// Adds what a message holds; returns which part of the batch that is, and when the first of its
     /// changes happened.
     fn add_body(&mut self, body: &str, sent: Option<u64>) -> Result<(Part, Option<EventTime>)> {
-        let source = u32::try_from(self.messages.len())?;
+        let message = MessageIndex::new(self.messages.len());
         let (scope, changes) = match unpack(body)? {
             Unpacked::Changes { scope, changes } => (scope, changes),
             Unpacked::Set(set) => {
@@ -160,7 +160,7 @@ impl Batch {
         scoped.attempts = scoped.attempts.max(attempts);
         for change in changes {
             self.bytes += bytes_of_change(change.key.as_str().len());
-            scoped.changes.add(&change, source)?;
+            scoped.changes.add(&change, message)?;
             oldest = [oldest, change.event_time].into_iter().flatten().min();
         }
         Ok((Part::Scope(index), oldest))

@@ -30,10 +30,10 @@ pub async fn give_back(
             targets: targets.to_vec(),
             ..scope.clone()
         }))?;
-        for (index, key) in keys.iter().enumerate() {
-            let sources = keys.sources(index);
-            let sources = sources.filter_map(|source| messages.get(usize::try_from(source).ok()?));
-            let oldest = sources.filter_map(|message| message.oldest).min();
+        for index in keys.indices() {
+            let key = keys.get(index);
+            let of_key = keys.messages(index);
+            let oldest = of_key.filter_map(|it| messages[it.get()].oldest).min();
             packer.add(key.bucket, key.name(), key.kind, oldest)?;
             send(app, packer.take_full(), delay, until).await?;
         }

@@ -1,12 +1,23 @@
 //! Logs what becomes of each key, and why.
 
 use invalidator_core::distributions::Distribution;
-use invalidator_core::path::InvalidationPath;
-use invalidator_core::plan::{Decision, KeyChange, Verdict};
+use invalidator_core::plan::{Decision, KeyChange, Plan, Verdict};
 use tracing::info;
 
-/// Logs one verdict.
-pub fn log(key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
+use crate::metrics::MAX_LOGGED_DECISIONS;
+
+/// Logs the first verdicts of a plan.
+pub fn log_first(plan: &Plan<'_>) {
+    let verdicts = plan.keys.indices().flat_map(|key| {
+        let verdicts = plan.explain(key).into_iter();
+        verdicts.map(move |verdict| (key, verdict))
+    });
+    for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
+        log(&plan.keys.get(key), &verdict);
+    }
+}
+
+fn log(key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
     match verdict {
         Verdict::Decided(distribution, decision) => {
             log_decision(key_change, distribution, decision)
@@ -28,9 +39,9 @@ fn log_decision(key_change: &KeyChange<'_>, distribution: &Distribution, decisio
     let key = key_change.key();
     let distribution = &distribution.id;
     match decision {
-        Decision::Invalidate { paths, .. } => {
-            let paths: Vec<&str> = paths.iter().map(InvalidationPath::as_str).collect();
-            let paths = paths.join(" ");
+        Decision::Invalidate(paths) => {
+            let paths = paths.iter().map(|planned| planned.path.as_str());
+            let paths = paths.collect::<Vec<_>>().join(" ");
             info!(stage = "flush", decision = "invalidate", %bucket, %key, %kind, %distribution, paths, reason = %decision, "decision");
         }
         Decision::Skip(skip) => {

@@ -9,7 +9,7 @@ use invalidator_core::caller_reference::SetId;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::plan::{
-    Counts, DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Rules, SetLimits, explain, plan,
+    DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Plan, Rules, SetLimits, plan,
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{OURSELVES, Set};
@@ -20,11 +20,11 @@ use tracing::{error, info, warn};
 use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::give_back;
-use super::log::log;
+use super::log::log_first;
 use super::report::Report;
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::metrics::{MAX_LOGGED_DECISIONS, milliseconds};
+use crate::metrics::milliseconds;
 use crate::queue::{self, Entry, batches, send_persistently};
 
 /// Distributions that were not read after this time hold up the others no longer.
@@ -150,43 +150,40 @@ impl Rounds<'_> {
             attempts,
             changes,
         } = scoped;
+        let app = self.app;
         let keys = KeyChanges::from(changes);
-        let buckets: Vec<BucketName> = keys.by_bucket().map(|(bucket, _)| bucket.clone()).collect();
+        let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
         let is_meant = |target: &Target| {
             let targets = targets.as_ref();
             targets.is_none_or(|targets| targets.iter().any(|it| it.contains(target)))
         };
         let mut untold = Untold::default();
-        let mut all: Vec<Distribution> = Vec::new();
         let at_once = self.read_until.min(Instant::now() + TIME_FOR_ALL);
-        let (index_documents, mut first) = tokio::join!(
+        let (index_documents, first) = tokio::join!(
             self.index_documents(&buckets),
-            self.read(&buckets, at_once, &all, targets.as_deref()),
+            self.read(&buckets, at_once, &[], targets.as_deref()),
         );
-        let rules = self.rules(&first.distributions, &index_documents);
-        let mut counts = self
-            .enqueue(&keys, &rules, is_meant, messages, &mut untold, end)
+        let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
+        self.enqueue(&first_plan, is_meant, messages, &mut untold, end)
             .await;
-        all.append(&mut first.distributions);
         untold.unread = first.unread;
+        let mut later: Vec<Distribution> = Vec::new();
         if !untold.unread.is_empty() {
-            let until = self.read_until;
-            let then = self.read(&buckets, until, &all, targets.as_deref()).await;
-            let rules = self.rules(&then.distributions, &index_documents);
-            self.enqueue(&keys, &rules, is_meant, messages, &mut untold, end)
+            let (until, done) = (self.read_until, &first.distributions);
+            let read = self.read(&buckets, until, done, targets.as_deref()).await;
+            later = read.distributions;
+            untold.unread = read.unread;
+            let later_plan = plan(&keys, &rules(app, &later, &index_documents));
+            self.enqueue(&later_plan, is_meant, messages, &mut untold, end)
                 .await;
-            if !then.distributions.is_empty() {
-                all.extend(then.distributions);
-                counts = plan(&keys, &self.rules(&all, &index_documents)).counts;
-            }
-            untold.unread = then.unread;
         }
         let unread = untold.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
         match &targets {
+            None if later.is_empty() => report(&first_plan, end),
             None => {
-                end.report.keys.add(counts);
-                log_first(&keys, &self.rules(&all, &index_documents));
+                let all = [first.distributions.as_slice(), later.as_slice()].concat();
+                report(&plan(&keys, &rules(app, &all, &index_documents)), end);
             }
             Some(targets) => self.count_gone(targets, end).await,
         }
@@ -196,19 +193,6 @@ impl Rounds<'_> {
             attempts,
         };
         self.give_back(scope, untold, (&keys, messages), end).await
-    }
-
-    fn rules<'r>(
-        &'r self,
-        distributions: &'r [Distribution],
-        index_documents: &'r HashMap<BucketName, String>,
-    ) -> Rules<'r> {
-        Rules {
-            distributions,
-            origin_buckets: &self.app.config.origin_buckets,
-            index_documents,
-            limits: SetLimits::with_paths(self.app.config.max_paths_per_invalidation),
-        }
     }
 
     /// The index document of each bucket that has one. Without the tags of a bucket the folders are
@@ -274,18 +258,16 @@ impl Rounds<'_> {
     }
 
     /// Enqueues the sets of each target, made one by one. What cannot be sent is put into the buffer as
-    /// it is. Returns what became of the keys.
+    /// it is.
     async fn enqueue(
         &self,
-        keys: &KeyChanges,
-        rules: &Rules<'_>,
+        plan: &Plan<'_>,
         is_meant: impl Fn(&Target) -> bool,
         messages: &[Buffered],
         untold: &mut Untold,
         end: &mut RoundEnd,
-    ) -> Counts {
+    ) {
         let app = self.app;
-        let plan = plan(keys, rules);
         let mut enqueuer = Enqueuer::new(app, self.send_until());
         for of_target in plan.targets().filter(|it| is_meant(it.target)) {
             if self.deadline.remaining() < TIME_TO_STOP {
@@ -313,7 +295,6 @@ impl Rounds<'_> {
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed);
         untold.stranded += self.keep_in_buffer(failed).await;
-        plan.counts
     }
 
     /// Puts sets that could not be sent into the buffer. Returns how many are not in it.
@@ -390,15 +371,23 @@ impl Rounds<'_> {
     }
 }
 
-/// Logs the reasons for the first keys.
-fn log_first(keys: &KeyChanges, rules: &Rules<'_>) {
-    let verdicts = keys.iter().flat_map(|key| {
-        let verdicts = explain(&key, rules).into_iter();
-        verdicts.map(move |verdict| (key.clone(), verdict))
-    });
-    for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
-        log(&key, &verdict);
+fn rules<'r>(
+    app: &'r App,
+    distributions: &'r [Distribution],
+    index_documents: &'r HashMap<BucketName, String>,
+) -> Rules<'r> {
+    Rules {
+        distributions,
+        origin_buckets: &app.config.origin_buckets,
+        index_documents,
+        limits: SetLimits::with_paths(app.config.max_paths_per_invalidation),
     }
+}
+
+/// Counts what became of the keys, and logs the first decisions.
+fn report(plan: &Plan<'_>, end: &mut RoundEnd) {
+    end.report.keys.add(plan.counts);
+    log_first(plan);
 }
 
 /// Distributions that changes are planned by, and targets of those that could not be read.
@@ -410,11 +399,9 @@ struct Known {
 
 /// The message of a set.
 fn entry(target: &Target, set: PathSet<'_>, messages: &[Buffered]) -> Result<Entry> {
-    let sources = set.sources.iter();
-    let sources: Vec<&Buffered> = sources
-        .filter_map(|source| messages.get(usize::try_from(*source).ok()?))
-        .collect();
-    let ids: Vec<&str> = sources.iter().map(|message| message.id.as_str()).collect();
+    let messages = set.messages.iter().map(|index| &messages[index.get()]);
+    let messages: Vec<&Buffered> = messages.collect();
+    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let id = SetId::new(target, &set.paths, &ids);
     let group = set.lane.group(target);
     let set = Set {
@@ -422,7 +409,7 @@ fn entry(target: &Target, set: PathSet<'_>, messages: &[Buffered]) -> Result<Ent
         paths: set.paths,
         reason: "flush".to_owned(),
         by: OURSELVES.to_owned(),
-        changed: sources.iter().filter_map(|message| message.oldest).min(),
+        changed: messages.iter().filter_map(|message| message.oldest).min(),
         first_sent: None,
         hops: 0,
         caller_reference: None,

@@ -7,7 +7,7 @@ use invalidator_core::caller_reference::{CallerReference, SetId};
 use invalidator_core::distributions::listing::{DistributionSummary, managed_policies};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event;
-use invalidator_core::plan::{Changes, KeyChanges, plan};
+use invalidator_core::plan::{Changes, KeyChanges, MessageIndex, plan};
 use serde_json::{Value, json};
 
 use crate::planning::with_rules;
@@ -91,9 +91,9 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
     let (cloudfront, received) = cloudfront::client();
     let (nanoseconds, _) = timed(repeats, || {
         let mut changes = Changes::default();
-        for (source, body) in (0..).zip(&bodies) {
+        for (place, body) in bodies.iter().enumerate() {
             for change in changes_of(body)? {
-                changes.add(&change, source)?;
+                changes.add(&change, MessageIndex::new(place))?;
             }
         }
         let keys = KeyChanges::from(changes);

@@ -9,7 +9,7 @@ use invalidator_core::distributions::listing::{DistributionListing, managed_poli
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator_core::plan::{Changes, KeyChanges, Plan, Rules, SetLimits, plan};
+use invalidator_core::plan::{Changes, KeyChanges, MessageIndex, Plan, Rules, SetLimits, plan};
 use serde_json::{Value, json};
 
 use crate::{memory, timed};
@@ -80,7 +80,7 @@ fn gather(keys: &str, bucket: &BucketName) -> Result<Changes> {
             kind: ChangeKind::Created,
             event_time: None,
         };
-        changes.add(&change, u32::try_from(number / 100)?)?;
+        changes.add(&change, MessageIndex::new(number / 100))?;
     }
     Ok(changes)
 }

@@ -1,51 +1,57 @@
-//! Many patterns, compared with a text at once.
+//! Matches a path against many patterns at once.
 //!
-//! The behaviors of a hundred distributions have thousands of patterns, and nearly all of them begin,
-//! or else end, with something a given path does not begin or end with. So they are kept by what they
-//! begin with, and under that by what they end with.
+//! The behaviors of a hundred distributions have thousands of patterns. Nearly all of them begin or
+//! end with a text that a given path does not begin or end with. So one radix tree finds them by
+//! their text before the first wildcard, and another by their text after the last one.
 
 use std::collections::BTreeMap;
 
-use super::tree::Tree;
+use super::radix_tree::RadixTree;
 use super::{Middle, Wildcards};
+use crate::index::index;
 use crate::path::NormalizedPath;
 
-/// Patterns, each with a number: its place in the list it was made from.
+index! {
+    /// The place of a pattern in the list that a [`PatternSet`] was made from.
+    PatternIndex
+}
+
+/// Patterns that can be matched at once.
 #[derive(Debug, Default)]
 pub struct PatternSet {
-    by_beginning: Tree<SameBeginning>,
-    /// The numbers of the patterns that match the last path.
-    matching: Vec<u32>,
+    by_beginning: RadixTree<SameBeginning>,
+    /// The patterns that match the last path.
+    matching: Vec<PatternIndex>,
 }
 
 /// Patterns that have the same text before their first wildcard.
 #[derive(Debug, Default)]
 struct SameBeginning {
-    without_wildcard: Vec<u32>,
+    without_wildcard: Vec<PatternIndex>,
     /// By the text after their last wildcard, backwards.
-    by_ending: Tree<Vec<(u32, Middle)>>,
+    by_ending: RadixTree<Vec<(PatternIndex, Middle)>>,
 }
 
 impl PatternSet {
-    /// Takes patterns in the order of their numbers, from 0.
+    /// Takes patterns in the order of their indices.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Wildcards>) -> Self {
-        let mut by_beginning: BTreeMap<&str, Vec<(u32, &Wildcards)>> = BTreeMap::new();
-        for (number, pattern) in (0..).zip(patterns) {
+        let mut by_beginning: BTreeMap<&str, Vec<(PatternIndex, &Wildcards)>> = BTreeMap::new();
+        for (place, pattern) in patterns.into_iter().enumerate() {
             let same_beginning = by_beginning.entry(&pattern.beginning).or_default();
-            same_beginning.push((number, pattern));
+            same_beginning.push((PatternIndex::new(place), pattern));
         }
         let by_beginning = by_beginning.into_iter().map(|(text, patterns)| {
             let text = text.as_bytes().to_vec();
             (text, SameBeginning::new(&patterns))
         });
         Self {
-            by_beginning: Tree::new(by_beginning.collect()),
+            by_beginning: RadixTree::new(by_beginning.collect()),
             ..Self::default()
         }
     }
 
-    /// The numbers of all patterns that match a path, in any of its forms.
-    pub fn matching(&mut self, path: &NormalizedPath<'_>) -> &[u32] {
+    /// All patterns that match a path, in any of its forms.
+    pub fn matching(&mut self, path: &NormalizedPath<'_>) -> &[PatternIndex] {
         self.matching.clear();
         self.add_matching(path.decoded());
         if let Some(encoded) = path.encoded() {
@@ -57,39 +63,39 @@ impl PatternSet {
     }
 
     fn add_matching(&mut self, text: &str) {
-        for (length, same_beginning) in self.by_beginning.of(text.bytes()) {
+        for (length, same_beginning) in self.by_beginning.prefixes_of(text.bytes()) {
             let rest = text.get(length..).unwrap_or_default();
             if rest.is_empty() {
                 self.matching.extend(&same_beginning.without_wildcard);
             }
-            for (length, same_ending) in same_beginning.by_ending.of(rest.bytes().rev()) {
+            for (length, same_ending) in same_beginning.by_ending.prefixes_of(rest.bytes().rev()) {
                 let middle = rest.get(..rest.len() - length).unwrap_or_default();
                 let matching = same_ending
                     .iter()
                     .filter(|(_, pattern)| pattern.matches(middle));
-                self.matching.extend(matching.map(|(number, _)| number));
+                self.matching.extend(matching.map(|(index, _)| *index));
             }
         }
     }
 }
 
 impl SameBeginning {
-    fn new(patterns: &[(u32, &Wildcards)]) -> Self {
+    fn new(patterns: &[(PatternIndex, &Wildcards)]) -> Self {
         let mut without_wildcard = Vec::new();
-        let mut by_ending: BTreeMap<Vec<u8>, Vec<(u32, Middle)>> = BTreeMap::new();
-        for (number, pattern) in patterns {
+        let mut by_ending: BTreeMap<Vec<u8>, Vec<(PatternIndex, Middle)>> = BTreeMap::new();
+        for (index, pattern) in patterns {
             match &pattern.rest {
-                None => without_wildcard.push(*number),
+                None => without_wildcard.push(*index),
                 Some(rest) => {
                     let backwards = rest.ending.bytes().rev().collect();
                     let same_ending = by_ending.entry(backwards).or_default();
-                    same_ending.push((*number, rest.middle.clone()));
+                    same_ending.push((*index, rest.middle.clone()));
                 }
             }
         }
         Self {
             without_wildcard,
-            by_ending: Tree::new(by_ending),
+            by_ending: RadixTree::new(by_ending),
         }
     }
 }
@@ -105,7 +111,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn the_numbers_are_those_of_the_patterns_that_match_alone(
+        fn the_set_finds_the_patterns_that_match_one_by_one(
             patterns in proptest::collection::vec("/[ab/]{0,4}[ab*?/é]{0,4}", 0..30),
             keys in proptest::collection::vec("/[ab/é]{0,8}", 1..5),
         ) {
@@ -116,8 +122,8 @@ mod tests {
                 let path = ViewerPath::of_whole_bucket(&key).normalized();
                 let mut found = set.matching(&path).to_vec();
                 found.sort_unstable();
-                let alone = patterns.iter().zip(0..).filter(|(pattern, _)| pattern.matches(&path));
-                let alone: Vec<u32> = alone.map(|(_, number)| number).collect();
+                let alone = patterns.iter().enumerate().filter(|(_, pattern)| pattern.matches(&path));
+                let alone: Vec<PatternIndex> = alone.map(|(place, _)| PatternIndex::new(place)).collect();
                 prop_assert_eq!(found, alone);
             }
         }

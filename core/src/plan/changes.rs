@@ -1,29 +1,46 @@
-//! Changes, gathered from messages, and then one entry a key.
+//! Collects changes from messages, and then keeps one entry per key.
 //!
-//! A flush may hold hundreds of thousands of keys: they share one text, and an entry is a few bytes.
+//! A flush may hold hundreds of thousands of keys: they share one string, and an entry has a few bytes.
 
 use std::ops::Range;
 
 use super::interner::Interner;
 use crate::event::{BucketName, Change, ChangeKind, ObjectKey};
+use crate::index::index;
 use crate::path::{OriginPath, ViewerPath, is_plain};
+
+index! {
+    /// The place of a message among the messages of a flush.
+    MessageIndex
+}
+
+index! {
+    /// The place of a key in [`KeyChanges`].
+    KeyIndex
+}
+
+index! {
+    /// The place of a bucket among the buckets of the changes.
+    BucketIndex
+}
 
 /// Changes of any number of messages.
 #[derive(Debug, Default)]
 pub struct Changes {
     buckets: Interner<BucketName>,
-    /// The keys, each with a slash before it: a path, where an origin serves the whole bucket.
+    /// All keys, each with a slash before it. That is the viewer path where an origin serves the
+    /// whole bucket.
     paths: String,
     entries: Vec<Entry>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where in `paths` the key's begins.
+    /// Where the key's path begins and ends in `paths`.
     start: u32,
     end: u32,
-    bucket: u32,
-    source: u32,
+    bucket: BucketIndex,
+    message: MessageIndex,
     kind: ChangeKind,
     is_plain: bool,
 }
@@ -34,21 +51,21 @@ struct Entry {
 pub struct TooMany;
 
 impl Changes {
-    /// Adds a change. `source` is the index of the message that told of it.
+    /// Adds a change that came in this message.
     ///
     /// # Errors
     /// If the keys of all changes together are longer than 4 GiB; the change is then not added.
-    pub fn add(&mut self, change: &Change<'_>, source: u32) -> Result<(), TooMany> {
+    pub fn add(&mut self, change: &Change<'_>, message: MessageIndex) -> Result<(), TooMany> {
         let start = self.paths.len();
         self.paths.push('/');
         self.paths.push_str(change.key.as_str());
         let entry = Entry {
             start: u32::try_from(start).map_err(|_| TooMany)?,
             end: u32::try_from(self.paths.len()).map_err(|_| TooMany)?,
-            bucket: self.bucket_number(&change.bucket),
-            source,
+            bucket: self.bucket_index(&change.bucket),
+            message,
             kind: change.kind,
-            is_plain: self.paths.get(start..).is_some_and(is_plain),
+            is_plain: is_plain(&self.paths[start..]),
         };
         self.entries.push(entry);
         Ok(())
@@ -66,36 +83,69 @@ impl Changes {
 
     /// The buckets of the changes, each once.
     pub fn buckets(&self) -> &[BucketName] {
-        &self.buckets.values
+        self.buckets.values()
     }
 
-    fn bucket_number(&mut self, bucket: &BucketName) -> u32 {
-        // Changes come bucket by bucket.
+    fn bucket_index(&mut self, bucket: &BucketName) -> BucketIndex {
+        // Most changes have the bucket of the one before.
         if let Some(last) = self.entries.last().map(|entry| entry.bucket)
-            && self.bucket(last) == Some(bucket)
+            && self.bucket(last) == bucket
         {
             return last;
         }
-        self.buckets.index(bucket.clone())
+        BucketIndex::new(self.buckets.place(bucket.clone()))
     }
 
-    fn bucket(&self, number: u32) -> Option<&BucketName> {
-        self.buckets.values.get(number as usize)
+    fn bucket(&self, index: BucketIndex) -> &BucketName {
+        &self.buckets.values()[index.get()]
     }
 
     fn path(&self, entry: &Entry) -> &str {
-        let range = entry.start as usize..entry.end as usize;
-        self.paths.get(range).unwrap_or_default()
+        &self.paths[entry.start as usize..entry.end as usize]
     }
 }
 
 /// All that happened to each key: bucket by bucket, in the order of the keys.
 #[derive(Debug, Default)]
 pub struct KeyChanges {
-    /// One entry a key, with the first of its messages.
+    /// One entry per key, with the first of its messages.
     changes: Changes,
-    /// Indices of a key, and of a further message that told of it; in order.
-    further_sources: Vec<(u32, u32)>,
+    /// Keys that came in more than one message, each with its second and later messages; in order.
+    later_messages: Vec<(KeyIndex, MessageIndex)>,
+}
+
+/// Keys that stand in a row.
+#[derive(Clone, Debug)]
+pub(super) struct KeyRange(Range<usize>);
+
+impl KeyRange {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeyIndex> + use<> {
+        self.0.clone().map(KeyIndex::new)
+    }
+
+    /// The place of a key in this range, counted from 0.
+    pub(super) fn place_of(&self, key: KeyIndex) -> Option<usize> {
+        self.0
+            .contains(&key.get())
+            .then(|| key.get() - self.0.start)
+    }
+
+    /// The part of a list with one item per key that is about these keys.
+    pub(super) fn slice_mut<'s, T>(&self, per_key: &'s mut [T]) -> &'s mut [T] {
+        &mut per_key[self.0.clone()]
+    }
+}
+
+/// A bucket, and its keys.
+#[derive(Clone, Debug)]
+pub(super) struct BucketKeys<'a> {
+    pub index: BucketIndex,
+    pub name: &'a BucketName,
+    pub keys: KeyRange,
 }
 
 /// All that happened to one key.
@@ -115,7 +165,7 @@ impl<'a> KeyChange<'a> {
         ObjectKey::known(self.name())
     }
 
-    /// The key as a text.
+    /// The key as a string.
     pub fn name(&self) -> &'a str {
         let path = self.path.as_str();
         path.strip_prefix('/').unwrap_or(path)
@@ -125,29 +175,29 @@ impl<'a> KeyChange<'a> {
 impl From<Changes> for KeyChanges {
     fn from(mut changes: Changes) -> Self {
         let mut entries = std::mem::take(&mut changes.entries);
-        let order = |entry: &Entry| (entry.bucket, changes.path(entry), entry.source);
-        // The changes of a message are in order as a rule, and this sort makes use of it.
+        let order = |entry: &Entry| (entry.bucket, changes.path(entry), entry.message);
+        // The changes of a message are usually in order. This sort is fast on runs that are.
         entries.sort_by(|a, b| order(a).cmp(&order(b)));
-        let mut further_sources = Vec::new();
-        let (mut key, mut last_source) = (0, None);
+        let mut later_messages = Vec::new();
+        let (mut key, mut last_message) = (0, None);
         entries.dedup_by(|entry, kept| {
             let is_same_key =
                 entry.bucket == kept.bucket && changes.path(entry) == changes.path(kept);
             if !is_same_key {
-                (key, last_source) = (key + 1, None);
+                (key, last_message) = (key + 1, None);
                 return false;
             }
             kept.kind = kept.kind.max(entry.kind);
-            if entry.source != last_source.unwrap_or(kept.source) {
-                last_source = Some(entry.source);
-                further_sources.push((key, entry.source));
+            if entry.message != last_message.unwrap_or(kept.message) {
+                last_message = Some(entry.message);
+                later_messages.push((KeyIndex::new(key), entry.message));
             }
             true
         });
         changes.entries = entries;
         Self {
             changes,
-            further_sources,
+            later_messages,
         }
     }
 }
@@ -163,66 +213,81 @@ impl KeyChanges {
         self.changes.is_empty()
     }
 
-    /// The keys.
-    pub fn iter(&self) -> impl Iterator<Item = KeyChange<'_>> {
-        (0..self.len()).filter_map(|key| self.get(key))
+    /// The indices of all keys.
+    pub fn indices(&self) -> impl Iterator<Item = KeyIndex> + use<> {
+        (0..self.len()).map(KeyIndex::new)
     }
 
-    /// The key with this index.
-    pub fn get(&self, key: usize) -> Option<KeyChange<'_>> {
-        let entry = self.changes.entries.get(key)?;
-        Some(KeyChange {
-            bucket: self.changes.bucket(entry.bucket)?,
-            path: self.path(key)?,
+    /// All keys.
+    pub fn iter(&self) -> impl Iterator<Item = KeyChange<'_>> {
+        self.indices().map(|key| self.get(key))
+    }
+
+    /// What happened to a key.
+    pub fn get(&self, key: KeyIndex) -> KeyChange<'_> {
+        let entry = self.entry(key);
+        KeyChange {
+            bucket: self.changes.bucket(entry.bucket),
+            path: self.path(key),
             kind: entry.kind,
+        }
+    }
+
+    /// The path of a key where an origin serves the whole bucket.
+    pub fn path(&self, key: KeyIndex) -> ViewerPath<'_> {
+        let entry = self.entry(key);
+        ViewerPath::of_whole_bucket_known(self.changes.path(entry), entry.is_plain)
+    }
+
+    /// The bucket of a key.
+    pub(super) fn bucket_of(&self, key: KeyIndex) -> BucketIndex {
+        self.entry(key).bucket
+    }
+
+    /// The buckets that have keys, in the order of their keys.
+    pub fn buckets(&self) -> impl Iterator<Item = &BucketName> {
+        self.by_bucket().map(|bucket| bucket.name)
+    }
+
+    /// Each bucket with its keys.
+    pub(super) fn by_bucket(&self) -> impl Iterator<Item = BucketKeys<'_>> {
+        let mut start = 0;
+        let entries = self.changes.entries.as_slice();
+        let buckets = entries.chunk_by(|a: &Entry, b: &Entry| a.bucket == b.bucket);
+        buckets.map(move |entries| {
+            let keys = start..start + entries.len();
+            start = keys.end;
+            let index = entries[0].bucket;
+            BucketKeys {
+                index,
+                name: self.changes.bucket(index),
+                keys: KeyRange(keys),
+            }
         })
     }
 
-    /// The path of the key with this index, where an origin serves the whole bucket.
-    pub fn path(&self, key: usize) -> Option<ViewerPath<'_>> {
-        let entry = self.changes.entries.get(key)?;
-        let path = self.changes.path(entry);
-        Some(ViewerPath::of_whole_bucket_known(path, entry.is_plain))
-    }
-
-    /// Each bucket, and the indices of its keys.
-    pub fn by_bucket(&self) -> impl Iterator<Item = (&BucketName, Range<usize>)> {
-        let mut start = 0;
-        let same_bucket = |a: &Entry, b: &Entry| a.bucket == b.bucket;
-        self.changes
-            .entries
-            .chunk_by(same_bucket)
-            .filter_map(move |entries| {
-                let keys = start..start + entries.len();
-                start = keys.end;
-                Some((self.changes.bucket(entries.first()?.bucket)?, keys))
-            })
-    }
-
-    /// Of the keys of a bucket those below an origin path: they stand in a row.
-    pub fn below(&self, origin_path: &OriginPath, of_bucket: Range<usize>) -> Range<usize> {
+    /// Those of some keys of one bucket that are below an origin path: they stand in a row.
+    pub(super) fn below(&self, origin_path: &OriginPath, of_bucket: &KeyRange) -> KeyRange {
         let folder = format!("{}/", origin_path.as_str());
-        let entries = self
-            .changes
-            .entries
-            .get(of_bucket.clone())
-            .unwrap_or_default();
+        let entries = &self.changes.entries[of_bucket.0.clone()];
         let before = entries.partition_point(|entry| self.changes.path(entry) < folder.as_str());
-        let entries = entries.get(before..).unwrap_or_default();
+        let entries = &entries[before..];
         let below = entries.partition_point(|entry| self.changes.path(entry).starts_with(&folder));
-        let start = of_bucket.start + before;
-        start..start + below
+        let start = of_bucket.0.start + before;
+        KeyRange(start..start + below)
     }
 
-    /// The messages that told of a key, each once.
-    pub fn sources(&self, key: usize) -> impl Iterator<Item = u32> {
-        let first = self.changes.entries.get(key).map(|entry| entry.source);
-        let begin = self
-            .further_sources
-            .partition_point(|(of, _)| (*of as usize) < key);
-        let further = self.further_sources.iter().skip(begin);
-        let further = further.take_while(move |(of, _)| *of as usize == key);
-        first.into_iter().chain(further.map(|(_, source)| *source))
+    /// The messages that a key came in, each once.
+    pub fn messages(&self, key: KeyIndex) -> impl Iterator<Item = MessageIndex> {
+        let first = self.entry(key).message;
+        let begin = self.later_messages.partition_point(|(of, _)| *of < key);
+        let later = self.later_messages[begin..].iter();
+        let later = later.take_while(move |(of, _)| *of == key);
+        std::iter::once(first).chain(later.map(|(_, message)| *message))
+    }
+
+    fn entry(&self, key: KeyIndex) -> &Entry {
+        &self.changes.entries[key.get()]
     }
 }
 
@@ -237,10 +302,10 @@ mod tests {
     proptest! {
         #[test]
         fn each_key_is_there_once_with_all_that_happened_to_it(
-            changes in proptest::collection::vec(("[ab]", "[a-c/]{1,2}", any::<bool>(), 0_u32..5), 0..60),
+            changes in proptest::collection::vec(("[ab]", "[a-c/]{1,2}", any::<bool>(), 0_usize..5), 0..60),
         ) {
             let mut gathered = Changes::default();
-            let mut model: BTreeMap<(&str, &str), (bool, BTreeSet<u32>)> = BTreeMap::new();
+            let mut model: BTreeMap<(&str, &str), (bool, BTreeSet<usize>)> = BTreeMap::new();
             for (bucket, key, deleted, source) in &changes {
                 let change = Change {
                     bucket: BucketName::new(bucket.as_str()),
@@ -248,21 +313,21 @@ mod tests {
                     kind: if *deleted { ChangeKind::Deleted } else { ChangeKind::Created },
                     event_time: None,
                 };
-                gathered.add(&change, *source).unwrap();
+                gathered.add(&change, MessageIndex::new(*source)).unwrap();
                 let known = model.entry((bucket, key)).or_default();
                 known.0 |= *deleted;
                 known.1.insert(*source);
             }
             let keys = KeyChanges::from(gathered);
             let mut found = BTreeMap::new();
-            for (bucket, range) in keys.by_bucket() {
-                for index in range {
-                    let key = keys.get(index).unwrap();
-                    prop_assert_eq!(bucket, key.bucket);
-                    let sources: Vec<u32> = keys.sources(index).collect();
+            for bucket in keys.by_bucket() {
+                for index in bucket.keys.iter() {
+                    let key = keys.get(index);
+                    prop_assert_eq!(bucket.name, key.bucket);
+                    let sources: Vec<usize> = keys.messages(index).map(MessageIndex::get).collect();
                     let deleted = key.kind == ChangeKind::Deleted;
                     let name = key.key().as_str().to_owned();
-                    prop_assert!(found.insert((bucket.as_str(), name), (deleted, sources)).is_none());
+                    prop_assert!(found.insert((bucket.name.as_str(), name), (deleted, sources)).is_none());
                 }
             }
             let model = model.into_iter().map(|((bucket, key), (deleted, sources))| {

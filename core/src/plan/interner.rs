@@ -3,29 +3,42 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+/// Values, each once.
 #[derive(Debug)]
 pub(super) struct Interner<T> {
-    pub values: Vec<T>,
-    indices: HashMap<T, u32>,
+    values: Vec<T>,
+    places: HashMap<T, usize>,
 }
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
-            indices: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 }
 
 impl<T: Clone + Eq + Hash> Interner<T> {
-    /// The index of a value.
-    pub(super) fn index(&mut self, value: T) -> u32 {
-        let next = self.values.len() as u32;
-        let index = *self.indices.entry(value.clone()).or_insert(next);
-        if index == next {
+    /// The place of a value in [`Interner::values`].
+    pub(super) fn place(&mut self, value: T) -> usize {
+        let next = self.values.len();
+        let place = *self.places.entry(value.clone()).or_insert(next);
+        if place == next {
             self.values.push(value);
         }
-        index
+        place
+    }
+}
+
+impl<T> Interner<T> {
+    /// The values, in order of first use.
+    pub(super) fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// The values alone, when there are no more to come.
+    pub(super) fn into_values(self) -> Vec<T> {
+        self.values
     }
 }

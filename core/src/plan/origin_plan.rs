@@ -1,63 +1,79 @@
-//! What all distributions make of the keys of one bucket at one origin path.
+//! The decisions on all keys of one bucket below one origin path, for all distributions.
 //!
-//! Distributions with the same behaviors decide alike, and on paths that the same patterns match
-//! they decide alike too. So each list of behaviors is there once, a path is only asked which
-//! patterns match it, and what follows from these is worked out the first time. A key keeps the
-//! number of that ruling, and nothing is written for each key and distribution.
+//! Distributions with the same behavior list decide alike, and paths that the same patterns match
+//! are decided on alike. So the answers of all lists are worked out once for each combination of
+//! matching patterns, and a key only keeps the index of its answers. Nothing is stored per key and
+//! distribution.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeSet, HashMap};
 
-use super::behaviors::{Behaviors, ByPattern, Name, Outcome, Ruling};
-use super::changes::KeyChanges;
+use super::behavior_list::{
+    Answer, Answers, BehaviorList, ListIndex, Outcome, PatternPlaces, Ruling, SecondPath,
+};
+use super::changes::{BucketKeys, KeyChanges, KeyIndex, KeyRange};
 use super::interner::Interner;
 use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
-use crate::path::{InvalidationPath, OriginPath, ViewerPath};
+use crate::index::index;
+use crate::path::{InvalidationPath, InvalidationPaths, OriginPath, ViewerPath};
 use crate::pattern::Wildcards;
-use crate::pattern::set::PatternSet;
+use crate::pattern::set::{PatternIndex, PatternSet};
 
-/// The distributions that serve a bucket from one origin path.
+index! {
+    /// The place of an [`OriginPlan`] in its plan.
+    OriginPlanIndex
+}
+
+index! {
+    /// The place of [`Answers`] in their origin plan.
+    AnswersIndex
+}
+
+/// The decisions for the distributions that serve a bucket from one origin path.
 #[derive(Debug)]
 pub(super) struct OriginPlan<'a> {
     origin_path: &'a OriginPath,
-    behaviors: Vec<Behaviors<'a>>,
-    by_pattern: ByPattern,
+    lists: Vec<BehaviorList<'a>>,
+    pattern_places: PatternPlaces,
     patterns: PatternSet,
-    rulings: Vec<Ruling>,
-    /// For each kind of change the rulings by what they follow from, the patterns that match.
-    known_rulings: [HashMap<Box<[u32]>, u32>; 2],
-    /// The keys below the origin path, and which ruling each has.
-    keys: Range<usize>,
-    of_keys: Vec<u32>,
+    answers: Vec<Answers>,
+    /// For each kind of change, the answers by the patterns that match.
+    known_answers: [HashMap<Box<[PatternIndex]>, AnswersIndex>; 2],
+    /// The keys below the origin path, and the answers to each.
+    keys: KeyRange,
+    of_keys: Vec<AnswersIndex>,
     /// Whether all of them are [exact](ViewerPath::is_exact).
     are_exact: bool,
-    /// Under what names some of them are cached at another path too.
-    names: Vec<Name<'a>>,
-    further_paths: Vec<FurtherPath<'a>>,
+    /// The different settings that make second paths.
+    second_paths: Vec<SecondPath<'a>>,
+    /// The second paths of keys, in the order of the keys.
+    of_second_paths: Vec<KeySecondPath<'a>>,
 }
 
-/// A key's own path, and the ruling on it.
-struct Decided<'a> {
-    path: ViewerPath<'a>,
-    kind: ChangeKind,
-    ruling: u32,
+/// A key that is cached under a second path, and the answers to that.
+#[derive(Clone, Copy, Debug)]
+struct KeySecondPath<'a> {
+    key: KeyIndex,
+    second: SecondPath<'a>,
+    answers: AnswersIndex,
 }
 
-/// A path at which a key is cached beside its own.
-#[derive(Debug)]
-struct FurtherPath<'a> {
-    key: usize,
-    ruling: u32,
-    name: Name<'a>,
+/// A path at which a key is cached, and what a behavior list says about it.
+#[derive(Clone, Debug)]
+pub(super) struct AnsweredPath<'a, 'k> {
+    /// Why it is not the key's own path, if it is not.
+    pub second: Option<SecondPath<'a>>,
+    pub answer: Answer,
+    /// None, unless the answer is to invalidate.
+    pub paths: Option<InvalidationPaths<'k>>,
 }
 
-/// Gathers the distributions that serve a bucket from one origin path.
+/// Collects the distributions that serve a bucket from one origin path.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     origin_path: &'a OriginPath,
     patterns: Interner<&'a Wildcards>,
-    behaviors: Interner<Behaviors<'a>>,
+    lists: Interner<BehaviorList<'a>>,
 }
 
 impl<'a> Builder<'a> {
@@ -65,44 +81,42 @@ impl<'a> Builder<'a> {
         Self {
             origin_path,
             patterns: Interner::default(),
-            behaviors: Interner::default(),
+            lists: Interner::default(),
         }
     }
 
-    /// Adds a distribution; returns which of the lists of behaviors it has.
+    /// Adds a distribution; returns which behavior list it has.
     pub(super) fn add(
         &mut self,
         distribution: &'a Distribution,
         origin: &Origin,
         index_document: Option<&'a str>,
-    ) -> usize {
+    ) -> ListIndex {
         let patterns = &mut self.patterns;
-        let behaviors = Behaviors::new(distribution, origin, index_document, patterns);
-        self.behaviors.index(behaviors) as usize
+        let list = BehaviorList::new(distribution, origin, index_document, patterns);
+        ListIndex::new(self.lists.place(list))
     }
 
-    /// To decide on the keys of a bucket.
-    pub(super) fn build(self, keys: &KeyChanges, of_bucket: Range<usize>) -> OriginPlan<'a> {
-        let keys = keys.below(self.origin_path, of_bucket);
-        let behaviors = self.behaviors.values;
-        let mut names = Vec::new();
-        for name in behaviors.iter().flat_map(Behaviors::names) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
+    /// A plan for the keys of a bucket, before any decision.
+    pub(super) fn build(self, keys: &KeyChanges, bucket: &BucketKeys<'_>) -> OriginPlan<'a> {
+        let keys = keys.below(self.origin_path, &bucket.keys);
+        let lists = self.lists.into_values();
+        let patterns = self.patterns.into_values();
+        // In order, so that what is said of a distribution does not depend on the other ones.
+        let second_paths = lists.iter().flat_map(BehaviorList::second_paths);
+        let second_paths: BTreeSet<SecondPath<'_>> = second_paths.collect();
         OriginPlan {
             origin_path: self.origin_path,
-            by_pattern: ByPattern::new(&behaviors, self.patterns.values.len()),
-            behaviors,
-            patterns: PatternSet::new(self.patterns.values),
-            rulings: Vec::new(),
-            known_rulings: Default::default(),
+            pattern_places: PatternPlaces::new(&lists, patterns.len()),
+            lists,
+            patterns: PatternSet::new(patterns),
+            answers: Vec::new(),
+            known_answers: Default::default(),
             of_keys: Vec::with_capacity(keys.len()),
             keys,
             are_exact: true,
-            names,
-            further_paths: Vec::new(),
+            second_paths: second_paths.into_iter().collect(),
+            of_second_paths: Vec::new(),
         }
     }
 }
@@ -110,118 +124,179 @@ impl<'a> Builder<'a> {
 impl<'a> OriginPlan<'a> {
     /// Decides on all keys, and adds what becomes of each to its outcome.
     pub(super) fn decide(&mut self, keys: &KeyChanges, outcomes: &mut [Outcome]) {
-        let indices = self.keys.clone();
-        let outcomes = outcomes.get_mut(indices.clone()).unwrap_or_default();
-        for (index, outcome) in indices.zip(outcomes) {
-            // All of them are below the origin path.
-            let Some(key) = keys.get(index) else { break };
-            let Some(path) = key.path.below(self.origin_path) else {
-                break;
-            };
-            let ruling = self.ruling(&path, key.kind);
-            self.of_keys.push(ruling);
+        let indices = self.keys.iter();
+        for (key, outcome) in indices.zip(self.keys.clone().slice_mut(outcomes)) {
+            let kind = keys.get(key).kind;
+            let path = self.viewer_path(keys, key);
+            let answers = self.answers_to(&path, kind);
+            self.of_keys.push(answers);
             self.are_exact &= path.is_exact();
-            outcome.add(self.rulings[ruling as usize].outcome);
-            let kind = key.kind;
-            let own = Decided { path, kind, ruling };
-            for name in 0..self.names.len() {
-                outcome.invalidated |= self.decide_on_name(self.names[name], index, &own);
+            outcome.add(self.answers[answers.get()].outcome);
+            for second in 0..self.second_paths.len() {
+                let second = self.second_paths[second];
+                outcome.invalidated |= self.decide_on_second(second, key, &path, (kind, answers));
             }
         }
     }
 
-    /// Whether the further path that a name makes of a key's own is invalidated anywhere.
-    fn decide_on_name(&mut self, name: Name<'a>, key: usize, own: &Decided<'_>) -> bool {
-        let Some(path) = name.path(own.path) else {
+    /// Whether the second path of a key, if it has one by this setting, is invalidated anywhere.
+    fn decide_on_second(
+        &mut self,
+        second: SecondPath<'a>,
+        key: KeyIndex,
+        own: &ViewerPath<'_>,
+        (kind, of_own): (ChangeKind, AnswersIndex),
+    ) -> bool {
+        let Some(path) = second.of(*own) else {
             return false;
         };
-        // The default root object takes the place of `/` before a behavior is looked for. A viewer
-        // who asks for a folder is answered by the behavior that takes the folder's path.
-        let ruling = match name {
-            Name::RootObject(_) => own.ruling,
-            Name::IndexDocument(_) => self.ruling(&path, own.kind),
+        // CloudFront puts the default root object in place of `/` before it looks for a behavior.
+        // A folder's own path is what a viewer asks for, so the behavior that takes it decides.
+        let answers = match second {
+            SecondPath::DefaultRootObject(_) => of_own,
+            SecondPath::IndexDocument(_) => self.answers_to(&path, kind),
         };
-        self.further_paths.push(FurtherPath { key, ruling, name });
-        let of_ruling = &self.rulings[ruling as usize];
-        let mut behaviors = self.behaviors.iter().enumerate();
-        behaviors.any(|(index, behaviors)| {
-            behaviors.has(name) && of_ruling.query_strings(index).is_some()
+        self.of_second_paths.push(KeySecondPath {
+            key,
+            second,
+            answers,
+        });
+        let lists = self.lists.iter().enumerate();
+        let mut with_second = lists.filter(|(_, list)| list.has(second));
+        let answers = &self.answers[answers.get()];
+        with_second.any(|(list, _)| {
+            let answer = answers.of(ListIndex::new(list));
+            matches!(answer.ruling, Ruling::Invalidate { .. })
         })
     }
 
-    /// The number of the ruling on a path.
-    fn ruling(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> u32 {
+    /// The index of the answers to a path.
+    fn answers_to(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> AnswersIndex {
         let matching = self.patterns.matching(&path.normalized());
-        let known_rulings = &mut self.known_rulings[kind as usize];
-        if let Some(number) = known_rulings.get(matching) {
-            return *number;
+        let known = &mut self.known_answers[kind as usize];
+        if let Some(index) = known.get(matching) {
+            return *index;
         }
-        let number = self.rulings.len() as u32;
-        let ruling = Ruling::new(&self.by_pattern, matching, kind);
-        self.rulings.push(ruling);
-        known_rulings.insert(matching.into(), number);
-        number
+        let index = AnswersIndex::new(self.answers.len());
+        let answers = Answers::new(&self.pattern_places, matching, kind);
+        self.answers.push(answers);
+        known.insert(matching.into(), index);
+        index
     }
 
-    /// Hands `add` the paths that clear the keys from the caches of distributions with these
-    /// behaviors, each with the index of its key. A path may come twice.
+    /// The path of one of `self.keys` below the origin path.
+    ///
+    /// # Panics
+    /// If the key is outside the origin path: [`KeyChanges::below`] would be wrong.
+    fn viewer_path<'k>(&self, keys: &'k KeyChanges, key: KeyIndex) -> ViewerPath<'k> {
+        match keys.path(key).below(self.origin_path) {
+            Some(path) => path,
+            None => unreachable!("{key:?} is outside origin path {:?}", self.origin_path),
+        }
+    }
+
+    /// The path of a key, or its second path, as an invalidation states it; none if the ruling is to
+    /// leave it.
+    fn invalidation_paths<'k>(
+        &self,
+        keys: &'k KeyChanges,
+        key: KeyIndex,
+        second: Option<SecondPath<'_>>,
+        ruling: Ruling,
+    ) -> Option<InvalidationPaths<'k>> {
+        let Ruling::Invalidate { query_strings } = ruling else {
+            return None;
+        };
+        let own = self.viewer_path(keys, key);
+        let path = match second.map(|second| second.of(own)) {
+            None => own,
+            Some(Some(path)) => path,
+            Some(None) => unreachable!("{key:?} has no second path by {second:?}"),
+        };
+        Some(path.invalidation_paths(query_strings))
+    }
+
+    /// Calls `add` with the paths that clear the keys from the caches of distributions with this
+    /// behavior list, each with its key. A path may come twice.
     pub(super) fn for_each_path<'k>(
         &self,
-        behaviors: usize,
+        list: ListIndex,
         keys: &'k KeyChanges,
-        mut add: impl FnMut(InvalidationPath<'k>, usize),
+        mut add: impl FnMut(InvalidationPath<'k>, KeyIndex),
     ) {
-        let query_strings = self.query_strings(behaviors);
-        let mut add_paths = |key: usize, ruling: u32, name: Option<Name<'_>>| {
-            let query_strings = query_strings.get(ruling as usize).copied().flatten()?;
-            let own = keys.path(key)?.below(self.origin_path)?;
-            let path = match name {
-                None => own,
-                Some(name) => name.path(own)?,
-            };
-            let paths = path.invalidation_paths(query_strings);
+        let rulings = self.rulings(list);
+        let mut add_paths = |key, second, answers: AnswersIndex| {
+            let paths = self.invalidation_paths(keys, key, second, rulings[answers.get()]);
+            let paths = paths.into_iter().flatten();
             paths.for_each(|path| add(path, key));
-            Some(())
         };
-        for (key, ruling) in self.keys.clone().zip(&self.of_keys) {
-            add_paths(key, *ruling, None);
+        for (key, answers) in self.keys.iter().zip(&self.of_keys) {
+            add_paths(key, None, *answers);
         }
-        for further in &self.further_paths {
-            if self.behaviors[behaviors].has(further.name) {
-                add_paths(further.key, further.ruling, Some(further.name));
+        for of_key in &self.of_second_paths {
+            if self.lists[list.get()].has(of_key.second) {
+                add_paths(of_key.key, Some(of_key.second), of_key.answers);
             }
         }
     }
 
-    /// The same paths as [`OriginPlan::for_each_path`] has, each once and none covered by another, where
-    /// the paths are the keys and nothing else, and so need not be compared: nearly everywhere.
+    /// The same paths as [`OriginPlan::for_each_path`], where no two of them can be equal or cover
+    /// each other, which is nearly always so. They need not be compared.
     pub(super) fn different_paths<'s>(
         &'s self,
-        behaviors: usize,
+        list: ListIndex,
         keys: &'s KeyChanges,
-    ) -> Option<impl Iterator<Item = (InvalidationPath<'s>, usize)> + 's> {
-        let query_strings = self.query_strings(behaviors);
-        let has = |further: &FurtherPath<'_>| self.behaviors[behaviors].has(further.name);
-        let are_keys = self.are_exact
-            && !self.further_paths.iter().any(has)
-            && !query_strings.contains(&Some(true));
-        if !are_keys {
+    ) -> Option<impl Iterator<Item = (InvalidationPath<'s>, KeyIndex)> + 's> {
+        let rulings = self.rulings(list);
+        let has = |of_key: &KeySecondPath<'_>| self.lists[list.get()].has(of_key.second);
+        let with_query_strings = Ruling::Invalidate {
+            query_strings: true,
+        };
+        let are_different = self.are_exact
+            && !self.of_second_paths.iter().any(has)
+            && !rulings.contains(&with_query_strings);
+        if !are_different {
             return None;
         }
-        let path = move |(key, ruling): (usize, &u32)| {
-            let query_strings = query_strings.get(*ruling as usize).copied().flatten()?;
-            let path = keys.path(key)?.below(self.origin_path)?;
-            Some((path.invalidation_paths(query_strings).next()?, key))
+        let path = move |(key, answers): (KeyIndex, &AnswersIndex)| {
+            let paths = self.invalidation_paths(keys, key, None, rulings[answers.get()])?;
+            Some((paths.first, key))
         };
-        Some(self.keys.clone().zip(&self.of_keys).filter_map(path))
+        Some(self.keys.iter().zip(&self.of_keys).filter_map(path))
     }
 
-    /// For each ruling whether a path is invalidated for these behaviors, and if so, whether with
-    /// query strings.
-    fn query_strings(&self, behaviors: usize) -> Vec<Option<bool>> {
-        let rulings = self.rulings.iter();
-        rulings
-            .map(|ruling| ruling.query_strings(behaviors))
-            .collect()
+    /// What a behavior list says about a key: about its own path first, then about its second paths.
+    /// Empty if the key is outside the origin path.
+    pub(super) fn answers_for<'k>(
+        &self,
+        list: ListIndex,
+        keys: &'k KeyChanges,
+        key: KeyIndex,
+    ) -> Vec<AnsweredPath<'a, 'k>> {
+        let Some(place) = self.keys.place_of(key) else {
+            return Vec::new();
+        };
+        let begin = self.of_second_paths.partition_point(|it| it.key < key);
+        let second = self.of_second_paths[begin..].iter();
+        let second = second.take_while(|it| it.key == key);
+        let second = second.filter(|it| self.lists[list.get()].has(it.second));
+        let second = second.map(|it| (Some(it.second), it.answers));
+        let own = (None, self.of_keys[place]);
+        let all = std::iter::once(own).chain(second);
+        all.map(|(second, answers)| {
+            let answer = self.answers[answers.get()].of(list);
+            AnsweredPath {
+                second,
+                answer,
+                paths: self.invalidation_paths(keys, key, second, answer.ruling),
+            }
+        })
+        .collect()
+    }
+
+    /// The rulings of a behavior list, in the order of the answers.
+    fn rulings(&self, list: ListIndex) -> Vec<Ruling> {
+        let answers = self.answers.iter();
+        answers.map(|answers| answers.of(list).ruling).collect()
     }
 }

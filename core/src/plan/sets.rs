@@ -1,6 +1,6 @@
 //! The paths of one target, each once, cut into sets.
 
-use super::changes::KeyChanges;
+use super::changes::{KeyChanges, KeyIndex, MessageIndex};
 use crate::path::InvalidationPath;
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
@@ -36,7 +36,7 @@ pub struct PathSet<'a> {
     /// The paths, in the order of their keys or in their own, each once.
     pub paths: Vec<InvalidationPath<'a>>,
     /// The messages they came from, in order, each once.
-    pub sources: Vec<u32>,
+    pub messages: Vec<MessageIndex>,
 }
 
 /// The sets of one target, made one by one.
@@ -63,19 +63,19 @@ impl OpenSet<'_> {
         let set = PathSet {
             lane,
             paths: Vec::new(),
-            sources: Vec::new(),
+            messages: Vec::new(),
         };
         Self { set, bytes: 0 }
     }
 }
 
-/// A path and the index of its key; no path, where that of the one before covers it.
-type KeyPath<'a> = (Option<InvalidationPath<'a>>, usize);
+/// A path and its key; no path if the one before covers it.
+type KeyPath<'a> = (Option<InvalidationPath<'a>>, KeyIndex);
 
 impl<'a> Sets<'a> {
-    /// Cuts paths, each with the index of its key, into sets.
+    /// Cuts paths, each with its key, into sets.
     pub(super) fn of_any(
-        mut paths: Vec<(InvalidationPath<'a>, usize)>,
+        mut paths: Vec<(InvalidationPath<'a>, KeyIndex)>,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
@@ -83,9 +83,9 @@ impl<'a> Sets<'a> {
         Self::new(without_covered(paths).into_iter(), keys, limits)
     }
 
-    /// As [`Sets::of_any`], for paths that are each there once, and none covered by another.
+    /// As [`Sets::of_any`], for paths that are all different, with none covered by another.
     pub(super) fn of_different(
-        paths: impl Iterator<Item = (InvalidationPath<'a>, usize)> + 'a,
+        paths: impl Iterator<Item = (InvalidationPath<'a>, KeyIndex)> + 'a,
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
@@ -134,26 +134,26 @@ impl<'a> Sets<'a> {
         full.map(|full| finished(full.set))
     }
 
-    /// The last path answers for the messages that told of this key.
-    fn add_sources(&mut self, key: usize) {
+    /// The last path answers for the messages that this key came in.
+    fn add_messages(&mut self, key: KeyIndex) {
         let (keys, last) = (self.keys, self.last);
-        let sources = &mut self.open(last).set.sources;
-        for source in keys.sources(key) {
-            // Keys that follow one another came in the same message as a rule.
-            if sources.last() != Some(&source) {
-                sources.push(source);
+        let messages = &mut self.open(last).set.messages;
+        for message in keys.messages(key) {
+            // Neighboring keys usually came in the same message.
+            if messages.last() != Some(&message) {
+                messages.push(message);
             }
         }
     }
 }
 
 fn finished(mut set: PathSet<'_>) -> PathSet<'_> {
-    set.sources.sort_unstable();
-    set.sources.dedup();
+    set.messages.sort_unstable();
+    set.messages.dedup();
     set
 }
 
-fn without_covered(ordered: Vec<(InvalidationPath<'_>, usize)>) -> Vec<KeyPath<'_>> {
+fn without_covered(ordered: Vec<(InvalidationPath<'_>, KeyIndex)>) -> Vec<KeyPath<'_>> {
     let mut paths: Vec<KeyPath<'_>> = Vec::with_capacity(ordered.len());
     let mut last_kept = 0;
     for (path, key) in ordered {
@@ -174,7 +174,7 @@ impl<'a> Iterator for Sets<'a> {
     fn next(&mut self) -> Option<PathSet<'a>> {
         while let Some((path, key)) = self.paths.next() {
             let full = path.and_then(|path| self.add(path));
-            self.add_sources(key);
+            self.add_messages(key);
             if full.is_some() {
                 return full;
             }
@@ -194,20 +194,20 @@ mod tests {
     use crate::plan::Changes;
 
     /// The sets of paths, each from a message of its own.
-    fn sets(paths: &[(&str, u32)], limits: SetLimits) -> Vec<(Vec<String>, Vec<u32>)> {
+    fn sets(paths: &[(&str, usize)], limits: SetLimits) -> Vec<(Vec<String>, Vec<usize>)> {
         let mut changes = Changes::default();
-        for (index, (_, source)) in paths.iter().enumerate() {
+        for (index, (_, message)) in paths.iter().enumerate() {
             let change = Change {
                 bucket: BucketName::new("site"),
                 key: ObjectKey::new(format!("{index:03}")).unwrap(),
                 kind: ChangeKind::Created,
                 event_time: None,
             };
-            changes.add(&change, *source).unwrap();
+            changes.add(&change, MessageIndex::new(*message)).unwrap();
         }
-        let path = |(key, (path, _)): (usize, &(&str, u32))| {
+        let path = |(key, (path, _)): (usize, &(&str, usize))| {
             let path = InvalidationPath::try_from((*path).to_owned()).unwrap();
-            (path, key)
+            (path, KeyIndex::new(key))
         };
         let paths = paths.iter().enumerate().map(path).collect();
         let keys = changes.into();
@@ -215,7 +215,7 @@ mod tests {
             .map(|set| {
                 (
                     set.paths.into_iter().map(String::from).collect(),
-                    set.sources,
+                    set.messages.into_iter().map(MessageIndex::get).collect(),
                 )
             })
             .collect()
@@ -254,14 +254,17 @@ mod tests {
                 vec!["/B", "/a*", "/b*"],
             ),
         ] {
-            let paths: Vec<(&str, u32)> = paths.into_iter().zip(0..).collect();
+            let paths: Vec<(&str, usize)> = paths.into_iter().zip(0..).collect();
             let sets = sets(&paths, all());
             let found: Vec<String> = sets.iter().flat_map(|(paths, _)| paths.clone()).collect();
             assert_eq!(found, kept, "{paths:?}");
-            let mut sources: Vec<u32> = sets.into_iter().flat_map(|(_, sources)| sources).collect();
-            sources.sort_unstable();
-            let expected: Vec<u32> = (0..).take(paths.len()).collect();
-            assert_eq!(sources, expected, "{paths:?}");
+            let mut messages: Vec<usize> = sets
+                .into_iter()
+                .flat_map(|(_, messages)| messages)
+                .collect();
+            messages.sort_unstable();
+            let expected: Vec<usize> = (0..).take(paths.len()).collect();
+            assert_eq!(messages, expected, "{paths:?}");
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Expected {
     pub keys: usize,
     pub unmatched: usize,
     pub not_cached: usize,
+    /// For each key, everything that is said about it.
+    pub reasons: BTreeMap<Key, BTreeSet<(String, Reason)>>,
     /// The rules that had a say.
     pub reached: BTreeSet<&'static str>,
 }
@@ -30,8 +32,60 @@ pub struct Expected {
 /// Distribution and tenant.
 pub type Target = (String, Option<String>);
 
-/// What happened to a key: whether it was deleted at any time, and who told.
-struct Key<'a> {
+/// Bucket and key.
+pub type Key = (String, String);
+
+/// Why a key is or is not invalidated at one origin of one target, or of one distribution.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    Disabled,
+    NoTenants,
+    /// The id of the origin.
+    OutsideOriginPath(String),
+    SentElsewhere(Deciding),
+    NotCached(Deciding),
+    Invalidate {
+        path: String,
+        by: Deciding,
+        deleted: bool,
+        role: Role,
+        wildcard: Option<&'static str>,
+    },
+    /// No distribution invalidates it: the nearest of the reasons above, as a number.
+    Unmatched(Option<u8>),
+}
+
+/// The behavior that takes a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deciding {
+    pub pattern: Option<String>,
+    pub target_origin_id: String,
+    pub caches: bool,
+    pub query_strings: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Own,
+    Root,
+    Folder,
+}
+
+impl Reason {
+    fn nearness(&self) -> Option<u8> {
+        Some(match self {
+            Self::Disabled => 0,
+            Self::NoTenants => 1,
+            Self::OutsideOriginPath(_) => 2,
+            Self::SentElsewhere(_) => 3,
+            Self::NotCached(_) => 4,
+            Self::Invalidate { .. } | Self::Unmatched(_) => return None,
+        })
+    }
+}
+
+/// What happened to a key: whether it was deleted at any time, and in which messages it came.
+struct KeyHistory<'a> {
     bucket: &'a str,
     key: &'a str,
     deleted: bool,
@@ -41,13 +95,13 @@ struct Key<'a> {
 /// What a distribution makes of one of its paths.
 enum Answer<'a> {
     Clear(&'a Behavior),
-    SentElsewhere,
-    NotCached,
+    SentElsewhere(&'a Behavior),
+    NotCached(&'a Behavior),
 }
 
 pub fn expected(world: &World) -> Expected {
     let mut expected = Expected::default();
-    let mut keys: Vec<Key<'_>> = Vec::new();
+    let mut keys: Vec<KeyHistory<'_>> = Vec::new();
     for change in &world.changes {
         let exempting = exempting(world, change);
         if exempting.is_some() {
@@ -61,7 +115,7 @@ pub fn expected(world: &World) -> Expected {
                 known.deleted |= change.deleted;
                 known.messages.insert(change.message);
             } else {
-                keys.push(Key {
+                keys.push(KeyHistory {
                     bucket: change.bucket,
                     key: &change.key,
                     deleted: change.deleted,
@@ -76,12 +130,24 @@ pub fn expected(world: &World) -> Expected {
     let mut not_cached = vec![false; keys.len()];
     for distribution in &world.distributions {
         let targets = targets(distribution);
-        if !distribution.enabled {
+        let out_of_service = if !distribution.enabled {
             expected.reached.insert("disabled");
-            continue;
-        }
-        if targets.is_empty() {
+            Some(Reason::Disabled)
+        } else if targets.is_empty() {
             expected.reached.insert("no tenants");
+            Some(Reason::NoTenants)
+        } else {
+            None
+        };
+        if let Some(reason) = out_of_service {
+            for key in &keys {
+                if seen_origins(distribution)
+                    .iter()
+                    .any(|it| endpoint(&it.domain_name, key.bucket, &world.aliases).is_some())
+                {
+                    expected.says(key, distribution.id.clone(), reason.clone());
+                }
+            }
             continue;
         }
         for target in targets {
@@ -93,12 +159,15 @@ pub fn expected(world: &World) -> Expected {
                 }
                 for (n, key) in keys.iter().enumerate() {
                     let reached = &mut expected.reached;
-                    let (paths, own_not_cached) =
-                        at_origin(world, distribution, &origin, key, reached);
-                    not_cached[n] |= own_not_cached;
-                    matched[n] |= !paths.is_empty();
-                    for path in paths {
-                        wanted.entry(path).or_default().extend(&key.messages);
+                    let reasons = at_origin(world, distribution, &origin, key, reached);
+                    for reason in reasons {
+                        if let Reason::Invalidate { path, .. } = &reason {
+                            matched[n] = true;
+                            let messages = wanted.entry(path.clone()).or_default();
+                            messages.extend(&key.messages);
+                        }
+                        not_cached[n] |= matches!(reason, Reason::NotCached(_));
+                        expected.says(key, name(&target), reason);
                     }
                 }
             }
@@ -114,37 +183,80 @@ pub fn expected(world: &World) -> Expected {
             }
         }
     }
-    for (matched, not_cached) in matched.into_iter().zip(not_cached) {
+    for ((key, matched), not_cached) in keys.iter().zip(matched).zip(not_cached) {
         if !matched {
             expected.reached.insert("unmatched");
             expected.unmatched += 1;
             expected.not_cached += usize::from(not_cached);
+            let said = expected.reasons.get(&key.name());
+            let reasons = said.into_iter().flatten().map(|(_, reason)| reason);
+            let nearest = reasons.filter_map(Reason::nearness).max();
+            expected.says(key, String::new(), Reason::Unmatched(nearest));
         }
     }
     expected
 }
 
-/// The paths a key takes at one origin, and whether it takes none because its path is not cached.
+impl Expected {
+    fn says(&mut self, key: &KeyHistory<'_>, of: String, reason: Reason) {
+        self.reasons
+            .entry(key.name())
+            .or_default()
+            .insert((of, reason));
+    }
+}
+
+impl KeyHistory<'_> {
+    fn name(&self) -> Key {
+        (self.bucket.to_owned(), self.key.to_owned())
+    }
+}
+
+/// How a target is called in the reasons.
+pub fn name((distribution, tenant): &Target) -> String {
+    match tenant {
+        Some(tenant) => format!("{distribution} {tenant}"),
+        None => distribution.clone(),
+    }
+}
+
+/// What is said about a key at one origin: nothing, if the origin is not its bucket.
 fn at_origin(
     world: &World,
     distribution: &Distribution,
     origin: &Origin,
-    key: &Key<'_>,
+    key: &KeyHistory<'_>,
     reached: &mut BTreeSet<&'static str>,
-) -> (BTreeSet<String>, bool) {
-    let mut paths = BTreeSet::new();
+) -> Vec<Reason> {
     let Some(is_website) = endpoint(&origin.domain_name, key.bucket, &world.aliases) else {
-        return (paths, false);
+        return Vec::new();
     };
     let Some(path) = viewer_path(key.key, &origin.origin_path) else {
         reached.insert("outside the origin path");
-        return (paths, false);
+        return vec![Reason::OutsideOriginPath(origin.id.clone())];
     };
-    let mut not_cached = false;
+    let mut reasons: Vec<Reason> = Vec::new();
+    let mut skip = None;
+    let mut clear = |behavior: &Behavior, path: &str, role| {
+        for (path, wildcard) in
+            paths_with_causes(path, has_query_strings(behavior, &world.policies))
+        {
+            let is_known = |it: &Reason| matches!(it, Reason::Invalidate { path: known, .. } if *known == path);
+            if !reasons.iter().any(is_known) {
+                let (by, deleted) = (deciding(behavior, world), key.deleted);
+                reasons.push(Reason::Invalidate {
+                    path,
+                    by,
+                    deleted,
+                    role,
+                    wildcard,
+                });
+            }
+        }
+    };
     match answer(world, distribution, origin, &path, key.deleted) {
         Answer::Clear(behavior) => {
-            let queries = has_query_strings(behavior, &world.policies);
-            paths.extend(paths_for(&path, queries));
+            clear(behavior, &path, Role::Own);
             if !caches(behavior, &world.policies) {
                 reached.insert("a deletion where nothing is cached");
             }
@@ -153,7 +265,7 @@ fn at_origin(
                 && path == format!("/{}", root.strip_prefix('/').unwrap_or(root))
             {
                 reached.insert("default root object");
-                paths.extend(paths_for("/", queries));
+                clear(behavior, "/", Role::Root);
             }
             if behavior.path_pattern.is_some() {
                 reached.insert("a behavior of its own");
@@ -167,16 +279,17 @@ fn at_origin(
             if path.contains('~') {
                 reached.insert("tilde");
             }
-            if queries && path.ends_with('/') {
+            if has_query_strings(behavior, &world.policies) && path.ends_with('/') {
                 reached.insert("folder with query strings");
             }
         }
-        Answer::SentElsewhere => {
+        Answer::SentElsewhere(behavior) => {
             reached.insert("sent elsewhere");
+            skip = Some(Reason::SentElsewhere(deciding(behavior, world)));
         }
-        Answer::NotCached => {
+        Answer::NotCached(behavior) => {
             reached.insert("not cached");
-            not_cached = true;
+            skip = Some(Reason::NotCached(deciding(behavior, world)));
         }
     }
     let tag = index_document(world, key.bucket);
@@ -187,17 +300,23 @@ fn at_origin(
         let folder = &path[..path.len() - index.len()];
         if let Answer::Clear(behavior) = answer(world, distribution, origin, folder, key.deleted) {
             reached.insert("index document");
-            if paths.is_empty() {
+            if skip.take().is_some() {
                 reached.insert("index document by its folder only");
             }
-            paths.extend(paths_for(
-                folder,
-                has_query_strings(behavior, &world.policies),
-            ));
+            clear(behavior, folder, Role::Folder);
         }
     }
-    let nothing = paths.is_empty();
-    (paths, nothing && not_cached)
+    reasons.extend(skip);
+    reasons
+}
+
+fn deciding(behavior: &Behavior, world: &World) -> Deciding {
+    Deciding {
+        pattern: behavior.path_pattern.clone(),
+        target_origin_id: behavior.target_origin_id.clone(),
+        caches: caches(behavior, &world.policies),
+        query_strings: has_query_strings(behavior, &world.policies),
+    }
 }
 
 fn answer<'a>(
@@ -232,9 +351,9 @@ fn answer<'a>(
         None => chosen.target_origin_id == origin.id,
     };
     if !is_sent_there {
-        Answer::SentElsewhere
+        Answer::SentElsewhere(chosen)
     } else if !deleted && !caches(chosen, &world.policies) {
-        Answer::NotCached
+        Answer::NotCached(chosen)
     } else {
         Answer::Clear(chosen)
     }
@@ -249,6 +368,22 @@ fn targets(distribution: &Distribution) -> Vec<Target> {
     } else {
         vec![(distribution.id.clone(), None)]
     }
+}
+
+/// The origins of a distribution that is out of service, as its tenants would see them.
+fn seen_origins(distribution: &Distribution) -> Vec<Origin> {
+    let origins = &distribution.origins.items;
+    let has_placeholders = origins
+        .iter()
+        .any(|origin| origin.domain_name.contains("{{") || origin.origin_path.contains("{{"));
+    if distribution.connection_mode != Some("tenant-only") || !has_placeholders {
+        return origins.clone();
+    }
+    let mut seen = Vec::new();
+    for target in targets(distribution) {
+        seen.extend(origins.iter().map(|it| seen_by(&target, it, distribution)));
+    }
+    seen
 }
 
 /// The origin with the placeholders filled that the tenant fills.
@@ -426,17 +561,27 @@ fn units(text: &str) -> Vec<String> {
 
 /// The paths that clear a viewer path.
 pub fn paths_for(path: &str, query_strings: bool) -> Vec<String> {
+    let paths = paths_with_causes(path, query_strings).into_iter();
+    paths.map(|(path, _)| path).collect()
+}
+
+/// The paths that clear a viewer path, each with the reason why it is a wildcard, if it is one.
+fn paths_with_causes(path: &str, query_strings: bool) -> Vec<(String, Option<&'static str>)> {
     if let Some((before, _)) = path.split_once('~') {
-        return vec![longest_wildcard(before)];
+        return vec![(longest_wildcard(before), Some("tilde"))];
     }
-    let path_encoded = encoded(path);
+    let exact = encoded(path);
+    let asterisk = exact.ends_with('*').then_some("asterisk");
     let paths = match (query_strings, path.ends_with('/')) {
-        (false, _) => vec![path_encoded],
-        (true, false) => vec![format!("{path_encoded}*")],
-        (true, true) => vec![path_encoded.clone(), format!("{path_encoded}?*")],
+        (false, _) => vec![(exact, asterisk)],
+        (true, false) => vec![(format!("{exact}*"), Some("query strings"))],
+        (true, true) => vec![
+            (exact.clone(), None),
+            (format!("{exact}?*"), Some("query strings")),
+        ],
     };
-    if paths.iter().any(|path| path.len() > 4_000) {
-        vec![longest_wildcard(path)]
+    if paths.iter().any(|(path, _)| path.len() > 4_000) {
+        vec![(longest_wildcard(path), Some("length"))]
     } else {
         paths
     }

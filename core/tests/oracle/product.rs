@@ -8,15 +8,17 @@ use invalidator_core::distributions::listing::{
 };
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
-use invalidator_core::distributions::{Details, Distribution};
+use invalidator_core::distributions::{Behavior, Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator_core::path::WildcardCause;
 use invalidator_core::plan::{
-    Changes, Decision, KeyChanges, PathSet, Plan, Rules, SetLimits, Skip, Verdict, explain, plan,
+    Changes, Decision, KeyChange, KeyChanges, MessageIndex, PathRole, PathSet, Plan, PlannedPath,
+    Rules, SetLimits, Skip, Verdict, plan,
 };
 use invalidator_core::target::{Target, TenantId};
 use serde::Serialize;
 
-use super::model::{self, Expected};
+use super::model::{self, Deciding, Expected, Reason, Role};
 use super::world::{self, List, World};
 
 /// Compares the product's answer with the model's.
@@ -28,7 +30,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         .collect();
     let mut changes = Changes::default();
     for (change, expected) in world.changes.iter().zip(&expected.exempt) {
-        let source = change.message;
+        let message = MessageIndex::new(change.message as usize);
         let change = changed(change)?;
         let rule = buckets[change.bucket.as_str()]
             .exceptions
@@ -37,7 +39,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         same("exempting rule", &found, expected)?;
         if rule.is_none() {
             changes
-                .add(&change, source)
+                .add(&change, message)
                 .map_err(|error| error.to_string())?;
         }
     }
@@ -61,46 +63,103 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
     };
     let keys = KeyChanges::from(changes);
     let plan = plan(&keys, &rules);
-    compare_reasons(&plan, &rules)?;
+    compare_reasons(&plan, expected)?;
     compare(&plan, expected, world.limits)
 }
 
-/// The reasons that are told of each key, against what is made of all of them.
-fn compare_reasons(plan: &Plan<'_>, rules: &Rules<'_>) -> Result<(), String> {
-    let (mut unmatched, mut not_cached) = (0, 0);
-    let mut told: BTreeMap<&Target, BTreeSet<String>> = BTreeMap::new();
-    for key in plan.keys.iter() {
-        for verdict in explain(&key, rules) {
-            match verdict {
-                Verdict::Decided(distribution, Decision::Invalidate { paths, .. }) => {
-                    let paths: Vec<String> = paths.into_iter().map(String::from).collect();
-                    for target in &distribution.targets {
-                        told.entry(target).or_default().extend(paths.clone());
-                    }
-                }
-                Verdict::Decided(_, Decision::Skip(_)) => {}
-                Verdict::Unmatched(nearest) => {
-                    unmatched += 1;
-                    not_cached += usize::from(matches!(nearest, Some((_, Skip::NotCached(_)))));
-                }
-            }
+/// What is said about each key, against what the model says.
+fn compare_reasons(plan: &Plan<'_>, expected: &Expected) -> Result<(), String> {
+    for index in plan.keys.indices() {
+        let key = plan.keys.get(index);
+        let mut found = BTreeSet::new();
+        for verdict in plan.explain(index) {
+            found.extend(reasons(&verdict, &key));
         }
+        let name = (key.bucket.to_string(), key.name().to_owned());
+        let none = BTreeSet::new();
+        let expected = expected.reasons.get(&name).unwrap_or(&none);
+        same(&format!("reasons for {name:?}"), &found, expected)?;
     }
-    same("unmatched told", &unmatched, &plan.counts.unmatched)?;
-    same("not cached told", &not_cached, &plan.counts.not_cached)?;
-    let mut planned: BTreeMap<&Target, BTreeSet<String>> = BTreeMap::new();
-    for of_target in plan.targets() {
-        let paths = of_target.sets().flat_map(|set| set.paths);
-        planned
-            .entry(of_target.target)
-            .or_default()
-            .extend(paths.map(String::from));
+    Ok(())
+}
+
+/// A verdict in the model's words, once for each target.
+fn reasons(verdict: &Verdict<'_>, key: &KeyChange<'_>) -> Vec<(String, Reason)> {
+    let (distribution, decision) = match verdict {
+        Verdict::Decided(distribution, decision) => (distribution, decision),
+        Verdict::Unmatched(nearest) => {
+            let nearest = nearest.as_ref().map(|(_, skip)| match skip {
+                Skip::Disabled => 0,
+                Skip::NoTenants => 1,
+                Skip::OutsideOriginPath(_) => 2,
+                Skip::SentElsewhere(_) => 3,
+                Skip::NotCached(_) => 4,
+            });
+            return vec![(String::new(), Reason::Unmatched(nearest))];
+        }
+    };
+    let reasons: Vec<Reason> = match decision {
+        Decision::Invalidate(paths) => paths.iter().map(|path| invalidated(path, key)).collect(),
+        Decision::Skip(skip) => vec![skipped(*skip)],
+    };
+    let mut names: Vec<String> = distribution
+        .targets
+        .iter()
+        .map(|target| model::name(&target_name(target)))
+        .collect();
+    if !distribution.is_in_service() {
+        names = vec![distribution.id.to_string()];
     }
-    for paths in told.values_mut() {
-        *paths = model::uncovered(paths);
+    let of_target = |name: String| reasons.iter().map(move |it| (name.clone(), it.clone()));
+    names.into_iter().flat_map(of_target).collect()
+}
+
+fn invalidated(planned: &PlannedPath<'_>, key: &KeyChange<'_>) -> Reason {
+    let reason = planned.reason;
+    assert_eq!(reason.kind, key.kind);
+    Reason::Invalidate {
+        path: planned.path.as_str().to_owned(),
+        by: deciding(reason.behavior),
+        deleted: reason.kind == ChangeKind::Deleted,
+        role: match reason.role {
+            PathRole::Own => Role::Own,
+            PathRole::Root => Role::Root,
+            PathRole::Folder(_) => Role::Folder,
+        },
+        wildcard: reason.wildcard.map(|cause| match cause {
+            WildcardCause::QueryStrings => "query strings",
+            WildcardCause::Tilde => "tilde",
+            WildcardCause::TooLong => "length",
+            WildcardCause::Asterisk => "asterisk",
+        }),
     }
-    planned.retain(|_, paths| !paths.is_empty());
-    same("paths told", &told, &planned)
+}
+
+fn skipped(skip: Skip<'_>) -> Reason {
+    match skip {
+        Skip::Disabled => Reason::Disabled,
+        Skip::NoTenants => Reason::NoTenants,
+        Skip::OutsideOriginPath(origin) => Reason::OutsideOriginPath(origin.id.clone()),
+        Skip::SentElsewhere(behavior) => Reason::SentElsewhere(deciding(behavior)),
+        Skip::NotCached(behavior) => Reason::NotCached(deciding(behavior)),
+    }
+}
+
+fn deciding(behavior: &Behavior) -> Deciding {
+    Deciding {
+        pattern: behavior.pattern.as_ref().map(ToString::to_string),
+        target_origin_id: behavior.target_origin_id.clone(),
+        caches: behavior.caching.caches(),
+        query_strings: behavior.query_strings,
+    }
+}
+
+fn target_name(target: &Target) -> model::Target {
+    let tenant = target.tenant.as_ref();
+    (
+        target.distribution.as_str().to_owned(),
+        tenant.map(|tenant| tenant.as_str().to_owned()),
+    )
 }
 
 fn compare(plan: &Plan<'_>, expected: &Expected, limits: world::Limits) -> Result<(), String> {
@@ -110,11 +169,7 @@ fn compare(plan: &Plan<'_>, expected: &Expected, limits: world::Limits) -> Resul
     same("not cached", &counts.not_cached, &expected.not_cached)?;
     let mut found = BTreeMap::new();
     for of_target in plan.targets() {
-        let tenant = of_target.target.tenant.as_ref();
-        let target = (
-            of_target.target.distribution.as_str().to_owned(),
-            tenant.map(|tenant| tenant.as_str().to_owned()),
-        );
+        let target = target_name(of_target.target);
         let sets: Vec<PathSet> = of_target.sets().collect();
         if !sets.is_empty() && found.insert(target.clone(), sets).is_some() {
             return Err(format!("target {target:?} is there twice"));
@@ -159,15 +214,16 @@ fn compare_sets(
             return Err(format!("set {paths:?} mixes plain paths and wildcards"));
         }
         // A set answers for exactly the messages that asked for its paths or for what these cover.
-        let mut sources = BTreeSet::new();
-        for (path, messages) in wanted {
+        let mut messages = BTreeSet::new();
+        for (path, of_path) in wanted {
             let is_cleared = |kept: &&str| kept == path || model::covers(kept, path);
             if paths.iter().any(is_cleared) {
-                sources.extend(messages);
+                messages.extend(of_path);
             }
         }
-        let told: Vec<u32> = sources.into_iter().collect();
-        same("messages of a set", &set.sources, &told)?;
+        let expected: Vec<u32> = messages.into_iter().collect();
+        let found = set.messages.iter().map(|message| message.get() as u32);
+        same("messages of a set", &found.collect(), &expected)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
-use invalidator_core::plan::{Changes, KeyChanges, Rules, SetLimits, explain, plan};
+use invalidator_core::plan::{Changes, KeyChanges, MessageIndex, Rules, SetLimits, plan};
 use invalidator_core::target::DistributionId;
 
 use crate::account;
@@ -143,7 +143,7 @@ async fn explained(
         let settings = settings.get(&change.bucket);
         match settings.and_then(|settings| settings.exceptions.exempting(change)) {
             Some(rule) => explanation.add_excepted(change, rule),
-            None => changes.add(change, 0)?,
+            None => changes.add(change, MessageIndex::new(0))?,
         }
     }
 
@@ -161,9 +161,9 @@ async fn explained(
     };
     let keys = KeyChanges::from(changes);
     let plan = plan(&keys, &rules);
-    for key in plan.keys.iter() {
-        for verdict in explain(&key, &rules) {
-            explanation.add_verdict(&key, &verdict);
+    for index in keys.indices() {
+        for verdict in plan.explain(index) {
+            explanation.add_verdict(&keys.get(index), &verdict);
         }
     }
     explanation.add_sets(&plan);

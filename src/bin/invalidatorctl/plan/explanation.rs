@@ -6,7 +6,7 @@ use std::fmt;
 use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::plan::{Counts, Decision, KeyChange, Plan, Verdict};
+use invalidator_core::plan::{Counts, Decision, KeyChange, Plan, PlannedPath, Verdict};
 use invalidator_core::target::{DistributionId, Target};
 use serde::Serialize;
 
@@ -48,8 +48,7 @@ enum ExplainedDecision {
     },
     Invalidate {
         distribution: DistributionId,
-        paths: Vec<InvalidationPath<'static>>,
-        reason: String,
+        paths: Vec<ExplainedPath>,
     },
     Skip {
         distribution: DistributionId,
@@ -58,6 +57,12 @@ enum ExplainedDecision {
     Unmatched {
         reason: String,
     },
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedPath {
+    path: InvalidationPath<'static>,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,17 +96,15 @@ impl Explanation {
     pub fn add_verdict(&mut self, key: &KeyChange<'_>, verdict: &Verdict<'_>) {
         let decision = match verdict {
             Verdict::Decided(distribution, decision) => {
-                let reason = decision.to_string();
                 let distribution = distribution.id.clone();
                 match decision {
-                    Decision::Invalidate { paths, .. } => ExplainedDecision::Invalidate {
+                    Decision::Invalidate(paths) => ExplainedDecision::Invalidate {
                         distribution,
-                        paths: owned(paths),
-                        reason,
+                        paths: paths.iter().map(ExplainedPath::from).collect(),
                     },
-                    Decision::Skip(_) => ExplainedDecision::Skip {
+                    Decision::Skip(skip) => ExplainedDecision::Skip {
                         distribution,
-                        reason,
+                        reason: skip.to_string(),
                     },
                 }
             }
@@ -135,6 +138,15 @@ impl Explanation {
             }));
         }
         self.counts.paths = self.sets.iter().map(|set| set.paths.len()).sum();
+    }
+}
+
+impl From<&PlannedPath<'_>> for ExplainedPath {
+    fn from(planned: &PlannedPath<'_>) -> Self {
+        Self {
+            path: planned.path.clone().into_owned(),
+            reason: planned.reason.to_string(),
+        }
     }
 }
 
@@ -198,14 +210,13 @@ impl fmt::Display for ExplainedDecision {
             Self::Invalidate {
                 distribution,
                 paths,
-                reason,
             } => {
-                let paths: Vec<&str> = paths.iter().map(InvalidationPath::as_str).collect();
-                write!(
-                    f,
-                    "{distribution} invalidate {} ({reason})",
-                    paths.join(" ")
-                )
+                let mut separator = "";
+                paths.iter().try_for_each(|ExplainedPath { path, reason }| {
+                    write!(f, "{separator}{distribution} invalidate {path} ({reason})")?;
+                    separator = "\n    ";
+                    Ok(())
+                })
             }
             Self::Skip {
                 distribution,

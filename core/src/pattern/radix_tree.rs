@@ -1,20 +1,20 @@
-//! Texts, found by what begins with them, and by what ends with them if they are stored backwards.
+//! A radix tree: finds every stored prefix of the input. Stored and asked backwards, it finds suffixes.
 
 use std::collections::BTreeMap;
 
-/// Texts, each with a value. Where some go on alike, the tree has one branch for all of them.
+/// Prefixes, each with a value. Prefixes that begin alike share a branch.
 #[derive(Debug)]
-pub(super) struct Tree<T> {
-    /// What all texts in it begin with.
+pub(super) struct RadixTree<T> {
+    /// What all prefixes in this branch begin with.
     label: Vec<u8>,
-    /// The value of the text that ends here.
+    /// The value of the prefix that ends here.
     value: Option<T>,
-    /// Of those that go on: the first byte of each branch, and the branches, whose labels begin with it.
+    /// The first byte of each branch's label, and the branches in the same order.
     first_bytes: Vec<u8>,
-    branches: Vec<Tree<T>>,
+    branches: Vec<RadixTree<T>>,
 }
 
-impl<T> Default for Tree<T> {
+impl<T> Default for RadixTree<T> {
     fn default() -> Self {
         Self {
             label: Vec::new(),
@@ -25,12 +25,12 @@ impl<T> Default for Tree<T> {
     }
 }
 
-impl<T> Tree<T> {
+impl<T> RadixTree<T> {
     pub(super) fn new(texts: BTreeMap<Vec<u8>, T>) -> Self {
         Self::of_rests(texts.into_iter().collect())
     }
 
-    /// The tree of texts that are different and in order.
+    /// The tree of prefixes that are different and in order.
     fn of_rests(mut texts: Vec<(Vec<u8>, T)>) -> Self {
         let (Some((first, _)), Some((last, _))) = (texts.first(), texts.last()) else {
             return Self::default();
@@ -59,8 +59,8 @@ impl<T> Tree<T> {
         tree
     }
 
-    /// The values of all texts that `bytes` begin with, each with its length, the shortest first.
-    pub(super) fn of(
+    /// The values of all stored prefixes of `bytes`, each with its length, the shortest first.
+    pub(super) fn prefixes_of(
         &self,
         mut bytes: impl Iterator<Item = u8>,
     ) -> impl Iterator<Item = (usize, &T)> {
@@ -96,14 +96,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_that_a_text_begins_with_are_found(
+        fn every_stored_prefix_is_found(
             texts in proptest::collection::btree_set("[ab]{0,5}", 0..20),
             text in "[ab]{0,7}",
         ) {
             let by_text = texts.iter().map(|text| (text.clone().into_bytes(), text));
-            let tree = Tree::new(by_text.collect());
+            let tree = RadixTree::new(by_text.collect());
             let found: Vec<(usize, &String)> = tree
-                .of(text.bytes())
+                .prefixes_of(text.bytes())
                 .map(|(length, beginning)| (length, *beginning))
                 .collect();
             let expected: Vec<(usize, &String)> = texts

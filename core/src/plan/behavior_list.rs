@@ -1,0 +1,232 @@
+//! Behavior lists, and what they answer for a path.
+//!
+//! Many distributions have the same list, so each different list is kept once. A path is matched
+//! against all patterns at once. The patterns that match it decide the answer of every list.
+
+use std::sync::LazyLock;
+
+use super::interner::Interner;
+use crate::distributions::{Behavior, Distribution, Origin};
+use crate::event::ChangeKind;
+use crate::index::index;
+use crate::path::ViewerPath;
+use crate::pattern::set::PatternIndex;
+use crate::pattern::{PathPattern, Wildcards};
+
+index! {
+    /// The place of a behavior list among the different lists of an origin plan.
+    ListIndex
+}
+
+index! {
+    /// The place of a behavior in its list. The default behavior is the last.
+    BehaviorIndex
+}
+
+/// The default behavior takes every path that no other behavior takes.
+static EVERY_PATH: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
+
+/// Everything that a distribution's answers for one origin depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BehaviorList<'a> {
+    /// In the order in which they are tried.
+    behaviors: Vec<(PatternIndex, Effect)>,
+    default_root_object: Option<&'a str>,
+    index_document: Option<&'a str>,
+}
+
+/// What a behavior does with a path that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Effect {
+    /// Whether it sends the path to the origin in question.
+    sends_here: bool,
+    caches: bool,
+    query_strings: bool,
+}
+
+/// What a behavior list says about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The behavior that takes the path: the first whose pattern matches.
+    pub behavior: BehaviorIndex,
+    pub ruling: Ruling,
+}
+
+/// Whether a path is invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    SentElsewhere,
+    NotCached,
+    Invalidate { query_strings: bool },
+}
+
+/// For each pattern, the places where it stands in behavior lists.
+#[derive(Debug)]
+pub(super) struct PatternPlaces {
+    lists: usize,
+    places: Vec<Vec<PatternPlace>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PatternPlace {
+    list: ListIndex,
+    behavior: BehaviorIndex,
+    effect: Effect,
+}
+
+/// The answers of all behavior lists to the paths that the same patterns match.
+#[derive(Debug)]
+pub(super) struct Answers {
+    of_lists: Vec<Answer>,
+    pub outcome: Outcome,
+}
+
+/// What became of one key at all distributions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub invalidated: bool,
+    pub not_cached: bool,
+}
+
+/// A setting that makes CloudFront cache an object under a second path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SecondPath<'a> {
+    /// The viewer path of the default root object, which is also served for `/`.
+    DefaultRootObject(&'a str),
+    /// The name of index documents, which are also served for their folders.
+    IndexDocument(&'a str),
+}
+
+impl Outcome {
+    pub(super) fn add(&mut self, other: Self) {
+        self.invalidated |= other.invalidated;
+        self.not_cached |= other.not_cached;
+    }
+}
+
+impl Effect {
+    fn new(behavior: &Behavior, origin: &Origin) -> Self {
+        Self {
+            sends_here: behavior.sends_to(origin),
+            caches: behavior.caching.caches(),
+            query_strings: behavior.query_strings,
+        }
+    }
+
+    fn ruling(self, kind: ChangeKind) -> Ruling {
+        if !self.sends_here {
+            Ruling::SentElsewhere
+        } else if kind == ChangeKind::Created && !self.caches {
+            Ruling::NotCached
+        } else {
+            let query_strings = self.query_strings;
+            Ruling::Invalidate { query_strings }
+        }
+    }
+}
+
+impl<'a> BehaviorList<'a> {
+    /// The behaviors of a distribution, as they treat paths of one of its origins.
+    pub(super) fn new(
+        distribution: &'a Distribution,
+        origin: &Origin,
+        index_document: Option<&'a str>,
+        patterns: &mut Interner<&'a Wildcards>,
+    ) -> Self {
+        let behaviors = distribution.behaviors().map(|behavior| {
+            let pattern = behavior.pattern.as_ref();
+            let pattern = pattern.map_or(&*EVERY_PATH, PathPattern::wildcards);
+            let pattern = PatternIndex::new(patterns.place(pattern));
+            (pattern, Effect::new(behavior, origin))
+        });
+        Self {
+            behaviors: behaviors.collect(),
+            default_root_object: distribution.default_root_object.as_deref(),
+            index_document,
+        }
+    }
+
+    pub(super) fn second_paths(&self) -> impl Iterator<Item = SecondPath<'a>> + use<'a> {
+        let root = self.default_root_object.map(SecondPath::DefaultRootObject);
+        let index = self.index_document.map(SecondPath::IndexDocument);
+        root.into_iter().chain(index)
+    }
+
+    pub(super) fn has(&self, second: SecondPath<'_>) -> bool {
+        self.second_paths().any(|own| own == second)
+    }
+}
+
+impl PatternPlaces {
+    pub(super) fn new(lists: &[BehaviorList<'_>], patterns: usize) -> Self {
+        let mut places = vec![Vec::new(); patterns];
+        for (list, BehaviorList { behaviors, .. }) in lists.iter().enumerate() {
+            for (behavior, (pattern, effect)) in behaviors.iter().enumerate() {
+                places[pattern.get()].push(PatternPlace {
+                    list: ListIndex::new(list),
+                    behavior: BehaviorIndex::new(behavior),
+                    effect: *effect,
+                });
+            }
+        }
+        let lists = lists.len();
+        Self { lists, places }
+    }
+
+    /// In each list, the first behavior whose pattern is one of these.
+    fn first_behaviors(&self, matching: &[PatternIndex]) -> Vec<Option<PatternPlace>> {
+        let mut first: Vec<Option<PatternPlace>> = vec![None; self.lists];
+        let places = matching.iter().flat_map(|it| &self.places[it.get()]);
+        for place in places {
+            let first = &mut first[place.list.get()];
+            if first.is_none_or(|first| place.behavior < first.behavior) {
+                *first = Some(*place);
+            }
+        }
+        first
+    }
+}
+
+impl Answers {
+    /// The answers if these patterns match, and no others.
+    ///
+    /// # Panics
+    /// If a list has no behavior that matches. Its default behavior matches every path.
+    pub(super) fn new(places: &PatternPlaces, matching: &[PatternIndex], kind: ChangeKind) -> Self {
+        let first = places.first_behaviors(matching).into_iter();
+        let of_lists: Vec<Answer> = first
+            .map(|place| match place {
+                Some(PatternPlace {
+                    behavior, effect, ..
+                }) => Answer {
+                    behavior,
+                    ruling: effect.ruling(kind),
+                },
+                None => unreachable!("a default behavior does not match"),
+            })
+            .collect();
+        let is_invalidate = |answer: &Answer| matches!(answer.ruling, Ruling::Invalidate { .. });
+        let is_not_cached = |answer: &Answer| answer.ruling == Ruling::NotCached;
+        let outcome = Outcome {
+            invalidated: of_lists.iter().any(is_invalidate),
+            not_cached: of_lists.iter().any(is_not_cached),
+        };
+        Self { of_lists, outcome }
+    }
+
+    pub(super) fn of(&self, list: ListIndex) -> Answer {
+        self.of_lists[list.get()]
+    }
+}
+
+impl SecondPath<'_> {
+    /// The second path of the object at `path`, if it has one by this setting.
+    pub(super) fn of(self, path: ViewerPath<'_>) -> Option<ViewerPath<'_>> {
+        match self {
+            Self::DefaultRootObject(object) => {
+                (path.as_str() == object).then_some(ViewerPath::ROOT)
+            }
+            Self::IndexDocument(name) => path.folder_of(name),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The reasons in a plan, read back key by key: for logs and the command line.
+//!
+//! Nothing is decided here. Each reason is the answer that the plan's sets of paths were made from.
+
+use std::fmt;
+
+use super::behavior_list::{Ruling, SecondPath};
+use super::changes::KeyIndex;
+use super::origin_plan::AnsweredPath;
+use super::{Plan, ServedOrigin};
+use crate::distributions::{Behavior, Distribution, Origin};
+use crate::event::ChangeKind;
+use crate::path::{InvalidationPath, WildcardCause};
+
+/// What the plan says about a key.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// The decision for one distribution that has the key's bucket as an origin.
+    Decided(&'a Distribution, Decision<'a>),
+    /// No distribution serves the key from its cache. The nearest miss, or `None` if the bucket is
+    /// not an origin of any distribution.
+    Unmatched(Option<(&'a Distribution, Skip<'a>)>),
+}
+
+/// What happens to a key at one origin of one distribution.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// These paths are invalidated: at least one.
+    Invalidate(Vec<PlannedPath<'a>>),
+    /// Nothing is invalidated.
+    Skip(Skip<'a>),
+}
+
+/// A path to invalidate, with its reason.
+#[derive(Clone, Debug)]
+pub struct PlannedPath<'a> {
+    /// The path.
+    pub path: InvalidationPath<'a>,
+    /// Why it is invalidated.
+    pub reason: Reason<'a>,
+}
+
+/// Why a path is invalidated.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason<'a> {
+    /// The behavior that takes the path.
+    pub behavior: &'a Behavior,
+    /// What happened to the object.
+    pub kind: ChangeKind,
+    /// Which of the object's paths it is.
+    pub role: PathRole<'a>,
+    /// Why it is a wildcard, if it is one.
+    pub wildcard: Option<WildcardCause>,
+}
+
+/// Which of the paths of an object a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathRole<'a> {
+    /// The object's own path.
+    Own,
+    /// `/`, which is answered with the default root object.
+    Root,
+    /// The folder that is answered with the index document of this name.
+    Folder(&'a str),
+}
+
+/// Why a key is not invalidated at an origin that is its bucket. The later ones are nearer to a match.
+#[derive(Clone, Copy, Debug)]
+pub enum Skip<'a> {
+    /// The distribution is disabled.
+    Disabled,
+    /// It is a multi-tenant distribution without enabled tenants.
+    NoTenants,
+    /// The key is outside the folder that the origin serves.
+    OutsideOriginPath(&'a Origin),
+    /// The behavior that takes the path sends it to another origin.
+    SentElsewhere(&'a Behavior),
+    /// The behavior that takes the path does not cache.
+    NotCached(&'a Behavior),
+}
+
+impl<'a> Skip<'a> {
+    /// Why nothing is invalidated at a distribution that is out of service.
+    fn of_out_of_service(distribution: &Distribution) -> Self {
+        if distribution.enabled {
+            Self::NoTenants
+        } else {
+            Self::Disabled
+        }
+    }
+
+    fn nearness(self) -> u8 {
+        match self {
+            Self::Disabled => 0,
+            Self::NoTenants => 1,
+            Self::OutsideOriginPath(_) => 2,
+            Self::SentElsewhere(_) => 3,
+            Self::NotCached(_) => 4,
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The decision of each distribution that has the key's bucket as an origin, and whether any of
+    /// them serves the key.
+    pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
+        let decided: Vec<(&Distribution, Decision<'_>)> = self.decisions(key).collect();
+        let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
+        let mut is_matched = false;
+        for (distribution, decision) in &decided {
+            match decision {
+                Decision::Invalidate(_) => is_matched = true,
+                Decision::Skip(skip) => {
+                    if nearest.is_none_or(|(_, other)| skip.nearness() > other.nearness()) {
+                        nearest = Some((distribution, *skip));
+                    }
+                }
+            }
+        }
+        let decided = decided.into_iter();
+        let decided =
+            decided.map(|(distribution, decision)| Verdict::Decided(distribution, decision));
+        let unmatched = (!is_matched).then_some(Verdict::Unmatched(nearest));
+        decided.chain(unmatched).collect()
+    }
+
+    fn decisions(&self, key: KeyIndex) -> impl Iterator<Item = (&Distribution, Decision<'_>)> {
+        let bucket = self.keys.bucket_of(key);
+        let in_service = self.served.iter().flat_map(move |served| {
+            let origins = &served.origins;
+            let begin = origins.partition_point(|origin| origin.bucket < bucket);
+            let origins = origins[begin..].iter();
+            let origins = origins.take_while(move |origin| origin.bucket == bucket);
+            let distribution = served.distribution;
+            origins.map(move |origin| (distribution, self.decision(key, distribution, origin)))
+        });
+        let out_of_service = self.out_of_service.iter();
+        let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
+        let out_of_service = out_of_service.map(|(_, distribution)| {
+            let skip = Skip::of_out_of_service(distribution);
+            (*distribution, Decision::Skip(skip))
+        });
+        in_service.chain(out_of_service)
+    }
+
+    fn decision<'p>(
+        &'p self,
+        key: KeyIndex,
+        distribution: &'p Distribution,
+        served: &'p ServedOrigin<'_>,
+    ) -> Decision<'p> {
+        let origin_plan = &self.origin_plans[served.origin_plan.get()];
+        let answered = origin_plan.answers_for(served.list, self.keys, key);
+        let Some(own) = answered.first() else {
+            return Decision::Skip(Skip::OutsideOriginPath(served.origin));
+        };
+        let behavior = distribution.behavior(own.answer.behavior.get());
+        let skip = match own.answer.ruling {
+            Ruling::SentElsewhere => Some(Skip::SentElsewhere(behavior)),
+            Ruling::NotCached => Some(Skip::NotCached(behavior)),
+            Ruling::Invalidate { .. } => None,
+        };
+        let kind = self.keys.get(key).kind;
+        let mut paths: Vec<PlannedPath<'_>> = Vec::new();
+        for path in answered
+            .into_iter()
+            .flat_map(|it| planned(it, distribution, kind))
+        {
+            if !paths.iter().any(|other| other.path == path.path) {
+                paths.push(path);
+            }
+        }
+        match skip {
+            Some(skip) if paths.is_empty() => Decision::Skip(skip),
+            _ => Decision::Invalidate(paths),
+        }
+    }
+}
+
+/// The paths of an answer, with their reason.
+fn planned<'a>(
+    answered: AnsweredPath<'a, 'a>,
+    distribution: &'a Distribution,
+    kind: ChangeKind,
+) -> impl Iterator<Item = PlannedPath<'a>> {
+    let role = match answered.second {
+        None => PathRole::Own,
+        Some(SecondPath::DefaultRootObject(_)) => PathRole::Root,
+        Some(SecondPath::IndexDocument(name)) => PathRole::Folder(name),
+    };
+    let behavior = distribution.behavior(answered.answer.behavior.get());
+    answered.paths.into_iter().flat_map(move |paths| {
+        let cause = paths.cause;
+        paths.into_iter().map(move |path| PlannedPath {
+            reason: Reason {
+                behavior,
+                kind,
+                role,
+                wildcard: path.wildcard_prefix().and(cause),
+            },
+            path,
+        })
+    })
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalidate(paths) => {
+                let mut separator = "";
+                for path in paths {
+                    write!(f, "{separator}")?;
+                    if paths.len() > 1 {
+                        write!(f, "{}: ", path.path)?;
+                    }
+                    write!(f, "{}", path.reason)?;
+                    separator = "; ";
+                }
+                Ok(())
+            }
+            Self::Skip(skip) => write!(f, "{skip}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.behavior, self.behavior.caching)?;
+        match self.role {
+            PathRole::Own => {}
+            PathRole::Root => write!(f, ", answered with the default root object")?,
+            PathRole::Folder(name) => write!(f, ", answered with its `{name}`")?,
+        }
+        if self.kind == ChangeKind::Deleted && !self.behavior.caching.caches() {
+            write!(f, ", but a deletion always counts")?;
+        }
+        match self.wildcard {
+            Some(cause) => write!(f, ", a wildcard because {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Skip<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => write!(f, "the distribution is disabled"),
+            Self::NoTenants => write!(f, "the distribution has no enabled tenant"),
+            Self::OutsideOriginPath(origin) => {
+                write!(
+                    f,
+                    "outside origin path `{}` of origin `{}`",
+                    origin.path.as_str(),
+                    origin.id
+                )
+            }
+            Self::SentElsewhere(behavior) => {
+                write!(f, "{behavior} sends it to `{}`", behavior.target_origin_id)
+            }
+            Self::NotCached(behavior) => write!(f, "{behavior}: {}", behavior.caching),
+        }
+    }
+}
