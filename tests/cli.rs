@@ -96,7 +96,7 @@ fn without_tags_nothing_is_excepted_and_without_policies_they_are_taken_to_cache
     ]);
     let shown = text(output.stdout);
     assert!(!shown.contains("excepted:"), "{shown}");
-    assert!(shown.contains("is not known, so taken to cache"), "{shown}");
+    assert!(shown.contains("is unknown and assumed to cache"), "{shown}");
 }
 
 #[test]

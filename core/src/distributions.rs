@@ -132,10 +132,7 @@ impl fmt::Display for Caching {
             Self::Legacy { max_ttl } => write!(f, "MaxTTL {max_ttl} by its own settings"),
             Self::AllHeadersForwarded => write!(f, "all headers forwarded, so nothing is cached"),
             Self::UnknownPolicy(id) => {
-                write!(
-                    f,
-                    "cache policy {id} is not known, so taken to cache with query strings"
-                )
+                write!(f, "cache policy {id} is unknown and assumed to cache")
             }
         }
     }

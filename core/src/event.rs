@@ -290,6 +290,12 @@ struct Detail<'a> {
     bucket: Option<Bucket<'a>>,
     #[serde(borrow)]
     object: Option<Object<'a>>,
+    /// EventBridge: what removed the object.
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    /// EventBridge: whether a delete marker hides it.
+    #[serde(rename = "deletion-type", borrow)]
+    deletion_type: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -302,6 +308,27 @@ struct Bucket<'a> {
 struct Object<'a> {
     #[serde(borrow)]
     key: Option<Text<'a>>,
+    #[serde(rename = "versionId", alias = "version-id", borrow)]
+    version_id: Option<Text<'a>>,
+}
+
+impl Detail<'_> {
+    /// Whether lifecycle removed a version for good: then it was an old one, and the live object is
+    /// as it was before.
+    ///
+    /// In a versioned bucket, lifecycle hides a current object with a delete marker. Only noncurrent
+    /// versions are removed for good, with the same event as an object of a bucket without versions
+    /// (S3 User Guide, "Expiring objects"). The version `null` may be such an object.
+    fn is_of_old_version(&self) -> bool {
+        let object = self.object.as_ref();
+        let version_id = object.and_then(|object| object.version_id.as_deref());
+        version_id.is_some_and(|id| !id.is_empty() && id != "null")
+    }
+
+    fn is_removed_by_lifecycle(&self) -> bool {
+        self.reason.as_deref() == Some("Lifecycle Expiration")
+            && self.deletion_type.as_deref() == Some("Permanently Deleted")
+    }
 }
 
 /// Where in the payload something stands. It is only spelt out when there is a problem.
@@ -453,6 +480,12 @@ impl Reader {
             return self.problem(place, Cause::Missing("eventName"));
         };
         match kind_of(&name) {
+            Some(_)
+                if name.trim_start_matches("s3:") == "LifecycleExpiration:Delete"
+                    && record.s3.as_ref().is_some_and(Detail::is_of_old_version) =>
+            {
+                self.skip(&format!("{} of an old version", &*name));
+            }
             Some(kind) => {
                 let time = record.event_time.as_deref();
                 self.change(record.s3, kind, time, KeyEncoding::Form, place);
@@ -467,7 +500,10 @@ impl Reader {
             "Object Deleted" => ChangeKind::Deleted,
             _ => return self.skip(name),
         };
-        match serde_json::from_str(detail) {
+        match serde_json::from_str::<Detail<'_>>(detail) {
+            Ok(detail) if detail.is_removed_by_lifecycle() && detail.is_of_old_version() => {
+                self.skip(&format!("{name} of an old version"));
+            }
             Ok(detail) => self.change(Some(detail), kind, time, KeyEncoding::None, place),
             Err(error) => self.problem(place, Cause::Json(error.to_string())),
         }
@@ -603,6 +639,60 @@ mod tests {
                 "{name}"
             );
             assert_eq!(reading.problems, [], "{name}");
+        }
+    }
+
+    /// A rule that removes old versions would otherwise be billed as a million deletions, and would
+    /// empty the caches.
+    #[test]
+    fn an_old_version_that_lifecycle_removes_is_no_deletion() {
+        let record = |name: &str, version: Option<&str>| {
+            let mut record = s3_record(name, "a");
+            record["s3"]["object"]["versionId"] = json!(version);
+            json!({ "Records": [record] })
+        };
+        let bridged = |reason: &str, kind: &str, version: Option<&str>| {
+            json!({
+                "source": "aws.s3", "detail-type": "Object Deleted",
+                "detail": {
+                    "bucket": { "name": "site" }, "object": { "key": "a", "version-id": version },
+                    "reason": reason, "deletion-type": kind,
+                },
+            })
+        };
+        const LIFECYCLE: &str = "Lifecycle Expiration";
+        const FOR_GOOD: &str = "Permanently Deleted";
+        let version = Some("3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY");
+        for (event, is_deletion) in [
+            (record("LifecycleExpiration:Delete", version), false),
+            (record("s3:LifecycleExpiration:Delete", version), false),
+            // A bucket without versions, or with versioning suspended.
+            (record("LifecycleExpiration:Delete", None), true),
+            (record("LifecycleExpiration:Delete", Some("")), true),
+            (record("LifecycleExpiration:Delete", Some("null")), true),
+            (
+                record("LifecycleExpiration:DeleteMarkerCreated", version),
+                true,
+            ),
+            // Somebody deleted a version by its id: it may have been the current one.
+            (record("ObjectRemoved:Delete", version), true),
+            (bridged(LIFECYCLE, FOR_GOOD, version), false),
+            (bridged(LIFECYCLE, FOR_GOOD, None), true),
+            (bridged(LIFECYCLE, FOR_GOOD, Some("null")), true),
+            (bridged(LIFECYCLE, "Delete Marker Created", version), true),
+            (bridged("DeleteObject", FOR_GOOD, version), true),
+        ] {
+            let reading = read(&event.to_string());
+            assert_eq!(reading.problems, [], "{event}");
+            assert_eq!(reading.changes.len(), usize::from(is_deletion), "{event}");
+            let names: Vec<&str> = reading.skipped.keys().map(String::as_str).collect();
+            let is_named = names
+                .iter()
+                .all(|name| name.ends_with(" of an old version"));
+            assert!(
+                is_named && names.is_empty() == is_deletion,
+                "{event}: {names:?}"
+            );
         }
     }
 

@@ -212,7 +212,7 @@ fn what_is_never_cached_is_invalidated_for_a_deletion_only() {
         (
             json!({ "CachePolicyId": "gone" }),
             true,
-            "cache policy gone is not known, so taken to cache with query strings",
+            "cache policy gone is unknown and assumed to cache, a wildcard because query strings are in the cache key",
         ),
     ] {
         let mut default = settings.clone();

@@ -160,6 +160,7 @@ fn the_cases_reach_every_rule() {
         ("a deletion where nothing is cached", 100),
         ("a key twice", 500),
         ("a placeholder nobody fills", 50),
+        ("an old version", 50),
         ("below an origin path", 100),
         ("covered by a wildcard", 50),
         ("default root object", 100),

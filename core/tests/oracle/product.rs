@@ -9,7 +9,7 @@ use invalidator_core::distributions::listing::{
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Behavior, Details, Distribution};
-use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use invalidator_core::event::{self, BucketName, Change, ChangeKind};
 use invalidator_core::path::WildcardCause;
 use invalidator_core::plan::{
     Changes, Decision, KeyChange, KeyChanges, MessageIndex, PathRole, PathSet, Plan, PlannedPath,
@@ -17,9 +17,10 @@ use invalidator_core::plan::{
 };
 use invalidator_core::target::{Target, TenantId};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::model::{self, Deciding, Expected, Reason, Role};
-use super::world::{self, List, World};
+use super::world::{self, Event, List, World};
 
 /// Compares the product's answer with the model's.
 pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
@@ -31,7 +32,10 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
     let mut changes = Changes::default();
     for (change, expected) in world.changes.iter().zip(&expected.exempt) {
         let message = MessageIndex::new(change.message as usize);
-        let change = changed(change)?;
+        let Some(change) = changed(change)? else {
+            same("exempting rule", &None, expected)?;
+            continue;
+        };
         let rule = buckets[change.bucket.as_str()]
             .exceptions
             .exempting(&change);
@@ -249,8 +253,9 @@ fn settings(tags: &[world::Tag]) -> BucketSettings {
     BucketSettings::from_tags(&tags)
 }
 
-/// The key goes the way S3 sends it: form-encoded (S3 User Guide, "Event message structure").
-fn changed(change: &world::Change) -> Result<Change<'static>, String> {
+/// The change, read from the event that S3 sends: the key is form-encoded (S3 User Guide, "Event
+/// message structure"). Nothing, if the event is skipped.
+fn changed(change: &world::Change) -> Result<Option<Change<'static>>, String> {
     let mut sent = String::new();
     for byte in change.key.bytes() {
         match byte {
@@ -261,17 +266,61 @@ fn changed(change: &world::Change) -> Result<Change<'static>, String> {
             _ => sent.push_str(&format!("%{byte:02X}")),
         }
     }
-    let key = ObjectKey::from_form_encoded(&sent).map_err(|error| format!("{sent}: {error}"))?;
-    same("key", &key.as_str(), &change.key.as_str())?;
-    Ok(Change {
-        bucket: BucketName::new(change.bucket),
-        key: key.into_owned(),
-        kind: if change.deleted {
-            ChangeKind::Deleted
-        } else {
-            ChangeKind::Created
+    let event = if change.event.is_bridged {
+        bridged(change)
+    } else {
+        let Event {
+            name, version_id, ..
+        } = change.event;
+        json!({ "Records": [{
+            "eventName": name,
+            "s3": {
+                "bucket": { "name": change.bucket },
+                "object": { "key": sent, "versionId": version_id },
+            },
+        }] })
+    };
+    let mut reading = event::read(&event.to_string());
+    same("problems", &reading.problems, &Vec::new())?;
+    let count = reading.changes.len() + reading.skipped.values().sum::<usize>();
+    same("changes and skipped events", &count, &1)?;
+    let change_read = reading.changes.pop();
+    if let Some(read) = &change_read {
+        same("bucket", &read.bucket.as_str(), &change.bucket)?;
+        same("key", &read.key.as_str(), &change.key.as_str())?;
+    }
+    Ok(change_read)
+}
+
+/// As EventBridge states it: the key raw (S3 User Guide, "EventBridge event message structure").
+fn bridged(change: &world::Change) -> Value {
+    let Event {
+        name, version_id, ..
+    } = change.event;
+    let (family, kind) = name.split_once(':').unwrap();
+    let detail_type = match family {
+        "ObjectCreated" => "Object Created",
+        _ => "Object Deleted",
+    };
+    let reason = match family {
+        "ObjectCreated" => "PutObject",
+        "LifecycleExpiration" => "Lifecycle Expiration",
+        _ => "DeleteObject",
+    };
+    let deletion_type = match kind {
+        "Delete" => Some("Permanently Deleted"),
+        "DeleteMarkerCreated" => Some("Delete Marker Created"),
+        _ => None,
+    };
+    json!({
+        "source": "aws.s3",
+        "detail-type": detail_type,
+        "detail": {
+            "bucket": { "name": change.bucket },
+            "object": { "key": change.key, "version-id": version_id },
+            "reason": reason,
+            "deletion-type": deletion_type,
         },
-        event_time: None,
     })
 }
 

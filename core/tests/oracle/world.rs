@@ -127,8 +127,40 @@ pub struct Tag {
 pub struct Change {
     pub bucket: &'static str,
     pub key: String,
-    pub deleted: bool,
+    pub event: Event,
     pub message: u32,
+}
+
+/// What S3 says about a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    pub name: &'static str,
+    pub version_id: Option<&'static str>,
+    /// Whether it comes through EventBridge.
+    pub is_bridged: bool,
+}
+
+impl Event {
+    fn from(tape: &mut Tape<'_>) -> Self {
+        let names: &[&str] = if tape.chance(70) {
+            &["ObjectCreated:Put", "ObjectCreated:Copy"]
+        } else {
+            &[
+                "ObjectRemoved:Delete",
+                "ObjectRemoved:DeleteMarkerCreated",
+                "LifecycleExpiration:Delete",
+                "LifecycleExpiration:DeleteMarkerCreated",
+            ]
+        };
+        let name = tape.word(names);
+        Self {
+            name,
+            version_id: tape
+                .pick(&[None, Some("v1"), Some("null"), Some("")])
+                .to_owned(),
+            is_bridged: tape.chance(30),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -345,7 +377,7 @@ fn change(tape: &mut Tape<'_>, keys: &[String]) -> Change {
     Change {
         bucket: bucket(tape),
         key,
-        deleted: tape.chance(20),
+        event: Event::from(tape),
         message: tape.below(6) as u32,
     }
 }
