@@ -1,8 +1,8 @@
-//! Many patterns, compared with a text at once.
+//! Finds all patterns that match a path, without trying each of them.
 //!
-//! The behaviors of a hundred distributions have thousands of patterns, and nearly all of them begin,
-//! or else end, with something a given path does not begin or end with. So they are kept by what they
-//! begin with, and under that by what they end with.
+//! The behaviors of a hundred distributions have thousands of patterns, and a given path rules out
+//! nearly all of them by its beginning or its end. So the patterns are in a radix tree by their text
+//! before the first wildcard, and then in one by their text after the last wildcard.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::{Middle, Wildcards};
 use crate::path::NormalizedPath;
 
-/// Patterns, each with a number: its place in the list it was made from.
+/// A set of patterns. Each has a number: its index in the list the set was made from.
 #[derive(Debug, Default)]
 pub struct PatternSet {
     by_beginning: Tree<SameBeginning>,
@@ -22,12 +22,12 @@ pub struct PatternSet {
 #[derive(Debug, Default)]
 struct SameBeginning {
     without_wildcard: Vec<u32>,
-    /// By the text after their last wildcard, backwards.
+    /// Keyed by the text after their last wildcard, reversed.
     by_ending: Tree<Vec<(u32, Middle)>>,
 }
 
 impl PatternSet {
-    /// Takes patterns in the order of their numbers, from 0.
+    /// Numbers the patterns from 0, in the given order.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Wildcards>) -> Self {
         let mut by_beginning: BTreeMap<&str, Vec<(u32, &Wildcards)>> = BTreeMap::new();
         for (number, pattern) in (0..).zip(patterns) {

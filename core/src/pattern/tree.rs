@@ -1,15 +1,16 @@
-//! Texts, found by what begins with them, and by what ends with them if they are stored backwards.
+//! A radix tree: finds every stored text that is a prefix of the input, or a suffix if both are
+//! reversed.
 
 use std::collections::BTreeMap;
 
-/// Texts, each with a value. Where some go on alike, the tree has one branch for all of them.
+/// A node of the tree, and all texts below it, each with a value.
 #[derive(Debug)]
 pub(super) struct Tree<T> {
-    /// What all texts in it begin with.
+    /// The common prefix of all texts in this node.
     label: Vec<u8>,
     /// The value of the text that ends here.
     value: Option<T>,
-    /// Of those that go on: the first byte of each branch, and the branches, whose labels begin with it.
+    /// The first byte of each branch's label, in the order of `branches`.
     first_bytes: Vec<u8>,
     branches: Vec<Tree<T>>,
 }
@@ -30,7 +31,7 @@ impl<T> Tree<T> {
         Self::of_rests(texts.into_iter().collect())
     }
 
-    /// The tree of texts that are different and in order.
+    /// Builds a tree from texts that are sorted and all different.
     fn of_rests(mut texts: Vec<(Vec<u8>, T)>) -> Self {
         let (Some((first, _)), Some((last, _))) = (texts.first(), texts.last()) else {
             return Self::default();
@@ -59,7 +60,7 @@ impl<T> Tree<T> {
         tree
     }
 
-    /// The values of all texts that `bytes` begin with, each with its length, the shortest first.
+    /// The length and value of every stored text that is a prefix of `bytes`, the shortest first.
     pub(super) fn of(
         &self,
         mut bytes: impl Iterator<Item = u8>,
