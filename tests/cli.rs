@@ -147,7 +147,7 @@ fn bad_input_is_named() {
     );
 }
 
-/// An account in which an upload of `index.html` was refused; the key of the error file.
+/// An account in which the path of `index.html` was rejected, and the key of the error file.
 async fn refused_upload() -> (Account, String) {
     let account = Account::new(&[]).await;
     let site = Distribution::new("E1", Origin::s3("site", "site"));

@@ -1,4 +1,4 @@
-//! The product's answer for a world, and what is wrong with it.
+//! The product's result for a world, and how it differs from the model's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -65,7 +65,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
     compare(&plan, expected, world.limits)
 }
 
-/// The reasons that are told of each key, against what is made of all of them.
+/// Compares the reasons given for each key with the sets made from all keys.
 fn compare_reasons(plan: &Plan<'_>, rules: &Rules<'_>) -> Result<(), String> {
     let (mut unmatched, mut not_cached) = (0, 0);
     let mut told: BTreeMap<&Target, BTreeSet<String>> = BTreeMap::new();
@@ -158,7 +158,7 @@ fn compare_sets(
         if wildcards != 0 && wildcards != paths.len() {
             return Err(format!("set {paths:?} mixes plain paths and wildcards"));
         }
-        // A set answers for exactly the messages that asked for its paths or for what these cover.
+        // A set names exactly the messages that need its paths, or paths that these cover.
         let mut sources = BTreeSet::new();
         for (path, messages) in wanted {
             let is_cleared = |kept: &&str| kept == path || model::covers(kept, path);
@@ -193,7 +193,7 @@ fn settings(tags: &[world::Tag]) -> BucketSettings {
     BucketSettings::from_tags(&tags)
 }
 
-/// The key goes the way S3 sends it: form-encoded (S3 User Guide, "Event message structure").
+/// The key is form-encoded, as S3 sends it (S3 User Guide, "Event message structure").
 fn changed(change: &world::Change) -> Result<Change<'static>, String> {
     let mut sent = String::new();
     for byte in change.key.bytes() {
@@ -219,7 +219,7 @@ fn changed(change: &world::Change) -> Result<Change<'static>, String> {
     })
 }
 
-/// The distributions, by way of what the AWS command line prints.
+/// The distributions, read from the JSON that the AWS command line would print.
 fn distributions(world: &World) -> serde_json::Result<Vec<Distribution>> {
     let listing = Listing {
         distribution_list: List::of(&world.distributions),
@@ -261,7 +261,7 @@ struct Listing<'a> {
     distribution_list: List<&'a world::Distribution>,
 }
 
-/// What `aws cloudfront list-cache-policies` prints.
+/// The output of `aws cloudfront list-cache-policies`.
 fn cache_policies(policies: &[world::Policy]) -> String {
     let policies: Vec<String> = policies
         .iter()
