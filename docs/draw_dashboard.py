@@ -1,4 +1,4 @@
-"""Draws docs/dashboard.svg: the dashboard of template.yaml, with what a local run put into it.
+"""Draws docs/dashboard.svg: the dashboard of template.yaml, with the metrics of a local run.
 
 The layout, the titles and the metrics are the template's. The numbers are those that the function logged on the
 emulator (embedded metric format); metrics of AWS's own (queues, Lambda) and the alarms' states do not exist there, and
@@ -81,7 +81,7 @@ def draw(widget: dict, measured: dict[str, list[float]]) -> str:
 
 
 def chart(rows: list[list], measured: dict[str, list[float]], width: int, height: int) -> list[str]:
-    """Bars of the values of each metric, one colour a metric, and the legend."""
+    """Bars of the values of each metric, one colour per metric, and the legend."""
     series = [(row[1], measured.get(row[1], []) if row[0] == "Invalidator" else []) for row in rows]
     top = max((value for _, points in series for value in points), default=0) or 1
     count = max((len(points) for _, points in series), default=0)

@@ -1,4 +1,4 @@
-//! What an execution environment keeps from one invocation to the next.
+//! The state that an execution environment keeps from one invocation to the next.
 
 use crate::aws::Clients;
 use crate::catalog::Catalog;
@@ -9,20 +9,20 @@ use crate::metrics::Metrics;
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
 
-/// What an execution environment keeps from one invocation to the next.
+/// The state of an execution environment.
 #[derive(Debug)]
 pub struct App {
     /// The settings.
     pub config: Config,
     /// The SDK clients.
     pub clients: Clients,
-    /// What is known of the distributions.
+    /// The distributions, cached.
     pub catalog: Catalog,
-    /// What is known of the tags of buckets.
+    /// The tags of buckets, cached.
     pub tags: BucketTags,
-    /// Which tick was sent last.
+    /// Sends ticks.
     pub ticker: Ticker,
-    /// What is remembered of the last flush.
+    /// How the last flush ended.
     pub last_flush: LastFlush,
     /// The time of day.
     pub clock: Clock,

@@ -1,7 +1,7 @@
 //! SDK clients: credentials, endpoints, TLS, retries, timeouts.
 //!
-//! The function does without `aws-config`: what it needs is in its environment, and an eager
-//! default configuration costs several times the rest of the start.
+//! The function does not use `aws-config`: all it needs is in its environment, and loading a default
+//! configuration costs several times as much as the rest of the start.
 
 pub mod error;
 mod http;
@@ -23,8 +23,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-/// Endpoints of single services, where they are not AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, as in
-/// every AWS SDK. One for all services is part of the [`SdkConfig`].
+/// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
+/// for all services is part of the [`SdkConfig`].
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)] // Each is the URL for the service it is named after.
 pub struct Endpoints {
@@ -35,7 +35,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Reads them from the environment of the process.
+    /// Reads the endpoints from the environment of the process.
     pub fn from_env() -> Self {
         Self {
             cloudfront: variable("AWS_ENDPOINT_URL_CLOUDFRONT"),
@@ -46,7 +46,7 @@ impl Endpoints {
     }
 }
 
-/// The clients of the four services, each made when it is first needed.
+/// The clients of the four services. Each is created when it is first needed.
 #[derive(Debug)]
 pub struct Clients {
     sdk: SdkConfig,
@@ -81,11 +81,11 @@ impl Clients {
         }
     }
 
-    /// Clients from the environment Lambda gives a function: region and credentials.
+    /// Clients from the region and credentials that Lambda puts into the environment.
     ///
-    /// They do without what they have no use for: a cache of credentials that are in the environment
-    /// anyhow, and a guard of streams that stall, where every call has a timeout and no answer is
-    /// streamed.
+    /// Two features of the SDK are switched off because they would have no effect: the credentials
+    /// cache (the environment is read anyway), and the protection against stalled streams (every call
+    /// has a timeout, and no answer is streamed).
     pub fn from_lambda_environment() -> Self {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
         let sdk = sdk_config(
@@ -112,7 +112,7 @@ impl Clients {
     /// The client of S3.
     pub fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3.get_or_init(|| {
-            // An endpoint of one's own rarely has a host name for each bucket.
+            // A custom endpoint rarely has a host name for each bucket.
             let own_endpoint = self.endpoints.s3.is_some() || self.sdk.endpoint_url().is_some();
             let builder = builder!(self, aws_sdk_s3, s3).force_path_style(own_endpoint);
             aws_sdk_s3::Client::from_conf(builder.build())
@@ -134,7 +134,7 @@ impl Clients {
     }
 }
 
-/// What all clients of the function share: connections, retries, timeouts.
+/// The configuration that all clients share: connections, retries, timeouts.
 pub fn sdk_config(
     credentials: SharedCredentialsProvider,
     region: Option<String>,
@@ -152,14 +152,15 @@ pub fn sdk_config(
     sdk.build()
 }
 
-/// An HTTP client over rustls with the roots of Mozilla built in: no certificate file is parsed.
+/// An HTTP client over rustls with Mozilla's root certificates built in, so no certificate file is
+/// parsed.
 pub fn http_client() -> SharedHttpClient {
     let client = http::PooledClient::new();
     http_client_fn(move |_, _| SharedHttpConnector::new(client.clone()))
 }
 
-/// No call may hang until Lambda ends the function: a flush stops twenty seconds before that. The
-/// longest wait that is meant is that of a long poll, a second.
+/// No call may hang until Lambda ends the function, because a flush stops twenty seconds before that.
+/// The longest intended wait is a long poll of one second.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(7))
@@ -167,7 +168,7 @@ pub fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// Reads the variables at each request for credentials: a rotated key is seen.
+/// Reads the variables whenever credentials are needed, so that a rotated key is used.
 fn environment_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(provide_credentials_fn(|| async {
         let required = |name| {

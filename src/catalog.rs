@@ -1,11 +1,11 @@
-//! What an environment knows of the account's distributions: read when needed, and kept for a while,
-//! because the rates of these calls are low and unpublished.
+//! The account's distributions, read when needed and cached for a while, because the allowed rates of
+//! these calls are low and unpublished.
 //!
-//! Everything is kept as soon as it was read, so that an attempt that was throttled half way is
+//! Everything is cached as soon as it was read, so that an attempt that was throttled half way is
 //! continued, not repeated.
 //!
 //! * [`read`]: the calls
-//! * [`from_sdk`]: the SDK's answers, in the types of the core
+//! * [`from_sdk`]: converts the SDK's answers into the types of the core
 
 mod from_sdk;
 mod read;
@@ -32,45 +32,45 @@ use tracing::warn;
 use crate::clock::Clock;
 use read::{Pages, TenantPages};
 
-/// Calls at once.
+/// How many calls run at once.
 const CONCURRENCY: usize = 4;
 
-/// Pages of a list that was cut off are kept for so long: the next attempt goes on after them.
+/// How long the pages of an interrupted list are kept. Until then the next attempt continues after them.
 const KEEP_PAGES: Duration = Duration::from_secs(300);
 
-/// What an environment knows of the account's distributions.
+/// The cache of the account's distributions.
 #[derive(Debug)]
 pub struct Catalog {
     only: BTreeSet<DistributionId>,
     keep_for: Duration,
     clock: Clock,
     known: Mutex<Known>,
-    /// Held while the list is read for a submit, so that one of its targets reads it for all.
+    /// Locked while submit reads the list, so that only one target reads it, for all of them.
     reading: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     list: Option<Kept<Vec<DistributionSummary>>>,
-    /// The list that is being read, if reading it was cut off.
+    /// The pages read so far, if reading the list was interrupted.
     pages: Option<Kept<Pages>>,
     policies: Option<Kept<CachePolicies>>,
     details: HashMap<DistributionId, Kept<Details>>,
     tenant_lists: HashMap<DistributionId, Kept<Vec<DistributionTenantSummary>>>,
     tenant_pages: HashMap<DistributionId, Kept<TenantPages>>,
-    /// The distribution of each tenant that was asked for.
+    /// The distribution of each tenant that was looked up.
     distribution_of: HashMap<TenantId, DistributionId>,
-    /// By tenant, with the version of the tenant they were read for.
+    /// The parameters of each tenant, with the tenant's version at that time.
     parameters: HashMap<TenantId, (String, Parameters)>,
 }
 
-/// Something that was read, and when, by the wall clock: an environment may be frozen for hours, and
-/// its monotonic clock with it.
+/// A cached value, and when it was read. That is by the wall clock, because an environment may be frozen
+/// for hours, and its monotonic clock with it.
 #[derive(Debug)]
 struct Kept<T> {
     value: T,
     since: SystemTime,
-    /// The version of the distribution it was read for, where it was read for one.
+    /// The version of the distribution that the value belongs to, if any.
     e_tag: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl<T> Kept<T> {
         }
     }
 
-    /// A clock that was put back makes everything old.
+    /// If the clock was set back, everything counts as old.
     fn is_fresh(&self, now: SystemTime, keep_for: Duration) -> bool {
         now.duration_since(self.since)
             .is_ok_and(|age| age < keep_for)
@@ -101,7 +101,7 @@ impl Known {
             .find(|summary| summary.id == id.as_str())
     }
 
-    /// Whether the list has the distribution of the target, whatever is known of its tenants.
+    /// Whether the target's distribution is listed; its tenants are not checked.
     fn names(&self, target: &Target) -> bool {
         let summary = self.summary(&target.distribution);
         summary.is_some_and(|it| it.is_multi_tenant() == target.tenant.is_some())
@@ -125,14 +125,15 @@ impl Known {
 /// The distributions that serve some buckets.
 #[derive(Debug, Default)]
 pub struct Serving {
-    /// Those that are known completely, disabled ones included.
+    /// The distributions that were read completely, including disabled ones.
     pub distributions: Vec<Distribution>,
-    /// Those of which something that decides about paths could not be read.
+    /// The distributions for which some details that planning needs could not be read.
     pub unread: BTreeSet<DistributionId>,
 }
 
 impl Catalog {
-    /// A catalog of the distributions with these ids (empty: all), read again after `keep_for`.
+    /// A catalog of the distributions with these ids (none means all), which reads again after
+    /// `keep_for`.
     pub fn new(only: BTreeSet<DistributionId>, keep_for: Duration, clock: Clock) -> Self {
         Self {
             only,
@@ -143,7 +144,7 @@ impl Catalog {
         }
     }
 
-    /// Lists the distributions, unless they were listed a short while ago.
+    /// Lists the distributions, unless the cached list is fresh.
     ///
     /// # Errors
     /// If they cannot be listed.
@@ -166,7 +167,7 @@ impl Catalog {
         self.keep_list(known, pages, result)
     }
 
-    /// Goes on with a list that was cut off, or begins a new one.
+    /// Continues an interrupted list, or begins a new one.
     async fn read_list(
         &self,
         pages: Option<Kept<Pages>>,
@@ -207,9 +208,9 @@ impl Catalog {
         list
     }
 
-    /// The distributions with any of these buckets as an origin, of the list that was
-    /// [loaded](Self::load). What is not known of them is read until `until`, but for those in `unread`,
-    /// which could not be read a moment ago.
+    /// The distributions with any of these buckets as an origin, from the list that was
+    /// [loaded](Self::load). Missing details are read until `until`, except for the distributions in
+    /// `unread`, which could not be read a moment ago.
     pub async fn serving(
         &self,
         cloudfront: &Client,
@@ -256,7 +257,7 @@ impl Catalog {
         }
     }
 
-    /// How many targets serve these buckets at most, as far as it is known.
+    /// At most how many targets serve these buckets, according to the cached data.
     pub async fn targets_serving(&self, buckets: &[BucketName], aliases: &OriginBuckets) -> usize {
         let known = self.known.lock().await;
         let serving = known
@@ -275,11 +276,12 @@ impl Catalog {
         self.known.lock().await.summary(id).is_some()
     }
 
-    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). What is not found in what is
-    /// kept, however old, is looked for in a new list. No target waits for what another one needs.
+    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). A target in the cached list
+    /// is found there, however old the list is; for any other target the list is read again. No target
+    /// waits for data that only another one needs.
     ///
     /// # Errors
-    /// If that cannot be read.
+    /// If the list or the tenant cannot be read.
     pub async fn has(&self, cloudfront: &Client, target: &Target, until: Instant) -> Result<bool> {
         if self.known.lock().await.has(target) {
             return Ok(true);
@@ -288,8 +290,8 @@ impl Catalog {
         let reading = self.reading.lock().await;
         let is_enough = {
             let known = self.known.lock().await;
-            // What another target has read meanwhile is good enough to find this one, but only a list
-            // that was begun later tells that it is not there.
+            // Another target may have read the list meanwhile. To find this target, any list will do;
+            // to know that it does not exist takes a list that was begun after this call.
             known.is_newer_than(asked) || known.names(target)
         };
         if !is_enough {
@@ -318,8 +320,8 @@ impl Catalog {
         self.known.lock().await.list = None;
     }
 
-    /// Reads the cache policies if one is needed that is not known. Returns the distributions that
-    /// need one, if they cannot be read now.
+    /// Reads the cache policies if an unknown one is needed. If they cannot be read now, returns the
+    /// distributions that need one.
     async fn read_policies(
         &self,
         known: &mut Known,
@@ -356,14 +358,14 @@ impl Catalog {
                 warn!(
                     error = format!("{error:#}"),
                     distributions = needing.len(),
-                    "cache policies could not be read, so the changes of distributions that use some wait"
+                    "cache policies could not be read, so the changes of distributions that need them wait"
                 );
                 needing
             }
         }
     }
 
-    /// Reads the details that are missing. Returns the distributions whose details cannot be read now.
+    /// Reads missing details. Returns the distributions whose details cannot be read now.
     async fn read_details(
         &self,
         known: &mut Known,
@@ -401,7 +403,7 @@ impl Catalog {
             }
         }
         drop(configs);
-        // After all others, because there may be thousands of tenants.
+        // Tenants come last, because there may be thousands of them.
         for (summary, config) in multi_tenant {
             let (default_root_object, tenant_config) = config
                 .map(|config| (config.default_root_object, config.tenant_config))
@@ -437,8 +439,8 @@ impl Catalog {
         known.details.insert(id_of(summary), kept);
     }
 
-    /// A default root object is kept for as long as its distribution stays the same; tenants come
-    /// and go without it.
+    /// Whether the cached details are still valid. A default root object is valid until its distribution
+    /// changes; tenants may come and go without such a change.
     fn has_details(&self, known: &Known, summary: &DistributionSummary) -> bool {
         known.details.get(&id_of(summary)).is_some_and(|kept| {
             let unchanged =
@@ -473,8 +475,8 @@ impl Catalog {
         Ok(&kept.into_mut().value)
     }
 
-    /// The enabled tenants of a distribution. Their parameters are only read if they matter, and kept
-    /// for as long as the tenant stays the same.
+    /// The enabled tenants of a distribution. Their parameters are only read if they matter, and cached
+    /// until the tenant changes.
     async fn tenants(
         &self,
         known: &mut Known,

@@ -1,5 +1,5 @@
-//! The time of day, the system's or a simulation's. Only the shell asks for it; what decides takes
-//! the time as an argument.
+//! The time of day, from the system or a simulation. Only this crate reads a clock; `invalidator_core`
+//! takes the time as an argument.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Takes the deadline as Lambda states it, in milliseconds since 1970.
+    /// Takes Lambda's deadline, in milliseconds since 1970.
     pub fn from_milliseconds(milliseconds: u64, clock: Clock) -> Self {
         Self {
             at: UNIX_EPOCH + Duration::from_millis(milliseconds),
@@ -55,7 +55,7 @@ impl Deadline {
         }
     }
 
-    /// A deadline far away, for where there is none.
+    /// A deadline in the far future, for use without Lambda.
     pub fn none() -> Self {
         const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
         let clock = Clock::system();

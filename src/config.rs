@@ -1,5 +1,5 @@
-//! The function's settings, read from the environment once. A missing or bad one fails the start
-//! and names itself.
+//! The function's settings, read from the environment once. A missing or invalid variable stops the
+//! start, with an error that names it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::target::DistributionId;
 
-/// The URL of a queue, as the SQS API takes it.
+/// The URL of a queue, as the SQS API expects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueUrl(String);
 
@@ -33,7 +33,7 @@ impl QueueUrl {
         &self.0
     }
 
-    /// Whether an event source ARN is this queue's: both end with its name.
+    /// Whether an event source ARN is this queue's: both end with the same name.
     pub fn is_source(&self, event_source_arn: &str) -> bool {
         let name = self.0.rsplit('/').next();
         name.is_some() && event_source_arn.rsplit(':').next() == name
@@ -45,15 +45,15 @@ impl QueueUrl {
 pub struct Config {
     /// `BUFFER_QUEUE_URL`: where changes wait for the next flush.
     pub buffer_queue: QueueUrl,
-    /// `TICK_QUEUE_URL`: what starts a flush, after the debounce.
+    /// `TICK_QUEUE_URL`: where ticks wait for the debounce, and then start a flush.
     pub tick_queue: QueueUrl,
     /// `SUBMIT_QUEUE_URL`: where sets of paths wait to be submitted.
     pub submit_queue: QueueUrl,
-    /// `RETRY_QUEUE_URL`: where sets waited in version 0.1. What is left there is submitted too.
+    /// `RETRY_QUEUE_URL`: where sets waited in version 0.1. Those that are left are submitted too.
     pub retry_queue: Option<QueueUrl>,
-    /// `ERROR_BUCKET`: where refused paths are written.
+    /// `ERROR_BUCKET`: where rejected paths are written.
     pub error_bucket: String,
-    /// `TOPIC_ARN`: who is told.
+    /// `TOPIC_ARN`: the topic of the mails.
     pub topic_arn: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the dimension of all metrics.
     pub function_name: String,
@@ -63,10 +63,10 @@ pub struct Config {
     pub max_paths_per_invalidation: usize,
     /// `MAX_CHANGES_PER_FLUSH`, 200000.
     pub max_changes_per_flush: usize,
-    /// `GIVE_UP_AFTER_SECONDS`, 21600: a set of this age that CloudFront wants later once more is
-    /// rejected.
+    /// `GIVE_UP_AFTER_SECONDS`, 21600: a set older than this is rejected when CloudFront answers later
+    /// once more.
     pub give_up_after: Duration,
-    /// `DRAIN_CONCURRENCY`, 16: receivers at once.
+    /// `DRAIN_CONCURRENCY`, 16: how many receives run at once.
     pub drain_concurrency: usize,
     /// `DISTRIBUTION_IDS`, empty for all: the distributions to touch.
     pub distribution_ids: BTreeSet<DistributionId>,
@@ -74,7 +74,7 @@ pub struct Config {
     pub origin_buckets: OriginBuckets,
     /// `DRY_RUN`, false: plan and log, but create no invalidation.
     pub dry_run: bool,
-    /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are kept.
+    /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are cached.
     pub cache_for: Duration,
 }
 
@@ -105,8 +105,8 @@ impl Config {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads the settings from wherever `variable` looks them up. A variable that is empty or
-    /// white space counts as absent.
+    /// Reads the settings through `variable`. A variable that is empty or white space counts as
+    /// absent.
     ///
     /// # Errors
     /// As [`Config::from_env`].

@@ -1,14 +1,14 @@
 //! From the buffer to SubmitQueue: load, drain, plan, enqueue, and only then acknowledge.
 //!
-//! A flush is done when its sets are in SubmitQueue. What waits for CloudFront waits there, each target
-//! for itself.
+//! A flush is done when its sets are in SubmitQueue. If CloudFront is busy they wait there, and each
+//! target waits alone.
 //!
 //! * [`room`]: how much one round may hold
-//! * [`drain`]: receives what waits, up to one round
+//! * [`drain`]: receives waiting messages, up to one round
 //! * [`round`]: plans a round and enqueues its sets
 //! * [`enqueue`]: sends sets to SubmitQueue
-//! * [`give_back`]: changes for targets that could not be told now
-//! * [`log`]: logs what becomes of each key
+//! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
+//! * [`log`]: logs the decision for each key
 //! * [`report`]: counts what a flush did
 
 pub mod drain;
@@ -34,13 +34,13 @@ use drain::Drain;
 use report::Report;
 use round::Rounds;
 
-/// Reading CloudFront's configuration may take so long in one flush.
+/// How long reading CloudFront's configuration may take in one flush.
 const TIME_TO_READ: Duration = Duration::from_secs(60);
 
-/// No round is begun when less time is left than this, beside [`TIME_TO_STOP`].
+/// A round needs at least this much time, in addition to [`TIME_TO_STOP`].
 const TIME_FOR_A_ROUND: Duration = Duration::from_secs(10);
 
-/// Processes the buffer. Returns the ticks that are to come back: all of them, or none.
+/// Processes the buffer. Returns the ticks that must come back: all of them, or none.
 pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsBatchResponse {
     let start = Instant::now();
     let (end, report) = run(app, deadline).await;
@@ -59,8 +59,8 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
 async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     let mut report = Report::default();
     let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
-    // Nothing is received before the distributions are known: what cannot be planned is not counted as
-    // received again and again, and does not lose its age.
+    // Nothing is received before the distributions are known, so that messages that cannot be planned
+    // keep their receive counts and ages.
     if let Err(error) = app.catalog.load(app.clients.cloudfront(), read_until).await {
         error!(
             stage = "flush",
@@ -95,7 +95,7 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     }
 }
 
-/// How a flush ended, that would have ended as `so_far` if nothing had failed.
+/// How a flush ended: as `so_far`, unless something failed.
 fn end(drain: &Drain<'_>, report: &Report, so_far: FlushEnd) -> FlushEnd {
     if drain.has_failed() {
         FlushEnd::MayHaveHidden

@@ -1,4 +1,4 @@
-//! Which stage does this event belong to?
+//! Passes each event to its stage.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::clock::Deadline;
 use crate::config::{Config, QueueUrl};
 use crate::{flush, ingest, submit};
 
-/// The event of a queue, by what tells its stage.
+/// The field of a queue's event that decides its stage.
 #[derive(Deserialize)]
 struct Sources<'a> {
     #[serde(rename = "Records", borrow)]
@@ -34,7 +34,7 @@ enum Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn of(config: &'a Config, payload: &str) -> Self {
-        // Most events come from S3 itself, and have no such field to look for.
+        // Most events come from S3 itself and lack this field, so do not parse them for it.
         if !payload.contains("eventSourceARN") {
             return Self::Ingest;
         }
@@ -58,7 +58,7 @@ impl<'a> Stage<'a> {
 /// Handles the payload of one invocation that Lambda ends at `deadline`, in milliseconds since 1970.
 ///
 /// # Errors
-/// If the event must come again, or go to the on-failure queue, as a whole.
+/// If the whole event must be repeated, or go to the on-failure queue.
 pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchResponse> {
     let deadline = Deadline::from_milliseconds(deadline, app.clock.clone());
     match Stage::of(&app.config, payload) {

@@ -1,5 +1,5 @@
-//! From an S3 event to the buffer: read, apply the exception rules, buffer, and then, and only then,
-//! ask for a flush.
+//! From an S3 event to the buffer: read the event, apply the exception rules, buffer the changes, and
+//! only then send a tick.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::app::App;
 use crate::metrics::{MAX_LOGGED_DECISIONS, Metric};
 use crate::queue::{self, Entry};
 
-/// Reading the tags of an event's buckets may take so long.
+/// How long reading the tags of an event's buckets may take.
 const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
 
-/// Buffers the changes an event tells of.
+/// Buffers the changes that an event reports.
 ///
 /// # Errors
-/// If changes could not be buffered, or a record that came directly could not be read: Lambda
-/// repeats the event, and then keeps it in the on-failure queue. What came in an SQS message that
-/// could not be read is returned as a failed batch item instead.
+/// If changes could not be buffered, or a record that did not come through SQS could not be read:
+/// Lambda repeats the event, and then keeps it in the on-failure queue. An SQS message that could not
+/// be read is returned as a failed batch item instead.
 pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     let start = Instant::now();
     let event::Reading {
@@ -46,7 +46,7 @@ pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     answer(problems)
 }
 
-/// What became of the records of an event.
+/// How many records of an event were handled in which way.
 #[derive(Default)]
 struct Counts {
     received: usize,
@@ -59,7 +59,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Logs them in a line and emits the metrics.
+    /// Logs the counts in one line and emits them as metrics.
     fn tell(&self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
         info!(
             stage = "ingest",
@@ -85,7 +85,7 @@ impl Counts {
     }
 }
 
-/// Buffers changes, and then, and only then, asks for a flush.
+/// Buffers changes, and only then sends a tick.
 async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut Counts) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -139,7 +139,8 @@ async fn without_excepted<'a>(
     changes
 }
 
-/// The settings of the buckets that decide about a change: none is read for deletions alone.
+/// The settings of the buckets with creations. A bucket with only deletions needs none, because no rule
+/// exempts them.
 async fn settings(
     app: &App,
     changes: &[Change<'_>],
@@ -172,7 +173,7 @@ fn answer(problems: Vec<Problem>) -> Result<SqsBatchResponse> {
     }
     let mut message_ids = BTreeSet::new();
     for problem in in_messages {
-        error!(stage = "ingest", %problem, message_id = problem.message_id, "a message cannot be read, so it goes back");
+        error!(stage = "ingest", %problem, message_id = problem.message_id, "a message cannot be read, so it is returned to its queue");
         message_ids.extend(problem.message_id);
     }
     Ok(queue::failed(message_ids))

@@ -1,4 +1,4 @@
-//! What an environment remembers of its last flush, to tell why a tick came back.
+//! What an environment remembers about its last flush, to know why a tick came back.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use invalidator_core::retry::{FlushEnd, TickHistory};
 use crate::metrics::milliseconds;
 use crate::queue::Received;
 
-/// What an environment remembers of its last flush.
+/// What an environment remembers about its last flush.
 #[derive(Debug, Default)]
 pub struct LastFlush(Mutex<Memory>);
 
@@ -22,7 +22,7 @@ struct Memory {
 }
 
 impl LastFlush {
-    /// What is known of the flushes that had these ticks before.
+    /// The history of these ticks: what is known about earlier flushes with them.
     pub fn history(&self, ticks: &[SqsMessage], now: SystemTime) -> TickHistory {
         let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now_in_milliseconds = milliseconds(now);

@@ -13,26 +13,26 @@
 //!                                └── rejected: error bucket + SNS
 //! ```
 //!
-//! One function, three stages, each of them idempotent, because each input can arrive twice. What
-//! decides is in [`invalidator_core`], which knows no client, no clock and no randomness; this crate
-//! makes the calls.
+//! One function with three stages. Each stage is idempotent, because each input can arrive twice. All
+//! decisions are made in [`invalidator_core`], which uses no client, no clock and no randomness; this
+//! crate makes the calls.
 //!
 //! # Layout
 //!
 //! In the order in which data flows:
 //!
-//! * [`handler`]: which stage an event belongs to
+//! * [`handler`]: passes an event to its stage
 //! * [`ingest`]: the stage that buffers changes
 //! * [`flush`]: the stage that turns changes into sets of paths
 //! * [`submit`]: the stage that turns sets into invalidations
 //!
 //! What the stages share:
 //!
-//! * [`app`]: what an environment keeps from one invocation to the next
+//! * [`app`]: the state that an environment keeps from one invocation to the next
 //! * [`tags`]: reads the tags of buckets
 //! * [`catalog`]: reads CloudFront's configuration
 //! * [`queue`], [`ticker`]: the calls on SQS
-//! * [`last_flush`]: what an environment remembers of its last flush
+//! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`report`]: error files and mails
 //! * [`metrics`]: CloudWatch embedded metric format
 //! * [`aws`]: the SDK clients, and what their errors mean

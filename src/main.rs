@@ -1,4 +1,4 @@
-//! The function: settings, clients, and one event after another.
+//! The function: reads its settings, creates its clients, and handles one event after another.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     };
     let app = &App::new(config, Clients::from_lambda_environment(), Clock::system());
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        // The runtime logs the error, and hands it to Lambda.
+        // The runtime logs the error, and reports it to Lambda.
         handle(app, event.payload.get(), event.context.deadline)
             .await
             .map_err(|error| Diagnostic {
@@ -43,8 +43,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// One JSON object a line, as CloudWatch Logs takes it. What is logged is set by `RUST_LOG`, else by
-/// the level of Lambda's own logging controls.
+/// Logs one JSON object per line, as CloudWatch Logs expects. `RUST_LOG` selects what is logged; without
+/// it, the level of Lambda's own logging controls does.
 fn log_as_json() {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let setting = variable("RUST_LOG").or_else(|| variable("AWS_LAMBDA_LOG_LEVEL"));

@@ -1,5 +1,5 @@
-//! Metrics, as lines that CloudWatch Logs turns into metrics by itself (embedded metric format):
-//! no call, no latency, and zeros too, because a metric that is absent raises no alarm.
+//! Metrics, as log lines from which CloudWatch Logs extracts them (embedded metric format), so they
+//! need no call and cost no latency. Zeros are emitted too, because an absent metric raises no alarm.
 //!
 //! Source: CloudWatch User Guide, "Embedded metric format specification".
 
@@ -14,15 +14,15 @@ pub const NAMESPACE: &str = "Invalidator";
 /// CloudWatch accepts at most 100 values of a metric in one line.
 pub const MAX_VALUES: usize = 100;
 
-/// Decisions that are logged one by one, of an event or of a round; what is more is counted.
+/// How many decisions of an event or a round are logged one by one; the others are only counted.
 pub const MAX_LOGGED_DECISIONS: usize = 100;
 
-/// A metric of a line.
+/// A metric in a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Metric {
-    /// How many.
+    /// A number of things.
     Count(&'static str, usize),
-    /// How long, in milliseconds.
+    /// Durations in milliseconds.
     Milliseconds(&'static str, Vec<u64>),
 }
 
@@ -47,7 +47,7 @@ impl Metric {
     }
 }
 
-/// The value alone.
+/// Serializes only the value.
 impl Serialize for Metric {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -57,9 +57,9 @@ impl Serialize for Metric {
     }
 }
 
-/// One line. `dimensions` are names and values; the metrics are counted by all of them together.
+/// Makes a line. `dimensions` are names and values; all of them together identify the metrics.
 pub fn line(now: SystemTime, dimensions: &[(&str, &str)], metrics: &[Metric]) -> String {
-    // CloudWatch refuses a metric without values.
+    // CloudWatch rejects a metric without values.
     let is_empty =
         |metric: &&Metric| matches!(metric, Metric::Milliseconds(_, values) if values.is_empty());
     let line = Line {
@@ -132,7 +132,7 @@ pub fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Prints metrics, as Lambda's log takes them.
+/// Prints metrics to Lambda's log.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     function_name: String,
@@ -140,12 +140,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of the function with this name.
+    /// Prints the metrics of the function with this name.
     pub fn new(function_name: impl Into<String>) -> Self {
         Self::to(function_name, |line| println!("{line}"))
     }
 
-    /// As [`Metrics::new`], but the lines go elsewhere.
+    /// As [`Metrics::new`], but passes the lines to `print`.
     pub fn to(function_name: impl Into<String>, print: fn(&str)) -> Self {
         Self {
             function_name: function_name.into(),
@@ -153,7 +153,7 @@ impl Metrics {
         }
     }
 
-    /// Counts for the whole function.
+    /// Emits metrics of the whole function.
     pub fn emit(&self, now: SystemTime, metrics: &[Metric]) {
         (self.print)(&line(
             now,
@@ -162,7 +162,7 @@ impl Metrics {
         ));
     }
 
-    /// Counts for one distribution.
+    /// Emits metrics of one distribution.
     pub fn emit_for(&self, now: SystemTime, distribution: &str, metrics: &[Metric]) {
         let dimensions = [
             ("FunctionName", self.function_name.as_str()),

@@ -1,4 +1,4 @@
-//! The calls on SQS: send, receive, delete, hide; and what Lambda says of a message it received.
+//! The calls on SQS: send, receive, delete, hide; and the attributes of a message that Lambda received.
 
 use std::time::Duration;
 
@@ -21,17 +21,18 @@ use tracing::warn;
 use crate::aws::error::describe;
 use crate::config::QueueUrl;
 
-/// How many entries one batch call of SQS takes.
+/// How many entries SQS accepts in one batch call.
 pub const BATCH: usize = 10;
 
-/// How many bytes all messages of one batch call may have, with room for what SQS counts besides.
+/// How many bytes the bodies of one batch call may have. SQS's limit is 1 MiB, and it counts more than
+/// the bodies.
 pub const BATCH_BYTES: usize = 1_000_000;
 
-/// Batch calls at once.
+/// How many batch calls run at once.
 const CONCURRENCY: usize = 32;
 
-/// Bodies of which so many bytes may be on their way at once: each is there several times while it is
-/// sent.
+/// How many bytes of bodies may be in flight at once. It is a small limit because a body is in memory
+/// several times while it is sent.
 pub const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
 /// A message to send.
@@ -39,9 +40,9 @@ pub const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 pub struct Entry {
     /// The body.
     pub body: String,
-    /// Of a message of a FIFO queue its group, and the id by which it is sent once.
+    /// For a FIFO queue: the message group and the deduplication id.
     pub fifo: Option<(String, String)>,
-    /// How long it is hidden at first. A FIFO queue has one delay for all.
+    /// How long the message is hidden at first. Not for a FIFO queue, whose delay is the same for all.
     pub delay: Duration,
 }
 
@@ -66,10 +67,11 @@ impl Entry {
         })
     }
 
-    /// The message of BufferQueue that brings this message of SubmitQueue there with the next flush.
+    /// Wraps this message of SubmitQueue in a message of BufferQueue, from which the next flush sends it
+    /// to SubmitQueue.
     ///
     /// # Errors
-    /// If it is no message of SubmitQueue.
+    /// If it is not a message of SubmitQueue.
     pub fn into_buffer(self) -> Result<Self> {
         let (group, id) = self.fifo.context("a set without a message group")?;
         let body = self.body;
@@ -88,7 +90,7 @@ impl From<WaitingSet> for Entry {
     }
 }
 
-/// Cuts entries into what one batch call takes.
+/// Divides entries into batch calls.
 pub fn batches(entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item = Vec<Entry>> {
     let mut entries = entries.into_iter().peekable();
     std::iter::from_fn(move || {
@@ -107,7 +109,7 @@ pub fn batches(entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item =
 /// Sends messages.
 ///
 /// # Errors
-/// If any of them was not accepted. Those that were stay.
+/// If SQS did not accept all of them. Those that it accepted stay in the queue.
 pub async fn send(
     sqs: &Client,
     queue: &QueueUrl,
@@ -132,7 +134,8 @@ pub async fn send(
     Ok(())
 }
 
-/// Sends one batch, again and again until `until`. Returns the entries that were not accepted.
+/// Sends one batch, and repeats failed entries until `until`. Returns the entries that SQS did not
+/// accept.
 pub async fn send_persistently(
     sqs: &Client,
     queue: &QueueUrl,
@@ -165,7 +168,7 @@ pub async fn send_persistently(
     batch
 }
 
-/// One call. Returns the entries that failed, and why the first did.
+/// Makes one call. Returns the entries that failed, and why the first one did.
 async fn send_batch(
     sqs: &Client,
     queue: &QueueUrl,
@@ -207,12 +210,11 @@ async fn send_batch(
     Ok((left.map(|(_, entry)| entry).collect(), why))
 }
 
-/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first. The SDK's own further
-/// attempts are switched off: a receive whose answer was lost has hidden messages, and the caller must
-/// know of it.
+/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first. The SDK's own retries
+/// are switched off: a receive whose answer was lost has hidden messages, and the caller must know that.
 ///
 /// # Errors
-/// If the call fails. SQS may have hidden messages all the same.
+/// If the call fails. SQS may have hidden messages even then.
 pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<Vec<Message>> {
     let answer = sqs
         .receive_message()
@@ -229,7 +231,7 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
     Ok(answer.messages.unwrap_or_default())
 }
 
-/// Cuts receipt handles into what one batch call takes.
+/// Divides receipt handles into batch calls.
 fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>> {
     let mut handles = handles.into_iter();
     std::iter::from_fn(move || {
@@ -238,8 +240,8 @@ fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>>
     })
 }
 
-/// Deletes messages; returns how many could not be deleted. Those come back and are processed again:
-/// that costs a little and loses nothing, so it is no error.
+/// Deletes messages; returns how many could not be deleted. Those come back and are processed again,
+/// which costs a little and loses nothing, so it is not an error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
     stream::iter(batches_of_handles(receipt_handles))
         .map(|handles| async move {
@@ -258,7 +260,7 @@ pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>
         .await
 }
 
-/// Returns the handles that could not be deleted.
+/// Deletes one batch; returns the handles that could not be deleted.
 async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> Vec<String> {
     let entry = |(id, handle): (usize, &String)| {
         DeleteMessageBatchRequestEntry::builder()
@@ -297,8 +299,8 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
     }
 }
 
-/// Hides messages from now on for `time`, in whole seconds. Those of which it fails come back when the
-/// queue's own visibility timeout is over.
+/// Hides messages from now on for `time`, in whole seconds. If that fails for a message, it comes back
+/// after the queue's own visibility timeout.
 pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, time: Duration) {
     let seconds = i32::try_from(time.as_secs().max(1)).unwrap_or(900);
     stream::iter(batches_of_handles(receipt_handles))
@@ -337,13 +339,13 @@ pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, 
         .await;
 }
 
-/// What SQS says of a message that Lambda received.
+/// The attributes of a message that Lambda received.
 pub trait Received {
-    /// How often it was received, this time included.
+    /// How often the message was received, including this time.
     fn receive_count(&self) -> u32;
     /// A time in milliseconds since 1970, such as `SentTimestamp`.
     fn time(&self, attribute: &str) -> Option<u64>;
-    /// What its visibility is changed with.
+    /// Its receipt handle.
     fn handle(&self) -> String;
     /// Its id.
     fn id(&self) -> String;
@@ -368,7 +370,7 @@ impl Received for SqsMessage {
     }
 }
 
-/// The answer to an event source mapping: the messages with these ids are to come back.
+/// The answer to an event source mapping: the messages with these ids come back.
 pub fn failed(ids: impl IntoIterator<Item = String>) -> SqsBatchResponse {
     let failures = ids.into_iter().map(|id| {
         let mut failure = BatchItemFailure::default();

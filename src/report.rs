@@ -1,4 +1,4 @@
-//! Files what was rejected, and tells the admin.
+//! Writes error files, and sends the admin a mail about them.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
@@ -15,20 +15,20 @@ use crate::aws::error::describe;
 pub struct Filed {
     /// Its key.
     pub key: String,
-    /// What the mail says of it.
+    /// The lines of the mail about it.
     pub summary: error_file::Summary,
 }
 
 /// Writes the file of one target.
 ///
 /// # Errors
-/// If it could not be written. What was rejected must then not be acknowledged.
+/// If it could not be written. The messages of the rejected paths must then not be deleted.
 pub async fn file(app: &App, failure: &TargetFailure<'_>) -> Result<Filed> {
     let key = error_key(app.clock.now_utc(), &random_name(), &failure.file.id)?;
     let text = failure.file.to_text();
     write(app, &key, text, failure.codes(), failure.messages()).await?;
     let bucket = &app.config.error_bucket;
-    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "rejected paths were filed");
+    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "rejected paths were written to the error bucket");
     let summary = failure.summary();
     Ok(Filed { key, summary })
 }
@@ -46,8 +46,8 @@ pub async fn file_unreadable(app: &App, body: &str, why: &str) -> Result<Filed> 
     Ok(Filed { key, summary })
 }
 
-/// Sends one mail about files. One that cannot be sent is logged, and returned as `false`: the files
-/// are what must not be lost.
+/// Sends one mail about files. Returns `false` and logs the error if it cannot be sent; that is not an
+/// error of the stage, because the files have all the data.
 pub async fn mail(app: &App, files: &[Filed]) -> bool {
     let files: Vec<_> = files.iter().map(|it| (&*it.key, &it.summary)).collect();
     let config = &app.config;
@@ -78,7 +78,7 @@ async fn write(app: &App, key: &str, text: String, code: String, message: String
     Ok(())
 }
 
-/// Ten of `[a-z0-9]`.
+/// Ten random characters of `[a-z0-9]`.
 fn random_name() -> String {
     const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     (0..10)

@@ -1,13 +1,14 @@
 //! From SubmitQueue to CloudFront: the only stage that creates invalidations, writes error files and
 //! sends mails.
 //!
-//! One batch holds messages of several targets. They are submitted side by side, and each target is
-//! settled as soon as it is done, so that a slow or busy one holds up no other.
+//! One batch contains messages for several targets. They are submitted side by side, and the messages of
+//! each target are settled (deleted or returned) as soon as it is done, so that a slow or busy target
+//! delays no other.
 //!
 //! * [`group`]: all messages of a batch for one target
 //! * [`unit`]: merged sets, submitted in calls of a size and at a pace that CloudFront accepts
 //! * [`call`]: one call
-//! * [`answer`]: what CloudFront's answer means
+//! * [`answer`]: classifies CloudFront's answer
 
 pub mod answer;
 pub mod call;
@@ -35,10 +36,10 @@ use crate::queue::{self, Received};
 use crate::report::{Filed, file_unreadable, mail};
 use group::{Group, GroupEnd, Message, PathCounts, delete};
 
-/// After the first file, others of the same batch may come for so long; then one mail tells of all.
+/// How long after the first error file the mail is sent. It lists all files written by then.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
 
-/// In a dry run sets wait: they are looked at again after this time.
+/// In a dry run sets wait, and come back after this time.
 const DRY_RUN_WAIT: Duration = Duration::from_secs(900);
 
 /// Submits sets of paths. Returns the messages that wait; all others are done.
@@ -100,19 +101,19 @@ pub async fn submit(
     batch.finish(start.elapsed())
 }
 
-/// What is done side by side.
+/// The jobs that run side by side.
 type Jobs<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + 'a>>>;
 
 enum Event {
-    /// All messages of a target, or one that cannot be read, are settled.
+    /// All messages of a target are settled, or one that cannot be read (no distribution).
     Settled(Option<DistributionId>, GroupEnd),
-    /// The files so far are told of in a mail, and then their messages are deleted.
+    /// It is time to send a mail about the files so far, and then to delete their messages.
     TimeToMail,
-    /// Whether the mail was sent.
+    /// A mail was sent, or not.
     Mailed(bool),
 }
 
-/// A message that cannot be read does not block its group: its body becomes a file.
+/// Writes the body of a message that cannot be read to a file, so that it does not block its group.
 async fn reject_unreadable(app: &App, queue: &QueueUrl, record: SqsMessage, why: String) -> Event {
     error!(
         stage = "submit",
@@ -131,7 +132,7 @@ async fn reject_unreadable(app: &App, queue: &QueueUrl, record: SqsMessage, why:
             error!(
                 stage = "submit",
                 error = format!("{error:#}"),
-                "a message that cannot be read could not be filed, so it waits"
+                "the error file of a message that cannot be read could not be written, so the message waits"
             );
             let time = retry::group_comes_back(false, record.receive_count(), fastrand::f64());
             queue::hide(app.clients.sqs(), queue, vec![record.handle()], time).await;
@@ -149,7 +150,7 @@ fn read(record: &SqsMessage) -> Result<(String, Message), String> {
     let group = attribute("MessageGroupId").unwrap_or_default();
     let mut set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
     if set.by != OURSELVES {
-        // Others may use an id again, for another request: CloudFront would answer with the first one.
+        // Other tools may reuse an id for another request, and CloudFront would answer with the first one.
         set_id = format!("{set_id}/{}", record.id());
     }
     let message = Message {
@@ -174,11 +175,11 @@ async fn wait_in_dry_run(app: &App, queue: &QueueUrl, records: &[SqsMessage]) ->
     queue::failed(records.iter().map(Received::id))
 }
 
-/// What became of a batch so far.
+/// The results of a batch so far.
 struct Batch<'a> {
     app: &'a App,
     waiting: Vec<String>,
-    /// Files that no mail has told of, and the messages that are deleted after it.
+    /// Files that no mail has listed yet, and the messages that are deleted after the mail.
     filed: Vec<Filed>,
     to_delete: Vec<String>,
     will_mail: bool,
@@ -236,7 +237,7 @@ impl<'a> Batch<'a> {
         self.to_delete.extend(end.to_delete);
     }
 
-    /// Whether there is something to tell, and no mail is on its way to tell of it.
+    /// Whether a mail must be scheduled: there are files to report, and no mail is scheduled yet.
     fn must_mail(&mut self) -> bool {
         let must = !self.filed.is_empty() && !self.will_mail;
         self.will_mail |= must;
@@ -251,7 +252,7 @@ impl<'a> Batch<'a> {
         )
     }
 
-    /// Logs a line, emits the metrics, and answers Lambda.
+    /// Logs a line, emits the metrics, and makes the answer for Lambda.
     fn finish(self, duration: Duration) -> SqsBatchResponse {
         let mut total = PathCounts::default();
         self.counts.values().for_each(|counts| total.add(*counts));

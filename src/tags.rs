@@ -1,4 +1,4 @@
-//! Reads the tags of buckets, and keeps what they ask for.
+//! Reads the tags of buckets, and caches the settings in them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,11 @@ use tracing::warn;
 use crate::aws::error::describe;
 use crate::clock::Clock;
 
-/// Calls at once: an event or a flush may concern thousands of buckets, and each call needs a
-/// connection.
+/// How many calls run at once. An event or a flush may concern thousands of buckets, and each call
+/// needs a connection.
 const CONCURRENCY: usize = 16;
 
-/// What an environment knows of the tags of buckets.
+/// The cache of the settings in bucket tags.
 #[derive(Debug)]
 pub struct BucketTags {
     keep_for: Duration,
@@ -28,7 +28,7 @@ pub struct BucketTags {
 }
 
 impl BucketTags {
-    /// Tags that are read again after `keep_for`.
+    /// An empty cache, which reads tags again after `keep_for`.
     pub fn new(keep_for: Duration, clock: Clock) -> Self {
         Self {
             keep_for,
@@ -37,8 +37,8 @@ impl BucketTags {
         }
     }
 
-    /// What the tags of buckets ask for. A bucket whose tags cannot be read until `until` has its last
-    /// known ones; without those it is left out.
+    /// The settings in the tags of buckets. If the tags of a bucket cannot be read until `until`, the last
+    /// known ones are used; without those the bucket is left out.
     pub async fn settings_of<'a>(
         &self,
         s3: &Client,
@@ -53,8 +53,8 @@ impl BucketTags {
             .await
     }
 
-    /// What the tags of a bucket ask for. If they cannot be read, the last known ones count; without
-    /// those it is `None`.
+    /// The settings in the tags of a bucket. If the tags cannot be read, the last known ones are used;
+    /// without those the answer is `None`.
     pub async fn settings(
         &self,
         s3: &Client,
@@ -99,7 +99,7 @@ async fn read(s3: &Client, bucket: &BucketName) -> Option<Vec<BucketTag>> {
                 .collect(),
             )
         }
-        // Not in the SDK's model: the bucket has no tags.
+        // The bucket has no tags. The SDK's model lacks this code.
         Err(error) if error.code() == Some("NoSuchTagSet") => Some(Vec::new()),
         Err(error) => {
             warn!(%bucket, error = %describe(&error), "the tags of a bucket cannot be read");

@@ -1,4 +1,4 @@
-//! Asks for ticks, which start a flush: one a window.
+//! Sends ticks, which start flushes: one for each window.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -9,22 +9,21 @@ use invalidator_core::tick::Window;
 
 use crate::config::QueueUrl;
 
-/// The message group of all ticks: one flush at a time.
+/// The message group of all ticks. As there is only one, one flush runs at a time.
 const TICK_GROUP: &str = "flush";
 
-/// Asks for ticks, one a window.
+/// Sends ticks, one for each window.
 #[derive(Debug, Default)]
 pub struct Ticker {
-    /// One more than the last window whose tick this environment has sent.
+    /// The number of the last window whose tick this environment has sent, plus one.
     sent: AtomicU64,
 }
 
 impl Ticker {
-    /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
+    /// Sends the tick of the window that contains `now`, unless this environment has sent it before.
     /// Returns whether it was sent.
     ///
-    /// To be called after the changes were buffered, with the time after that: see
-    /// [`invalidator_core::tick`].
+    /// Call this after the changes were buffered, with a `now` after that: see [`invalidator_core::tick`].
     ///
     /// # Errors
     /// If the tick could not be sent.
@@ -46,7 +45,7 @@ impl Ticker {
             .message_body(window.deduplication_id())
             .send()
             .await
-            .context("failed to ask for a flush: SendMessage to the tick queue")?;
+            .context("failed to send a tick: SendMessage to the tick queue")?;
         self.sent.store(window.number() + 1, Ordering::Relaxed);
         Ok(true)
     }

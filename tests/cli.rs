@@ -147,7 +147,7 @@ fn bad_input_is_named() {
     );
 }
 
-/// An account in which an upload of `index.html` was refused; the key of the error file.
+/// An account in which the path of `index.html` was rejected, and the key of the error file.
 async fn refused_upload() -> (Account, String) {
     let account = Account::new(&[]).await;
     let site = Distribution::new("E1", Origin::s3("site", "site"));
@@ -262,7 +262,7 @@ async fn without_files_the_account_is_asked() {
         assert!(shown.contains(reason), "{shown}");
     }
     assert!(
-        shown.contains("under `tmp` of the bucket tag exceptionPaths"),
+        shown.contains("only deletions count under `tmp`, by the bucket tag exceptionPaths"),
         "{shown}"
     );
     let called = account.cloudfront.calls_of(Operation::CreateInvalidation);

@@ -1,5 +1,6 @@
-//! What a review once measured on the release binary, a row each: the function's own binary, limited as
-//! Lambda limits it, between queues that behave as SQS does and a strict CloudFront.
+//! Limits that a review of version 0.1 found in the release binary, one test each ("Before" is what it
+//! measured). They run the function's own binary under Lambda's limits, with queues that behave as SQS
+//! does and a strict CloudFront.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -26,7 +27,7 @@ fn change(key: String) -> Change<'static> {
     }
 }
 
-/// Buffers changes, so many to a message as fit.
+/// Buffers changes, as many in a message as fit.
 fn buffer_packed(aws: &Aws, keys: impl Iterator<Item = String>) {
     let changes: Vec<_> = keys.map(change).collect();
     for body in pack(&changes).unwrap() {
@@ -34,7 +35,7 @@ fn buffer_packed(aws: &Aws, keys: impl Iterator<Item = String>) {
     }
 }
 
-/// Buffers changes as S3 tells of them, one to a message.
+/// Buffers changes one per message, as S3 sends them.
 fn buffer_singly(aws: &Aws, keys: impl Iterator<Item = String>) {
     for key in keys {
         aws.buffer(&pack(&[change(key)]).unwrap()[0]);
@@ -149,7 +150,7 @@ async fn an_outage_of_cloudfront_uses_up_no_receive() {
     assert_eq!(aws.account().paths("E1"), ["/a"]);
 }
 
-/// Before: of 10,000 buckets' tags 8,986 could not be read for lack of file descriptors, and all
+/// Before: the tags of 8,986 of 10,000 buckets could not be read for lack of file descriptors, and all
 /// messages were deleted anyway.
 #[tokio::test]
 async fn tags_of_many_buckets_are_read_with_few_connections() {
@@ -189,7 +190,7 @@ async fn long_paths_for_several_distributions_stay_within_the_memory() {
 /// Before: 1,210 MiB for 50,000 keys of 1,000 bytes.
 #[tokio::test]
 async fn two_hundred_thousand_of_the_longest_keys_stay_within_the_memory() {
-    // Each byte of the one is encoded as three, and the other is three bytes.
+    // `한` has three bytes, each encoded as three characters; in the other key each byte is encoded as three.
     for (alphabet, one) in [("'", 1), ("한", 3)] {
         let aws = Aws::start().await;
         add(&aws, [with_query_strings(&aws, "E1"), site("E2")]);
@@ -335,14 +336,14 @@ async fn reading_many_tenants_keeps_to_its_time() {
         assert!(flushes < 8, "no progress");
     }
     assert!(flushes > 1, "the answers are too fast to show anything");
-    // The other distribution was told in every flush.
+    // The other distribution was invalidated in every flush.
     aws.account().latency = Duration::ZERO;
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E2").len(), flushes);
 }
 
-/// From the tick to `CreateInvalidation`: first with an environment of its own for each stage, then with
-/// one that has done it before. Each with one poll more, that confirms that the buffer is empty.
+/// From the tick to `CreateInvalidation`: first with a new environment for each stage, then with one that
+/// has done it before. Each has one more poll, which confirms that the buffer is empty.
 #[tokio::test]
 async fn few_calls_are_made_in_a_row() {
     let aws = Aws::start().await;

@@ -33,7 +33,7 @@ async fn changes_are_buffered_together_and_one_tick_is_asked_for() {
         .change(&[(PUT, "a"), (PUT, "b"), (DELETE, "c")])
         .await;
     account.change(&[(PUT, "d")]).await;
-    // Another environment does not know of the tick, but the queue does.
+    // Another environment does not know that the tick was sent, but the queue does.
     let other = account.another_environment();
     let event = s3_event(&[(PUT, "e")]).to_string();
     invalidator::handler::handle(&other, &event, u64::MAX / 1_000_000)
@@ -414,7 +414,7 @@ async fn a_set_that_is_refused_for_a_moment_is_submitted_in_the_same_invocation(
     assert_eq!(account.waiting_sets().await, 0);
 }
 
-/// With a set for each flush, and each set waiting for itself, 3 keys that changed in 6 flushes were 18
+/// When each flush made its own set and each set waited alone, 3 keys that changed in 6 flushes cost 18
 /// paths.
 #[tokio::test]
 async fn sets_that_wait_for_a_distribution_are_merged() {

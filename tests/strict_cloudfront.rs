@@ -1,4 +1,4 @@
-//! The stand-in for CloudFront is as strict as CloudFront: the tests that stand on it may trust it.
+//! The stand-in for CloudFront is as strict as CloudFront, so the tests that use it may trust it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -19,7 +19,7 @@ use support::cloudfront::{
     Operation, Origin, QueryStrings,
 };
 
-/// The answer to an invalidation: itself, or status and code of the refusal.
+/// The answer to an invalidation: the invalidation, or the status and code of the error.
 type Answer = Result<Invalidation, (u16, String)>;
 
 async fn one_distribution() -> (CloudFront, Client) {
@@ -314,7 +314,7 @@ mod invalidations {
         );
         assert!(invalidate(&client, "E1", "3", &["/c", "/*"]).await.is_ok());
         assert_eq!(invalidate(&client, "E1", "4", &["/x/*"]).await, too_many);
-        // Each distribution has its own, and an old reference asks for nothing new.
+        // Each distribution has its own references, and an old reference creates nothing new.
         assert!(invalidate(&client, "E2", "4", &["/x/*"]).await.is_ok());
         assert!(invalidate(&client, "E1", "1", &["/a", "/b"]).await.is_ok());
 
@@ -347,7 +347,7 @@ mod lists {
         assert_eq!(listed, ids);
         assert_eq!(cloudfront.calls_of(Operation::ListDistributions).len(), 2);
 
-        // Not even when asked for more.
+        // Even if a larger page is requested.
         let list = client.list_distributions().max_items(1_000).send().await;
         let list = list.unwrap().distribution_list.unwrap();
         assert!(list.is_truncated);
@@ -745,7 +745,7 @@ mod faults {
         assert!(before.elapsed() >= late);
     }
 
-    /// What the product leans on: the SDK tries `Throttling` and 5xx again, but not
+    /// The product relies on this: the SDK retries `Throttling` and 5xx, but not
     /// `TooManyInvalidationsInProgress`.
     #[tokio::test]
     async fn the_sdk_tries_some_refusals_again() {

@@ -1,9 +1,9 @@
 //! Bucket tags that exempt paths from invalidation on upload.
 //!
-//! `exceptionPaths`, `exceptionPaths2`, `exceptionPaths3`, .. hold paths separated by white space,
-//! `:` or a comma (a comma cannot be saved in a tag today, but the rule was written with it). Under
-//! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; one
-//! without covers that key and all below it as a folder.
+//! `exceptionPaths`, `exceptionPaths2`, `exceptionPaths3`, .. contain paths separated by white space,
+//! `:` or a comma (AWS does not save a comma in a tag today, but tags may come from elsewhere). Under
+//! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; any
+//! other path covers that key and all keys below it, as a folder.
 
 use std::fmt;
 
@@ -24,17 +24,18 @@ pub struct BucketTag {
     pub value: String,
 }
 
-/// What the tags of a bucket ask for.
+/// The settings in the tags of a bucket.
 #[derive(Clone, Debug, Default)]
 pub struct BucketSettings {
     /// The paths exempt from invalidation on upload.
     pub exceptions: ExceptionRules,
-    /// `indexDocument=index.html`: the key's folder is cached too, whatever the kind of origin.
+    /// From `indexDocument=index.html`: a change of `dir/index.html` also invalidates `/dir/`, for any
+    /// kind of origin.
     pub index_document: Option<String>,
 }
 
 impl BucketSettings {
-    /// Reads the tags of a bucket; those that are not ours are ignored.
+    /// Reads the tags of a bucket, and ignores those that are not ours.
     pub fn from_tags(tags: &[BucketTag]) -> Self {
         let index_document = tags
             .iter()
@@ -67,7 +68,7 @@ impl ExceptionRules {
         Self(rules)
     }
 
-    /// The rule that exempts this change, if one does. None ever exempts a deletion.
+    /// The rule that exempts this change, if there is one. No rule exempts a deletion.
     pub fn exempting(&self, change: &Change<'_>) -> Option<&ExceptionRule> {
         match change.kind {
             ChangeKind::Created => self.0.iter().find(|rule| rule.covers(&change.key)),
@@ -81,7 +82,7 @@ impl ExceptionRules {
 pub struct ExceptionRule {
     /// The tag's key: `exceptionPaths2`.
     pub tag: String,
-    /// The path as the tag states it.
+    /// The path as it is written in the tag.
     pub entry: String,
     #[serde(skip)]
     cover: Cover,
@@ -94,8 +95,8 @@ enum Cover {
 }
 
 impl ExceptionRule {
-    /// `None` if the entry names no path: nothing between two separators, or only slashes. That a
-    /// lone `/` exempted the whole bucket would be too large an effect for so small a slip.
+    /// `None` if the entry is empty or only slashes. A lone `/` must not exempt the whole bucket: it is
+    /// more likely a typing error.
     fn new(tag: &str, entry: &str) -> Option<Self> {
         let path = entry.strip_prefix('/').unwrap_or(entry);
         if path.trim_matches('/').is_empty() {
@@ -128,7 +129,7 @@ impl fmt::Display for ExceptionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "under `{}` of the bucket tag {} only deletions count",
+            "only deletions count under `{}`, by the bucket tag {}",
             self.entry, self.tag
         )
     }
@@ -264,7 +265,7 @@ mod tests {
         };
         assert_eq!(
             deciding("b/1").unwrap(),
-            "under `b` of the bucket tag exceptionPaths2 only deletions count"
+            "only deletions count under `b`, by the bucket tag exceptionPaths2"
         );
         assert!(deciding("a/1").is_some() && deciding("c/1").is_some());
         for key in ["d/1", "e/1", "f/1"] {

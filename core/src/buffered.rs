@@ -4,10 +4,10 @@
 //! {"version":1,"buckets":[{"bucket":"site","created":[["a%20photo.jpg",1795226584567]],"deleted":[]}]}
 //! ```
 //!
-//! Keys are percent-encoded: they may hold characters that SQS refuses. The number is the time of
-//! the event in milliseconds, or `null`.
+//! Keys are percent-encoded, because they may contain characters that SQS rejects. The number is the
+//! time of the event in milliseconds, or `null`.
 //!
-//! Changes that a flush gives back for some distributions alone are of version 2, with a [`Scope`]:
+//! Changes that a flush gives back for only some distributions are of version 2, with a [`Scope`]:
 //!
 //! ```json
 //! {"version":2,"scope":{"targets":["E1"],"first_seen":1795226584567,"attempts":1},"buckets":[..]}
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{BucketName, Change, ChangeKind, EventTime, InvalidKey, ObjectKey};
 use crate::target::{DistributionId, Target};
 
-/// What is encoded in a key beside non-ASCII: what JSON would escape, and the escape itself.
+/// The ASCII characters that are encoded in a key: those that JSON would escape, and `%` itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 /// The version of a message for all distributions.
@@ -40,7 +40,7 @@ const SCOPED_VERSION: u32 = 2;
 /// The version of a message with a set.
 const SET_VERSION: u32 = 3;
 
-/// A set that is on its way to SubmitQueue, as it was when it could not be sent.
+/// A set that could not be sent to SubmitQueue. The next flush sends it unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingSet {
     /// Its message group.
@@ -75,18 +75,18 @@ impl WaitingSet {
     }
 }
 
-/// A message is billed by 64 KiB, and ten of them, a batch, must fit in 1 MiB.
+/// SQS bills a message per 64 KiB, and a batch of ten messages must fit in 1 MiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The targets that changes still have to reach: those whose distributions could not be read, or
-/// whose sets could not be enqueued. All others have been told.
+/// The targets for which changes are still to be planned: those whose distributions could not be
+/// read, or whose sets could not be enqueued. All other targets are done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scope {
     /// Distributions or tenants, in order, each once.
     pub targets: Vec<TargetScope>,
     /// When the oldest of the changes was first received by a flush, in milliseconds since 1970.
     pub first_seen: u64,
-    /// How many flushes could not reach these targets so far.
+    /// How many flushes have failed for these targets so far.
     pub attempts: u32,
 }
 
@@ -94,7 +94,7 @@ pub struct Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TargetScope {
-    /// All that the distribution serves, whatever tenants it may have.
+    /// The distribution with all its tenants.
     Distribution(DistributionId),
     /// One tenant.
     Tenant(Target),
@@ -117,7 +117,7 @@ impl TargetScope {
         }
     }
 
-    /// Whether the target is meant.
+    /// Whether the target is in this scope.
     pub fn contains(&self, target: &Target) -> bool {
         match self {
             Self::Distribution(id) => target.distribution == *id,
@@ -136,8 +136,8 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Where the changes of a bucket are. Those of one bucket come in a row, so it is looked for
-    /// from the end.
+    /// The index of a bucket's changes. The search starts at the end, because the changes of one bucket
+    /// usually come in a row.
     fn position(&self, bucket: &BucketName) -> Option<usize> {
         self.buckets
             .iter()
@@ -186,20 +186,20 @@ impl<'a> BucketChanges<'a> {
 #[derive(Serialize, Deserialize)]
 struct Entry<'a>(#[serde(borrow)] Cow<'a, str>, Option<EventTime>);
 
-/// A buffered message that cannot be read. It stays in the queue, and so ends in its dead-letter
-/// queue.
+/// A buffered message that cannot be read. It stays in the queue until SQS moves it to the
+/// dead-letter queue.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The body is not what [`pack`] writes.
+    /// The body does not have the format that [`pack`] writes.
     #[error("the body is not a buffered message: {0}")]
     Json(#[from] serde_json::Error),
-    /// A later version wrote it.
+    /// The body has a version that this code does not know.
     #[error("the body is of version {0}, this function reads versions {VERSION} to {SET_VERSION}")]
     Version(u32),
-    /// A scope where there must be none, or none where there must be one.
+    /// Version 1 must not have a scope, version 2 must have one.
     #[error("the body is of version 1 with a scope, or of version 2 without one")]
     Scope,
-    /// A key cannot be one.
+    /// A key is invalid.
     #[error(transparent)]
     Key(#[from] InvalidKey),
 }
@@ -217,7 +217,7 @@ pub fn pack(changes: &[Change<'_>]) -> Result<Vec<String>, serde_json::Error> {
     packer.finish()
 }
 
-/// Packs changes one after another. Finished bodies are kept, so memory grows with them.
+/// Packs changes one after another. It keeps finished bodies in memory until [`Packer::take_full`].
 pub struct Packer<'a> {
     bodies: Vec<String>,
     body: Body<'a>,
@@ -227,7 +227,7 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// A packer of changes for all distributions, or for those of a scope.
+    /// A packer of changes for all targets, or only for those of a scope.
     ///
     /// # Errors
     /// None in practice: strings and numbers always serialize.
@@ -247,7 +247,7 @@ impl<'a> Packer<'a> {
             },
             size: envelope,
             envelope,
-            // The changes of a body have their room beside a long list of targets too.
+            // A long list of targets does not reduce the room for changes.
             limit: MAX_BODY_BYTES + scope_bytes,
         })
     }
@@ -280,12 +280,12 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// The bodies that are full, so that they can be sent while others are packed.
+    /// Takes the bodies that are full, so that they can be sent while others are packed.
     pub fn take_full(&mut self) -> Vec<String> {
         std::mem::take(&mut self.bodies)
     }
 
-    /// The bodies.
+    /// The bodies that were not taken yet.
     ///
     /// # Errors
     /// None in practice: strings and numbers always serialize.
@@ -313,12 +313,12 @@ const BUCKET_BYTES: usize = 48;
 /// `["",-1795226584567],`, rounded up.
 const ENTRY_BYTES: usize = 24;
 
-/// What a message holds.
+/// The content of a buffered message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Buffered<'a> {
     /// Changes.
     Changes {
-        /// The targets that the changes still have to reach; `None`: all.
+        /// The targets for which the changes are still to be planned; `None` means all.
         scope: Option<Scope>,
         /// The changes.
         changes: Vec<Change<'a>>,
@@ -327,7 +327,7 @@ pub enum Buffered<'a> {
     Set(WaitingSet),
 }
 
-/// All that tells what a message holds.
+/// Reads only the version of a message.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -336,9 +336,9 @@ struct Version {
 /// Reads a message body.
 ///
 /// # Errors
-/// If the body is not one that [`pack`] or a [`Packer`] made.
+/// If the body was not made by [`pack`], a [`Packer`] or [`WaitingSet::to_json`].
 pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
-    // Only a body with a set has this, as quotation marks are encoded in keys.
+    // Only a body with a set contains this text: in keys, quotation marks are encoded.
     if body.contains("\"set\":{") {
         let Version { version } = serde_json::from_str(body)?;
         if version == SET_VERSION {

@@ -1,4 +1,4 @@
-//! Identities that stay the same when something is done again: of a set, and of a call.
+//! Ids of sets and calls that stay the same when they are repeated.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use crate::path::InvalidationPath;
 use crate::target::Target;
 
-/// What makes a repeated call the same call: CloudFront answers with the earlier invalidation if
-/// reference and paths are the same (CloudFront API Reference, "InvalidationBatch").
+/// The id of a call. If a call is repeated with the same reference and paths, CloudFront answers with
+/// the earlier invalidation (CloudFront API Reference, "InvalidationBatch").
 ///
-/// It is a hash of what the call is made from, so it needs neither clock nor randomness, and stays the
-/// same through every retry.
+/// It is a hash of the call's content, so it needs neither clock nor randomness, and every retry has
+/// the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallerReference(String);
@@ -22,33 +22,33 @@ pub struct CallerReference(String);
 pub struct SetId(String);
 
 impl SetId {
-    /// The id of a set that a flush makes: of its target, its paths, and the ids of the buffered
-    /// messages they came from. The same messages, flushed twice because a flush died, make the same
-    /// set; a later change of the same keys comes in another message, and makes another.
+    /// The id of a set that a flush makes, from its target, its paths, and the ids of the buffered
+    /// messages they came from. If the same messages are flushed twice because a flush died, the set
+    /// has the same id; a later change of the same keys comes in another message, and gives another id.
     pub fn new(target: &Target, paths: &[InvalidationPath<'_>], message_ids: &[&str]) -> Self {
         let mut ids = message_ids.to_vec();
         ids.sort_unstable();
         Self(hash([target.id()].into_iter().chain(ids), paths))
     }
 
-    /// The id of what is left of a set after a part of it was accepted.
+    /// The id of the rest of a set after a part of it was accepted.
     pub fn of_rest(&self, paths: &[InvalidationPath<'_>]) -> Self {
         Self(hash([self.as_str()], paths))
     }
 
-    /// Takes the deduplication id of a message.
+    /// The id of a received set: the deduplication id of its message.
     pub fn known(id: impl Into<String>) -> Self {
         Self(id.into())
     }
 
-    /// The id as SQS takes it.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl CallerReference {
-    /// The reference of a call: of its target, its paths, and the sets that were merged.
+    /// The reference of a call, from its target, its paths, and the sets that were merged into it.
     pub fn new(target: &Target, paths: &[&InvalidationPath<'_>], sets: &[&SetId]) -> Self {
         let mut ids: Vec<&str> = sets.iter().map(|id| id.as_str()).collect();
         ids.sort_unstable();
@@ -56,22 +56,22 @@ impl CallerReference {
         Self(hash(parts, paths.iter().copied()))
     }
 
-    /// Another reference for the same call, where CloudFront has seen this one with other paths.
+    /// A different reference for the same call, needed if CloudFront knows this one with other paths.
     pub fn another(&self) -> Self {
         Self(hash([self.as_str()], &[]))
     }
 
-    /// Takes a reference that was made before.
+    /// Reads back a reference that was made before.
     pub fn known(reference: impl Into<String>) -> Self {
         Self(reference.into())
     }
 
-    /// Whether it looks like one that this code made.
+    /// Whether it has the form of the references that this code makes.
     pub fn is_ours(&self) -> bool {
         self.0.len() == 32 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
-    /// The reference as CloudFront takes it.
+    /// The reference as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,8 +83,8 @@ impl fmt::Display for CallerReference {
     }
 }
 
-/// 128 bits of SHA-256 in hex. Each part is led by its length, so that no two lists of parts read the
-/// same.
+/// 128 bits of SHA-256 in hex. Each part is prefixed with its length, so that different lists of parts
+/// are never hashed as the same bytes.
 fn hash<'a, 'p: 'a>(
     parts: impl IntoIterator<Item = &'a str>,
     paths: impl IntoIterator<Item = &'a InvalidationPath<'p>>,

@@ -1,9 +1,9 @@
-//! CloudFront's configuration as planning needs it: which origins are buckets, which behavior takes
-//! a path, and whether what it takes is cached.
+//! CloudFront's configuration as planning needs it: which origins are buckets, which behavior matches
+//! a path, and whether that behavior caches.
 //!
-//! * [`listing`]: what `ListDistributions` says, from the account or from a file of the AWS CLI
+//! * [`listing`]: the answer of `ListDistributions`, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
-//! * [`tenants`]: those of multi-tenant distributions
+//! * [`tenants`]: the tenants of multi-tenant distributions
 
 pub mod listing;
 pub mod origin;
@@ -21,7 +21,7 @@ use listing::{CacheBehavior, CachePolicies, CachePolicyConfig, DistributionSumma
 use origin::{OriginBuckets, OriginDomain};
 use tenants::Tenant;
 
-/// What is not in the list of distributions, and read apart.
+/// Details that are not in the list of distributions, and are read separately.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
     /// The object served for `/`, without a leading slash (`GetDistributionConfig`).
@@ -30,14 +30,14 @@ pub struct Details {
     pub tenants: Vec<Tenant>,
 }
 
-/// A distribution, ready to decide.
+/// A distribution, compiled for planning.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     /// Its id.
     pub id: DistributionId,
-    /// A disabled one serves nothing.
+    /// Whether it is enabled; a disabled distribution serves nothing.
     pub enabled: bool,
-    /// What its invalidations are made for: itself, or its tenants.
+    /// The targets of its invalidations: itself, or its tenants.
     pub targets: Vec<Target>,
     /// The viewer path of the object served for `/`.
     pub default_root_object: Option<String>,
@@ -53,11 +53,11 @@ pub struct Origin {
     pub id: String,
     /// Its domain name.
     pub domain: OriginDomain,
-    /// The folder of the bucket it starts at.
+    /// The folder of the bucket that it serves.
     pub path: OriginPath,
 }
 
-/// A behavior: which paths it takes, where it sends them, and whether it caches what comes back.
+/// A behavior: which paths it matches, where it sends them, and whether it caches the responses.
 #[derive(Clone, Debug)]
 pub struct Behavior {
     /// `None` for the default behavior.
@@ -66,7 +66,7 @@ pub struct Behavior {
     pub target_origin_id: String,
     /// The origins behind that id: one, or the members of the group.
     target_origins: Vec<String>,
-    /// Whether, and by which setting, it caches.
+    /// Whether it caches, and which setting decides that.
     pub caching: Caching,
     /// Whether query strings are part of the cache key.
     pub query_strings: bool,
@@ -88,9 +88,9 @@ impl fmt::Display for Behavior {
     }
 }
 
-/// Whether a behavior caches, and what says so.
+/// Whether a behavior caches, and which setting decides that.
 ///
-/// What counts is the MaxTTL: with DefaultTTL 0 and MaxTTL above 0 an object with
+/// MaxTTL decides, not DefaultTTL: with DefaultTTL 0 and MaxTTL above 0 an object with
 /// `Cache-Control: max-age` is cached (Developer Guide, "Manage how long content stays in the
 /// cache").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,7 +110,8 @@ pub enum Caching {
     },
     /// Legacy settings that forward every header: CloudFront caches nothing.
     AllHeadersForwarded,
-    /// The cache policy is not known. That it caches is assumed: fresh beats cheap.
+    /// The cache policy is not known. We assume that it caches: an unnecessary path is better than a
+    /// stale page.
     UnknownPolicy(CachePolicyId),
 }
 
@@ -144,7 +145,7 @@ pub fn serves_any(
     buckets: &[BucketName],
     aliases: &OriginBuckets,
 ) -> bool {
-    // Which bucket a placeholder stands for is known when the tenants are.
+    // The bucket behind a placeholder is only known once the tenants are read.
     if summary.is_multi_tenant() && summary.has_placeholders() {
         return true;
     }
@@ -157,8 +158,8 @@ pub fn serves_any(
 }
 
 impl Distribution {
-    /// Builds the models of a distribution from what CloudFront says of it: one, unless its tenants
-    /// have different origins.
+    /// Builds the models of a distribution from CloudFront's configuration: one model, or one per
+    /// tenant if the tenants have different origins.
     pub fn all(
         summary: &DistributionSummary,
         details: Details,
@@ -178,7 +179,7 @@ impl Distribution {
         details.tenants.iter().cloned().map(of_tenant).collect()
     }
 
-    /// Builds the model of a distribution whose tenants, if it has any, have the same origins.
+    /// Builds the model of a distribution whose tenants, if it has any, share the same origins.
     pub fn new(summary: &DistributionSummary, details: Details, policies: &CachePolicies) -> Self {
         let compile = |behavior: &CacheBehavior| Behavior {
             pattern: behavior.path_pattern.as_deref().map(PathPattern::new),
@@ -207,7 +208,7 @@ impl Distribution {
         }
     }
 
-    /// Whether it serves anything: a multi-tenant one does so by its tenants only.
+    /// Whether it serves anything. A multi-tenant distribution serves only through its tenants.
     pub fn is_in_service(&self) -> bool {
         self.enabled && !self.targets.is_empty()
     }
@@ -283,7 +284,7 @@ fn caching(behavior: &CacheBehavior, policies: &CachePolicies) -> Caching {
     }
 }
 
-/// A MinTTL above the MaxTTL wins, should AWS ever accept one.
+/// If AWS ever accepts a MinTTL above the MaxTTL, the MinTTL wins.
 fn longest(min_ttl: i64, max_ttl: Option<i64>) -> u64 {
     let max_ttl = max_ttl.unwrap_or(DEFAULT_MAX_TTL).max(min_ttl);
     u64::try_from(max_ttl).unwrap_or(0)
@@ -291,7 +292,7 @@ fn longest(min_ttl: i64, max_ttl: Option<i64>) -> u64 {
 
 fn has_query_strings(behavior: &CacheBehavior, policies: &CachePolicies) -> bool {
     match behavior.cache_policy_id() {
-        // Of a policy that is not known the worst is taken: fresh beats cheap.
+        // An unknown policy may have them, and an unnecessary path is better than a stale page.
         Some(id) => policies
             .get(&id)
             .is_none_or(CachePolicyConfig::has_query_strings),

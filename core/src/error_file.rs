@@ -1,5 +1,5 @@
-//! What was rejected: the file in the error bucket, the mail, and reading the file
-//! back. Administrators and their scripts know these formats, so they are fixed.
+//! Reports rejected paths: writes and reads the file in the error bucket, and writes the mail.
+//! Administrators and their scripts rely on these formats, so they are fixed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub const FOLDER: &str = "invalidation_error/";
 /// The subject of the mail.
 pub const SUBJECT: &str = "[Error] CloudFront Invalidation";
 
-/// SNS takes 256 KiB; what is more is left out of the mail, never of the files.
+/// SNS accepts 256 KiB. Files that do not fit are left out of the mail, but still written.
 const MAX_MAIL_BYTES: usize = 250 * 1024;
 
 /// Paths that were rejected for one target, set by set.
@@ -44,13 +44,13 @@ pub fn error_key(
     Ok(format!("{FOLDER}{time}{random}_{id}.txt"))
 }
 
-/// A text that is no error file.
+/// A text that is not an error file.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidErrorFile {
-    /// The first line is another.
+    /// The first line is wrong.
     #[error("the first line is not `CloudFront Id [..]`")]
     NoId,
-    /// A line is neither a path nor one of the format's.
+    /// A line is neither a path nor part of the format.
     #[error("line {line}: {source}")]
     Path {
         /// The number of the line, from 1.
@@ -75,7 +75,7 @@ impl ErrorFile<'_> {
     /// Reads a file back.
     ///
     /// # Errors
-    /// If the text is not what [`ErrorFile::to_text`] writes.
+    /// If the text was not written by [`ErrorFile::to_text`].
     pub fn from_text(text: &str) -> Result<Self, InvalidErrorFile> {
         let mut lines = (1..).zip(text.lines().map(str::trim_end));
         let first = lines
@@ -108,7 +108,7 @@ impl ErrorFile<'_> {
     }
 }
 
-/// All that was rejected for one target.
+/// Everything that was rejected for one target.
 #[derive(Debug)]
 pub struct TargetFailure<'a> {
     /// The distribution or tenant.
@@ -120,7 +120,7 @@ pub struct TargetFailure<'a> {
 }
 
 impl<'a> TargetFailure<'a> {
-    /// Groups what was rejected by target, in order of target.
+    /// Groups rejected paths by target, in order of target.
     pub fn group(rejected: Vec<Rejected<'a>>) -> Vec<Self> {
         let mut failures: BTreeMap<Target, Self> = BTreeMap::new();
         for Rejected {
@@ -145,7 +145,7 @@ impl<'a> TargetFailure<'a> {
         failures.into_values().collect()
     }
 
-    /// What the mail says of the file.
+    /// The lines of the mail about this file.
     pub fn summary(&self) -> Summary {
         let paths: usize = self.file.sets.iter().map(Vec::len).sum();
         let noun = if paths == 1 { "path" } else { "paths" };
@@ -171,33 +171,33 @@ impl<'a> TargetFailure<'a> {
     }
 }
 
-/// What the mail says of a file.
+/// The lines of the mail about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     lines: Vec<String>,
     can_be_replayed: bool,
 }
 
-/// A message that cannot be read. Its body becomes a file, as it is.
+/// A message that cannot be read. Its body is written to a file unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     why: String,
 }
 
 impl Unreadable {
-    /// What stands in the key where a target's id stands otherwise.
+    /// Takes the place of the target's id in the key.
     pub const ID: &'static str = "unreadable";
 
-    /// The code in the object's metadata.
+    /// The error code in the object's metadata.
     pub const CODE: &'static str = "UnreadableMessage";
 
-    /// A message that cannot be read, and why.
+    /// Takes the reason why the message cannot be read.
     pub fn new(why: &str) -> Self {
         let why = printable(why);
         Self { why }
     }
 
-    /// What the mail says of the file.
+    /// The lines of the mail about this file.
     pub fn summary(&self) -> Summary {
         Summary {
             lines: vec![format!(
@@ -210,7 +210,7 @@ impl Unreadable {
     }
 }
 
-/// Texts as object metadata: S3 takes 2 KB of it in all.
+/// Joins texts for object metadata, of which S3 accepts 2 KB in total.
 fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut seen: Vec<&str> = Vec::new();
     for text in texts {
@@ -221,7 +221,8 @@ fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     printable(&seen.join("; "))
 }
 
-/// At most 700 characters, all printable ASCII: safe in metadata and in a mail, whoever wrote them.
+/// Limits a text to 700 characters of printable ASCII, so that it is safe in metadata and in a mail,
+/// whoever wrote it.
 pub fn printable(text: &str) -> String {
     const MAX_CHARACTERS: usize = 700;
     let printable = |c: char| match c == ' ' || c.is_ascii_graphic() {

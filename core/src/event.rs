@@ -1,11 +1,11 @@
-//! Every event shape that tells of a changed object, read into [`Change`]s.
+//! Reads every event shape that reports a changed object into [`Change`]s.
 //!
-//! S3 reaches the function directly, through SNS, through SQS, through SNS and SQS, and through
+//! S3's events reach the function directly, through SNS, through SQS, through SNS and SQS, and through
 //! EventBridge (with or without SQS). All of them are envelopes around the same two documents: S3's
 //! own `{"Records": [..]}` and EventBridge's `{"detail-type": "Object Created", ..}`.
 //!
-//! Records are read one by one: one that cannot be read is a [`Problem`] that says where it stands,
-//! and the others are read all the same.
+//! Records are read one by one: a record that cannot be read becomes a [`Problem`] with its place in
+//! the event, and the others are still read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub const MAX_KEY_BYTES: usize = 1_024;
 pub struct BucketName(Arc<str>);
 
 impl BucketName {
-    /// Takes a bucket's name as AWS states it.
+    /// Takes a bucket's name from AWS.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
@@ -50,7 +50,7 @@ impl fmt::Display for BucketName {
 #[serde(transparent)]
 pub struct ObjectKey<'a>(Cow<'a, str>);
 
-/// A text that is no object key.
+/// A text that is not an object key.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidKey {
     /// The key is empty.
@@ -65,7 +65,7 @@ pub enum InvalidKey {
 }
 
 impl<'a> ObjectKey<'a> {
-    /// Takes a key that is not encoded, as EventBridge sends it.
+    /// Takes a key that is not encoded, as in EventBridge's events.
     ///
     /// # Errors
     /// If the key is empty or longer than S3 allows.
@@ -78,8 +78,8 @@ impl<'a> ObjectKey<'a> {
         }
     }
 
-    /// Decodes a key as S3 sends it in its own events: form-encoded, `+` for a space, `%2B` for a
-    /// plus (S3 User Guide, "Event message structure").
+    /// Decodes a key from S3's own events. It is form-encoded: `+` is a space, `%2B` a plus (S3 User
+    /// Guide, "Event message structure").
     ///
     /// # Errors
     /// If the key does not decode to UTF-8, is empty, or is longer than S3 allows.
@@ -105,7 +105,7 @@ impl<'a> ObjectKey<'a> {
         Self::new(decoded)
     }
 
-    /// Takes a text that was an object key before.
+    /// Takes a text that is known to be a valid object key.
     pub(crate) fn known(key: &'a str) -> Self {
         Self(Cow::Borrowed(key))
     }
@@ -115,7 +115,7 @@ impl<'a> ObjectKey<'a> {
         &self.0
     }
 
-    /// A key that borrows from nothing.
+    /// The same key without a borrow.
     pub fn into_owned(self) -> ObjectKey<'static> {
         ObjectKey(Cow::Owned(self.0.into_owned()))
     }
@@ -152,8 +152,8 @@ impl fmt::Display for ChangeKind {
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    /// Reads RFC 3339; `None` for anything else. The time only feeds a metric, so an odd one is no
-    /// reason to refuse a change.
+    /// Reads RFC 3339; `None` for anything else. The time is only used in a metric, so an invalid one is
+    /// no reason to reject a change.
     fn parse(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
@@ -170,7 +170,7 @@ pub struct Change<'a> {
     pub key: ObjectKey<'a>,
     /// What happened to it.
     pub kind: ChangeKind,
-    /// When, if the event tells.
+    /// When it happened, if the event says so.
     pub event_time: Option<EventTime>,
 }
 
@@ -178,9 +178,9 @@ pub struct Change<'a> {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place}: {cause}")]
 pub struct Problem {
-    /// The SQS message that holds it, if one does: it goes back as a failed batch item.
+    /// The SQS message that contains it, if any. That message is returned as a failed batch item.
     pub message_id: Option<String>,
-    /// Where it stands: `Records[2]`, `Records[0].body.Records[1]`.
+    /// Its place in the event: `Records[2]`, `Records[0].body.Records[1]`.
     pub place: String,
     /// What is wrong with it.
     pub cause: Cause,
@@ -189,16 +189,16 @@ pub struct Problem {
 /// Why a record or an event cannot be read.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Cause {
-    /// The text is not JSON, or not of the types S3 sends.
+    /// The text is not JSON, or a field has another type than S3 sends.
     #[error("not readable as JSON of the expected form ({0})")]
     Json(String),
     /// A field that every record has is missing.
     #[error("the field `{0}` is missing")]
     Missing(&'static str),
-    /// The object key is unusable.
+    /// The object key is invalid.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// The event is none that tells of S3 objects.
+    /// The event does not report changes of S3 objects.
     #[error(
         "not an event this function knows: it reads S3 notifications, directly or through SNS, SQS \
          or EventBridge; this one begins with `{0}`"
@@ -206,14 +206,14 @@ pub enum Cause {
     UnknownShape(String),
 }
 
-/// All that one event says.
+/// The content of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The changed objects, in the order of the event.
     pub changes: Vec<Change<'static>>,
     /// Events that change no object's content (tagging, restore, a test event), counted by name.
     pub skipped: BTreeMap<String, usize>,
-    /// What could not be read.
+    /// The records that could not be read.
     pub problems: Vec<Problem>,
 }
 
@@ -224,7 +224,7 @@ pub fn read(payload: &str) -> Reading {
     reader.reading
 }
 
-/// A text of the payload, borrowed from it if nothing in it is escaped.
+/// A text of the payload, borrowed if it contains no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -236,7 +236,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// The fields of all documents and envelopes, none of them required. `R` is a record.
+/// The fields of all documents and envelopes; none is required. `R` is a record.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "R: Deserialize<'de>"))]
 struct Document<'a, R> {
@@ -283,7 +283,7 @@ struct Sns<'a> {
     message: Option<Text<'a>>,
 }
 
-/// `s3` of an S3 record and `detail` of an EventBridge event have these in common.
+/// The fields that `s3` of an S3 record and `detail` of an EventBridge event share.
 #[derive(Deserialize)]
 struct Detail<'a> {
     #[serde(borrow)]
@@ -331,7 +331,7 @@ impl Detail<'_> {
     }
 }
 
-/// Where in the payload something stands. It is only spelt out when there is a problem.
+/// A place in the payload, like a breadcrumb. It only becomes text if there is a problem.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Payload,
@@ -343,7 +343,7 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// S3 in SNS in SQS is three documents deep. A payload that nests on for ever is not followed.
+    /// S3 in SNS in SQS is three documents deep. The limit stops at payloads that nest endlessly.
     const MAX_DEPTH: usize = 4;
 
     fn outer(&self) -> Option<&Self> {
@@ -353,13 +353,13 @@ impl Place<'_> {
         }
     }
 
-    /// How many documents this one is in.
+    /// How many documents enclose this one.
     fn depth(&self) -> usize {
         let own = usize::from(matches!(self, Self::Field(..) | Self::Body(..)));
         own + self.outer().map_or(0, Place::depth)
     }
 
-    /// The id of the SQS message it is in.
+    /// The id of the SQS message that contains it.
     fn message_id(&self) -> Option<&str> {
         match self {
             Self::Body(_, message_id) => *message_id,
@@ -384,7 +384,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// How the shape at hand encodes its keys.
+/// How an event shape encodes its keys.
 #[derive(Clone, Copy)]
 enum KeyEncoding {
     Form,
@@ -418,7 +418,7 @@ impl Reader {
                 reader.record(record, place);
             });
         }
-        // Once more, record by record: those that can be read are read all the same.
+        // Read again, record by record, so that a record that cannot be read does not stop the others.
         match serde_json::from_str::<Document<'_, &RawValue>>(text) {
             Ok(document) => self.read_document(document, text, place, |reader, record, place| {
                 match serde_json::from_str(record.get()) {
@@ -542,7 +542,7 @@ impl Reader {
         }
     }
 
-    /// The records of an event nearly always name one bucket: its name is kept once.
+    /// The records of an event nearly always name the same bucket, so its name is stored once.
     fn bucket_name(&self, name: &str) -> BucketName {
         match self.reading.changes.last() {
             Some(last) if last.bucket.as_str() == name => last.bucket.clone(),
@@ -551,8 +551,8 @@ impl Reader {
     }
 }
 
-/// What an S3 event name says of the object's content; `None` if nothing (restore, tagging, ACL,
-/// replication, tiering). Source: S3 User Guide, "Supported event types".
+/// The kind of change that an S3 event name reports; `None` if the object's content is the same
+/// (restore, tagging, ACL, replication, tiering). Source: S3 User Guide, "Supported event types".
 fn kind_of(event_name: &str) -> Option<ChangeKind> {
     let name = event_name.strip_prefix("s3:").unwrap_or(event_name);
     match name.split_once(':')?.0 {
@@ -706,7 +706,7 @@ mod tests {
             ("%ED%95%9C%EA%B8%80/%C3%A9", "한글/é"),
             ("a/b%3Fc%26d%3De", "a/b?c&d=e"),
             ("%2Fa", "/a"),
-            // S3 encodes every percent sign; should one ever be left, it is kept as it is.
+            // S3 encodes every percent sign; if one is ever left, it is kept.
             ("50%", "50%"),
             ("%zz", "%zz"),
             ("a%0Ab", "a\nb"),

@@ -1,22 +1,22 @@
-//! What decides which paths CloudFront has to drop. Pure: no AWS crate, no clock, no randomness, no IO.
+//! Decides which paths CloudFront has to invalidate. Pure: no AWS crate, no clock, no randomness, no IO.
 //!
 //! # Layout
 //!
 //! In the order in which data flows:
 //!
-//! * [`event`]: every event shape, read into changes
-//! * [`bucket_tags`]: bucket tags, read into rules
-//! * [`buffered`]: changes packed into messages of BufferQueue, and back
-//! * [`tick`]: which window a tick is for
+//! * [`event`]: reads every event shape into changes
+//! * [`bucket_tags`]: reads bucket tags into rules
+//! * [`buffered`]: packs changes into messages of BufferQueue, and unpacks them
+//! * [`tick`]: the time window that a tick belongs to
 //! * [`distributions`]: CloudFront's configuration, as planning needs it
 //! * [`pattern`]: path patterns
 //! * [`path`]: from a key to invalidation paths
-//! * [`target`]: what an invalidation is made for
+//! * [`target`]: a distribution or tenant, for which an invalidation is created
 //! * [`plan`]: changes and distributions in, sets of paths out
 //! * [`set`]: a set of paths, as a message of SubmitQueue
-//! * [`merge`]: sets that wait for one target, merged
-//! * [`caller_reference`]: identities that stay the same when something is done again
-//! * [`retry`]: all timing of retries
+//! * [`merge`]: merges the sets that wait for one target
+//! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
+//! * [`retry`]: the timing of all retries
 //! * [`rejection`]: why CloudFront did not accept a set
 //! * [`error_file`]: the file and the mail about rejected paths
 

@@ -1,52 +1,53 @@
-//! Sets that wait for one target, merged: each path once, and none that a wildcard of the merge covers.
+//! Merges the sets that wait for one target: each path once, and none that a wildcard of the merge
+//! covers.
 //!
-//! Each set stays known, so that it can be told which of them are done, and what is left of the others.
+//! The merge remembers each set, so that it knows which sets are done and what is left of the others.
 
 use crate::path::{InvalidationPath, coverage};
 use crate::rejection::Reason;
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
-/// A path of the merge, by its place in the order in which paths are submitted.
+/// The index of a path of the merge, in the order in which paths are submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathIndex(u32);
 
-/// A merged set, by its place in the order in which the sets were given.
+/// The index of a merged set, in the order in which the sets were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetIndex(pub usize);
 
-/// What became of a path.
+/// The answer to a path so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It waits for its turn.
+    /// There is no final answer yet.
     Waiting,
     /// CloudFront accepted it.
     Accepted,
-    /// CloudFront will never accept it; the number is that of the reason.
+    /// CloudFront will never accept it; the number is the index of the reason.
     Rejected(usize),
 }
 
-/// Merged sets, and what became of each path so far.
+/// Merged sets, and the answer to each path so far.
 #[derive(Debug)]
 pub struct Merge<'a> {
     sets: Vec<Merged<'a>>,
-    /// Where each path of the merge stands: set and place in it.
+    /// For each path of the merge the index of its set, and its index there.
     paths: Vec<(usize, usize)>,
     answers: Vec<Answer>,
     /// Reasons of rejections, each once.
     reasons: Vec<Reason>,
-    /// Where the first path stands that may still wait.
+    /// No path before this index is waiting.
     first_waiting: usize,
 }
 
 #[derive(Debug)]
 struct Merged<'a> {
     paths: Vec<InvalidationPath<'a>>,
-    /// For each path the one of the merge that clears it.
+    /// For each path the path of the merge that clears it.
     cleared_by: Vec<PathIndex>,
 }
 
 impl<'a> Merge<'a> {
-    /// Merges sets. Paths are submitted in the order of the sets, so that the first are done first.
+    /// Merges sets. Paths are submitted in the order of the sets, so that the first sets are done first.
     pub fn new(sets: Vec<Vec<InvalidationPath<'a>>>) -> Self {
         let places: Vec<(usize, usize)> = (0..)
             .zip(&sets)
@@ -54,7 +55,7 @@ impl<'a> Merge<'a> {
             .collect();
         let all = places.iter().map(|(set, path)| &sets[*set][*path]);
         let covering = coverage(&all.collect::<Vec<_>>());
-        // A path takes its turn where the first path stands that it clears.
+        // A path is submitted at the position of the first path that it clears.
         let mut index_of: Vec<Option<PathIndex>> = vec![None; places.len()];
         let mut paths = Vec::new();
         let mut cleared_by: Vec<Vec<PathIndex>> = vec![Vec::new(); sets.len()];
@@ -83,8 +84,8 @@ impl<'a> Merge<'a> {
         &self.sets[set].paths[path]
     }
 
-    /// The next paths to submit: up to `most` of those that wait, all of one lane, and no more than fit
-    /// into a message of SubmitQueue, because they may have to be handed over in one.
+    /// The next paths to submit: up to `most` waiting paths of one lane. They fit into one message of
+    /// SubmitQueue, because they may have to be sent there as one message.
     pub fn next(&mut self, lane: Lane, most: usize) -> Vec<PathIndex> {
         while self
             .answers
@@ -106,14 +107,14 @@ impl<'a> Merge<'a> {
             .collect()
     }
 
-    /// CloudFront accepted these paths.
+    /// Records that CloudFront accepted these paths.
     pub fn accept(&mut self, paths: &[PathIndex]) {
         for index in paths {
             self.answers[index.0 as usize] = Answer::Accepted;
         }
     }
 
-    /// CloudFront will never accept these paths.
+    /// Records that CloudFront will never accept these paths.
     pub fn reject(&mut self, paths: &[PathIndex], reason: Reason) {
         let known = self.reasons.iter().position(|known| *known == reason);
         let number = known.unwrap_or_else(|| {
@@ -125,7 +126,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// What was rejected waits again: it could not be filed.
+    /// Makes the rejected paths wait again, because their error file could not be written.
     pub fn wait_again(&mut self) {
         for answer in &mut self.answers {
             if matches!(answer, Answer::Rejected(_)) {
@@ -135,7 +136,7 @@ impl<'a> Merge<'a> {
         self.first_waiting = 0;
     }
 
-    /// All paths that wait.
+    /// All waiting paths.
     pub fn waiting(&self) -> Vec<PathIndex> {
         let all = (0..self.paths.len()).map(|index| PathIndex(index as u32));
         all.filter(|index| self.answers[index.0 as usize] == Answer::Waiting)
@@ -154,7 +155,7 @@ impl<'a> Merge<'a> {
         all
     }
 
-    /// The paths of the merge that a set needs and that wait.
+    /// The waiting paths of the merge that a set needs.
     pub fn waiting_of(&self, set: SetIndex) -> Vec<PathIndex> {
         let mut waiting: Vec<PathIndex> = self.sets[set.0]
             .cleared_by
@@ -167,7 +168,7 @@ impl<'a> Merge<'a> {
         waiting
     }
 
-    /// What is left of a set.
+    /// Which paths of a set still wait.
     pub fn left_of(&self, set: SetIndex) -> Left<'a> {
         let Merged { paths, cleared_by } = &self.sets[set.0];
         let left: Vec<InvalidationPath<'a>> = paths
@@ -184,12 +185,12 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// What is left of a set.
+/// The paths of a set that still wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left<'a> {
     /// Every path was accepted or rejected.
     Nothing,
-    /// These paths wait.
+    /// Only these paths wait.
     Part(Vec<InvalidationPath<'a>>),
     /// All paths wait.
     All,
@@ -241,8 +242,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted, in whatever portions: each path of each set is cleared by an accepted
-        /// path, or left; and no path is accepted twice.
+        /// Whichever paths are accepted, in portions of any size, each path of each set is either
+        /// cleared by an accepted path or left, and no path is accepted twice.
         #[test]
         fn nothing_is_forgotten_and_nothing_is_paid_twice(
             sets in proptest::collection::vec(proptest::collection::vec("/[ab]{0,2}[*]?", 1..6), 1..6),

@@ -1,4 +1,4 @@
-//! From an object key to the paths CloudFront has to drop.
+//! From an object key to the paths that CloudFront has to invalidate.
 //!
 //! ```
 //! use invalidator_core::path::{OriginPath, ViewerPath};
@@ -22,12 +22,12 @@ use serde::{Deserialize, Serialize};
 /// characters".
 pub const MAX_PATH_CHARACTERS: usize = 4_000;
 
-/// What CloudFront wants encoded in a path: non-ASCII (which `percent_encoding` always encodes),
-/// the unsafe characters of RFC 1738, and nothing else, "or CloudFront does not find the object"
-/// (Developer Guide, "What you need to know when invalidating files").
+/// The characters that must be encoded in a path: non-ASCII (which `percent_encoding` always
+/// encodes), the unsafe characters of RFC 1738, and nothing else, "or CloudFront does not find the
+/// object" (Developer Guide, "What you need to know when invalidating files").
 ///
-/// `?` would start a query string, `%` an escape; `+` and `'` missed their objects when sent raw.
-/// `~` is not in the table: it can be sent neither raw nor encoded, see
+/// `?` would start a query string, `%` an escape. Paths with a raw `+` or `'` did not invalidate
+/// their objects. `~` is not in the table, because it can be sent neither raw nor encoded, see
 /// [`ViewerPath::invalidation_paths`].
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -48,13 +48,13 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'\'')
     .add(b'+');
 
-/// The folder of the bucket an origin starts at: `""` or `/web`, without a trailing slash.
+/// The folder of the bucket that an origin serves: `""` or `/web`, without a trailing slash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OriginPath(String);
 
 impl OriginPath {
-    /// Takes an origin path as the distribution's configuration states it.
+    /// Takes an origin path as it is written in the distribution's configuration.
     pub fn new(configured: &str) -> Self {
         let folder = configured.trim_matches('/');
         if folder.is_empty() {
@@ -75,11 +75,11 @@ impl OriginPath {
     }
 }
 
-/// The path a viewer asks CloudFront for, decoded, beginning with `/`.
+/// The path that a viewer requests from CloudFront, decoded, beginning with `/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ViewerPath<'a> {
     decoded: &'a str,
-    /// See [`is_plain`]: true of nearly all.
+    /// See [`is_plain`]; nearly all paths are.
     is_plain: bool,
 }
 
@@ -95,16 +95,16 @@ impl<'a> ViewerPath<'a> {
         Self::of_whole_bucket_known(path, is_plain(path))
     }
 
-    /// As [`ViewerPath::of_whole_bucket`], of a path that was looked at before with [`is_plain`].
+    /// As [`ViewerPath::of_whole_bucket`], for a path whose [`is_plain`] was computed before.
     pub fn of_whole_bucket_known(decoded: &'a str, is_plain: bool) -> Self {
         Self { decoded, is_plain }
     }
 
-    /// This path of the whole bucket, as an origin with `origin_path` serves it, or `None` if it is
-    /// outside its folder.
+    /// The viewer path at which an origin with `origin_path` serves this path of the whole bucket, or
+    /// `None` if it is outside the origin's folder.
     ///
-    /// CloudFront asks the origin for `OriginPath` + viewer path, and S3 reads what follows the
-    /// first slash as the key.
+    /// CloudFront requests `OriginPath` + viewer path from the origin, and for S3 the text after the
+    /// first slash is the key.
     pub fn below(self, origin_path: &OriginPath) -> Option<Self> {
         if origin_path.is_whole_bucket() {
             return Some(self);
@@ -118,8 +118,8 @@ impl<'a> ViewerPath<'a> {
         self.decoded
     }
 
-    /// Whether this path alone clears it, without a wildcard, where no query string is in the cache
-    /// key. No two such paths are encoded alike.
+    /// Whether its one invalidation path is exact, not a wildcard, where query strings are not in the
+    /// cache key. Different exact paths never have the same encoded form.
     pub fn is_exact(&self) -> bool {
         self.is_plain || !(self.decoded.contains('~') || self.decoded.ends_with('*'))
     }
@@ -138,7 +138,7 @@ impl<'a> ViewerPath<'a> {
         }
     }
 
-    /// What path patterns are compared with.
+    /// The form that path patterns are compared with.
     pub fn normalized(&self) -> NormalizedPath<'a> {
         if self.is_plain {
             return NormalizedPath {
@@ -154,15 +154,15 @@ impl<'a> ViewerPath<'a> {
         NormalizedPath { decoded, encoded }
     }
 
-    /// The paths that clear this one from a cache: one, nearly always, or two.
+    /// The paths that clear this one from the cache: nearly always one, sometimes two.
     ///
-    /// With `query_strings` in the cache key, `/x.jpg` leaves `/x.jpg?v=2` stale, and `/x.jpg*`
-    /// clears all. For a folder `/d/` that wildcard would clear all below it, so it becomes two
-    /// paths: `/d/` and `/d/?*`.
+    /// With `query_strings` in the cache key, `/x.jpg` leaves `/x.jpg?v=2` stale, but `/x.jpg*` clears
+    /// all variants. For a folder `/d/` that wildcard would clear everything below it, so it becomes
+    /// two paths: `/d/` and `/d/?*`.
     ///
-    /// A path with `~` cannot be named: raw it makes CloudFront refuse the whole batch, and `%7E`
-    /// is accepted and does nothing (aws-sdk #525). A wildcard that ends before it clears it. So
-    /// does one for a path that is too long.
+    /// A `~` cannot be in a path: if it is sent raw, CloudFront rejects the whole batch; `%7E` is
+    /// accepted and does nothing (aws-sdk #525). So a wildcard that ends before the `~` clears such a
+    /// path. A path that is too long is cleared by a shorter wildcard, too.
     pub fn invalidation_paths(&self, query_strings: bool) -> InvalidationPaths<'a> {
         let is_itself =
             self.is_plain && !query_strings && self.decoded.len() <= MAX_PATH_CHARACTERS;
@@ -263,8 +263,8 @@ impl fmt::Display for WildcardCause {
     }
 }
 
-/// Whether a path begins with `/` and holds nothing that is encoded, normalized, not to be named, or
-/// a wildcard where it is last.
+/// Whether the encoded form of a path is the path itself: it begins with `/`, contains nothing to
+/// encode or normalize and no `~`, and does not end with `*`.
 pub fn is_plain(path: &str) -> bool {
     let mut after_slash = false;
     path.starts_with('/')
@@ -275,7 +275,7 @@ pub fn is_plain(path: &str) -> bool {
         })
 }
 
-/// Which bytes stay as they are, whatever surrounds them.
+/// The bytes that never need encoding, whatever surrounds them.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let kept = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!$&(),:;=@/";
@@ -293,8 +293,8 @@ impl fmt::Display for ViewerPath<'_> {
     }
 }
 
-/// A viewer path as CloudFront compares it with path patterns: `//`, `.` and `..` collapsed, once
-/// decoded and, where that differs, once encoded.
+/// A viewer path as CloudFront compares it with path patterns: with `//`, `.` and `..` collapsed, in
+/// its decoded form and, if that differs, in its encoded form.
 #[derive(Debug)]
 pub struct NormalizedPath<'a> {
     decoded: Cow<'a, str>,
@@ -302,25 +302,25 @@ pub struct NormalizedPath<'a> {
 }
 
 impl NormalizedPath<'_> {
-    /// The normalized path with its characters decoded.
+    /// The decoded form.
     pub fn decoded(&self) -> &str {
         &self.decoded
     }
 
-    /// The normalized path with its characters encoded, if any are.
+    /// The encoded form, if it differs.
     pub fn encoded(&self) -> Option<&str> {
         self.encoded.as_deref()
     }
 }
 
-/// An item of an invalidation: encoded, beginning with `/`, a wildcard if it ends with `*`.
+/// A path of an invalidation: encoded, beginning with `/`, a wildcard if it ends with `*`.
 ///
-/// Most are the key itself, and borrowed: a change may be a path at a hundred distributions.
+/// Most are borrowed from the key, because one change may become a path at a hundred distributions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct InvalidationPath<'a>(Cow<'a, str>);
 
-/// A text that is no invalidation path.
+/// A text that is not an invalidation path.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{0}` is not an invalidation path: one begins with `/`, holds printable ASCII only and is at most {MAX_PATH_CHARACTERS} characters long"
@@ -328,10 +328,10 @@ pub struct InvalidationPath<'a>(Cow<'a, str>);
 pub struct InvalidPath(String);
 
 impl InvalidationPath<'_> {
-    /// The longest wildcard that begins with `encoded` and fits.
+    /// The longest allowed wildcard that covers `encoded`.
     fn starting_with(encoded: &str) -> Self {
         let mut end = encoded.len().min(MAX_PATH_CHARACTERS - 1);
-        // An escape is kept whole or left out: `%E` is none.
+        // Do not cut an escape in two: `%E` is invalid.
         if end < encoded.len()
             && let Some(escape) = encoded[end - 2..end].find('%')
         {
@@ -340,24 +340,24 @@ impl InvalidationPath<'_> {
         Self(format!("{}*", &encoded[..end]).into())
     }
 
-    /// The path as CloudFront takes it.
+    /// The encoded path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// With a text of its own.
+    /// The same path without a borrow.
     pub fn into_owned(self) -> InvalidationPath<'static> {
         InvalidationPath(Cow::Owned(self.0.into_owned()))
     }
 
-    /// What all paths cleared by this wildcard begin with; `None` for an exact path.
+    /// The common prefix of all paths that this wildcard clears; `None` for an exact path.
     pub fn wildcard_prefix(&self) -> Option<&str> {
         self.0.strip_suffix('*')
     }
 }
 
-/// For each path the place of the one that clears it: its own, unless an equal path or a wildcard
-/// that covers it is there too.
+/// For each path the index of the one that clears it: its own, unless there is an equal path or a
+/// wildcard that covers it.
 pub fn coverage(paths: &[&InvalidationPath<'_>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..paths.len()).collect();
     order.sort_by(|a, b| paths[*a].order().cmp(&paths[*b].order()));
@@ -373,8 +373,8 @@ pub fn coverage(paths: &[&InvalidationPath<'_>]) -> Vec<usize> {
 }
 
 impl InvalidationPath<'_> {
-    /// In this order a wildcard is followed at once by all that it covers, as that begins with what the
-    /// wildcard begins with.
+    /// A sort key. In this order the paths that a wildcard covers directly follow it, because they
+    /// share its prefix.
     pub(crate) fn order(&self) -> (&str, bool) {
         match self.wildcard_prefix() {
             Some(prefix) => (prefix, false),
@@ -382,7 +382,7 @@ impl InvalidationPath<'_> {
         }
     }
 
-    /// Whether this path clears another one, or is the same.
+    /// Whether this path clears the other one, or is equal to it.
     pub(crate) fn clears(&self, other: &InvalidationPath<'_>) -> bool {
         match self.wildcard_prefix() {
             Some(prefix) => other.as_str().starts_with(prefix),
@@ -394,7 +394,7 @@ impl InvalidationPath<'_> {
 impl TryFrom<String> for InvalidationPath<'_> {
     type Error = InvalidPath;
 
-    /// Takes an encoded path back, from a retry message or an error file.
+    /// Checks an encoded path from a message or an error file.
     fn try_from(text: String) -> Result<Self, InvalidPath> {
         let legal = text.starts_with('/')
             && text.len() <= MAX_PATH_CHARACTERS
@@ -425,16 +425,16 @@ fn encode(decoded: &str) -> Cow<'_, str> {
     let Some(second) = parts.next() else {
         return Cow::Borrowed(first);
     };
-    // Room for a few escapes at once: the crate's own conversion grows the text as they come, which
-    // makes planning a tenth dearer.
+    // Reserve room for a few escapes: the crate's own conversion grows the text for each of them, which
+    // makes planning a tenth slower.
     let mut encoded = String::with_capacity(decoded.len() + 16);
     encoded.extend([first, second].into_iter().chain(parts));
     Cow::Owned(encoded)
 }
 
-/// Collapses empty segments, `.` and `..`, as CloudFront does before it compares a path with the
-/// path patterns (RFC 3986, 5.2.4; Developer Guide, "Path pattern"). What it asks the origin for,
-/// and what is invalidated, stays the raw path.
+/// Collapses empty segments, `.` and `..`, as CloudFront does before it compares a path with the path
+/// patterns (RFC 3986, 5.2.4; Developer Guide, "Path pattern"). Origin requests and invalidations
+/// still use the raw path.
 fn normalize(path: &str) -> Cow<'_, str> {
     let needs_work = path.contains("//") || path.contains("/.");
     if !needs_work {
@@ -493,8 +493,8 @@ mod tests {
         }
     }
 
-    /// Source of each row: Developer Guide, "Invalidate files" and RFC 1738, 2.2, unless it says
-    /// otherwise.
+    /// The source of each row is the Developer Guide, "Invalidate files", and RFC 1738, 2.2, unless the
+    /// row says otherwise.
     #[test]
     fn exactly_the_characters_cloudfront_wants_encoded_are_encoded() {
         for (path, expected) in [
@@ -507,13 +507,13 @@ mod tests {
             ("/a%20b", "/a%2520b"),
             ("/a?b", "/a%3Fb"),
             ("/it's", "/it%27s"),
-            // A raw `+` missed its object: crates.io #14062.
+            // A raw `+` did not invalidate the object: crates.io #14062.
             ("/c++", "/c%2B%2B"),
             ("/\u{1}\u{7f}", "/%01%7F"),
             ("/한", "/%ED%95%9C"),
             ("/é", "/%C3%A9"),
             ("/a/b//c/", "/a/b//c/"),
-            // A `*` that is not last is literal, one that is last clears more than needed.
+            // A `*` in the middle is literal; a `*` at the end clears more than needed.
             ("/a*b", "/a*b"),
             ("/a*", "/a*"),
         ] {

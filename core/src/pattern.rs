@@ -3,8 +3,8 @@
 //!
 //! Source: CloudFront Developer Guide, "Cache behavior settings", "Path pattern".
 //!
-//! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and escaping all of
-//! them away costs more than the thirty lines of the general form below.
+//! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*). Escaping all of them
+//! would take more code than the thirty lines of `matches_general`.
 
 mod radix_tree;
 pub mod set;
@@ -21,7 +21,7 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    /// Compiles a pattern as the distribution's configuration states it. Any text is a pattern.
+    /// Compiles a pattern from the distribution's configuration. Any text is a valid pattern.
     pub fn new(configured: &str) -> Self {
         let path = if configured.starts_with('/') {
             configured.to_owned()
@@ -39,10 +39,10 @@ impl PathPattern {
         &self.wildcards
     }
 
-    /// Whether a behavior with this pattern takes this path.
+    /// Whether a behavior with this pattern matches this path.
     ///
-    /// AWS does not say whether `?` stands for one character of the path as sent (`%20`) or as
-    /// meant (a space), so either counts.
+    /// AWS does not say whether `?` stands for one character of the encoded path (`%20` has three) or
+    /// of the decoded one (a space), so a match of either counts.
     pub fn matches(&self, path: &NormalizedPath<'_>) -> bool {
         self.wildcards.match_text(path.decoded())
             || path
@@ -57,7 +57,7 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// A text with the wildcards `*` and `?`, compared with a whole other text.
+/// A text with the wildcards `*` and `?` that must match the whole of another text.
 ///
 /// ```
 /// use invalidator_core::pattern::Wildcards;
@@ -66,9 +66,9 @@ impl fmt::Display for PathPattern {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wildcards {
-    /// All before the first wildcard.
+    /// The text before the first wildcard.
     beginning: String,
-    /// What comes after it, if there is a wildcard.
+    /// The rest, if there is a wildcard.
     rest: Option<Rest>,
 }
 
@@ -76,16 +76,16 @@ pub struct Wildcards {
 struct Rest {
     /// From the first wildcard to the last.
     middle: Middle,
-    /// All after the last wildcard.
+    /// The text after the last wildcard.
     ending: String,
 }
 
 /// A text that begins with a wildcard and ends with one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Middle {
-    /// A lone `*`, as in most patterns by far: `/img/*` and `*.jpg`.
+    /// A single `*`, as in nearly all patterns: `/img/*` and `*.jpg`.
     Anything,
-    /// `*` around something: `/*/thumbs/*`.
+    /// A text between two `*`: `/*/thumbs/*`.
     Holds(String),
     Any(String),
 }
@@ -142,12 +142,11 @@ impl Middle {
     }
 }
 
-/// Greedy matching with one point to come back to: when a text does not go on as the pattern does,
-/// the last `*` takes one character more. An earlier `*` never has to: what it left for the later
-/// one is a superset.
+/// Greedy matching with a single backtracking point: on a mismatch, the last `*` takes one character
+/// more. An earlier `*` never has to take more, because the last `*` can take those characters too.
 ///
-/// Both are UTF-8. Comparing literals byte by byte is comparing characters, and `?` and `*` step
-/// over whole characters.
+/// Both texts are UTF-8, so literals can be compared byte by byte; `?` and `*` step over whole
+/// characters.
 fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
@@ -178,7 +177,7 @@ fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// Bytes of the UTF-8 character that begins with `first`.
+/// How many bytes the UTF-8 character has that begins with `first`.
 fn character_length(first: u8) -> usize {
     match first {
         0x00..=0x7f => 1,
@@ -208,7 +207,7 @@ mod tests {
             ("/a.jpg", "/A.jpg", false),
             ("/a.jpg", "/a.jpg/", false),
             ("/a", "/ab", false),
-            // `*` is any run of characters, slashes and nothing included.
+            // `*` is any run of characters, also an empty one, and includes slashes.
             ("*", "/", true),
             ("/*", "/", true),
             ("/img/*", "/img/", true),
@@ -241,7 +240,7 @@ mod tests {
             ("/a???b", "/a b", true),
             ("/*?", "/", false),
             ("/*?.jpg", "/한.jpg", true),
-            // As sent: the encoded path counts too.
+            // The encoded path counts too.
             ("/%ED%95%9C", "/한", true),
             ("/a%20b", "/a b", true),
             ("/a%20b", "/a%20b", true),

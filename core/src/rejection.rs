@@ -5,12 +5,12 @@ use std::fmt;
 use crate::path::InvalidationPath;
 use crate::target::Target;
 
-/// Why CloudFront did not accept a set: its error code and message, or those of the call.
+/// Why CloudFront did not accept a set: the code and message of its error, or of the failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// `AccessDenied`
     pub code: String,
-    /// In CloudFront's words.
+    /// CloudFront's message.
     pub message: String,
 }
 

@@ -1,16 +1,16 @@
-//! All timing of retries. Each attempt that is repeated is later or smaller than the one before.
+//! The timing of all retries. Each repeated attempt is later or smaller than the one before.
 //!
 //! | what failed | the next attempt |
 //! |---|---|
-//! | an invalidation that CloudFront wants later | half as large, at once, down to [`SMALLEST`]; then after 1, 2, 4, 8, 16 s, until [`TIME_TO_STOP`] |
-//! | an invalidation whose answer was lost | the same one under the same caller reference, after 1, 2, 4, 8, 16 s; half as large if that was in vain in six invocations |
-//! | a group whose time is over | after 1 s if a part of it was accepted, else after 30 s, doubling to 15 min |
-//! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time is over |
+//! | an invalidation that CloudFront answers with later | half as large, at once, down to [`SMALLEST`]; then after 1, 2, 4, 8, 16 s, until [`TIME_TO_STOP`] |
+//! | an invalidation whose answer was lost | the same one with the same caller reference, after 1, 2, 4, 8, 16 s; half as large if no answer came in six invocations |
+//! | a group that ran out of time | after 1 s if a part of it was accepted, else after 30 s, doubling to 15 min |
+//! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time has run out |
 //! | changes of distributions that could not be read | after 60 s, doubling to 15 min |
 //! | a flush | its tick comes back after 1 s if work is left, after 30 s and then every minute if nothing could be done, else every 5 s for as long as messages may be hidden |
 //!
-//! Randomness is an argument, `chance`, from 0 to 1: many environments that fail at the same moment
-//! shall not all come back at the same moment.
+//! Randomness is an argument, `chance`, from 0 to 1, so that many environments that fail at the same
+//! moment do not all retry at the same moment.
 
 use std::time::Duration;
 
@@ -23,22 +23,22 @@ pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(150);
 /// [`FUNCTION_TIMEOUT`], so an invocation that is killed is over before its messages come back.
 pub const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(160);
 
-/// A stage begins nothing new this long before Lambda ends it.
+/// A stage starts no new work in this time before Lambda ends it.
 pub const TIME_TO_STOP: Duration = Duration::from_secs(20);
 
-/// How often the rest of a set is sent as a new message.
+/// How often the rest of a set is sent as a new message, at most.
 pub const MAX_HOPS: u32 = 8;
 
-/// A call whose answer was lost is kept whole for so many refusals in a row. After that it is halved,
-/// although a path of it may then be paid twice: better than a set that never fits.
+/// A call whose answer was lost is halved when CloudFront has answered later this many times in a row.
+/// Its paths may then be paid for twice, which is better than a set that is never accepted.
 const REFUSALS_BEFORE_HALVING_A_LOST_CALL: u32 = 5;
 
-/// A call whose answer was lost in every one of so many invocations is halved too: it may be what CloudFront
-/// fails at. That is after more than a quarter of an hour.
+/// A call whose answer was lost in this many invocations is halved too, because its size may be the
+/// reason. This takes more than a quarter of an hour.
 const INVOCATIONS_BEFORE_HALVING_A_LOST_CALL: u32 = 6;
 
-/// The wait before another attempt at the same thing: 1, 2, 4, 8, 16 s, a quarter more or less.
-/// `attempts` counts those that have failed, from 1.
+/// The wait before the next attempt: 1, 2, 4, 8, 16 s, a quarter more or less. `attempts` counts the
+/// failed ones, from 1.
 pub fn wait(attempts: u32, chance: f64) -> Duration {
     let doublings = attempts.saturating_sub(1).min(4);
     Duration::from_secs(1 << doublings).mul_f64(0.75 + chance / 2.0)
@@ -51,16 +51,17 @@ pub struct Pace {
     size: usize,
     failures: u32,
     is_slow: bool,
-    /// The pauses since the last call that was accepted, and those that were needed before it.
+    /// The sum of the pauses since the last accepted call.
     waited: Duration,
+    /// Nine tenths of the pauses that the last accepted call needed.
     needed: Duration,
-    /// Refusals since an answer was lost.
+    /// How often CloudFront has answered later since an answer was lost.
     since_lost: Option<u32>,
-    /// The next answer that is lost halves the call.
+    /// Whether the next lost answer halves the call.
     is_sick: bool,
 }
 
-/// The smallest call: it is not halved, but waits.
+/// The size of the smallest call: it is not halved any more, but waits.
 pub const SMALLEST: [(Lane, usize); 2] = [(Lane::Paths, 100), (Lane::Wildcards, 1)];
 
 impl Pace {
@@ -84,9 +85,9 @@ impl Pace {
     }
 
     /// CloudFront accepted a call. Returns the pause before the next one: none, unless CloudFront has
-    /// said before that calls come too fast. Then the documented quota is kept: 150 paths or one
-    /// wildcard per second (CloudFront Developer Guide, "Quotas"). If this call had to wait for longer
-    /// than that, the next one waits nearly as long.
+    /// answered later before. Then calls keep the documented quota of 150 paths or one wildcard per
+    /// second (CloudFront Developer Guide, "Quotas"). If this call had to wait longer than that, the
+    /// next one waits nearly as long.
     pub fn accepted(&mut self, paths: usize) -> Duration {
         self.failures = 0;
         self.found();
@@ -103,8 +104,8 @@ impl Pace {
         self.waited
     }
 
-    /// CloudFront wants a call of so many paths later. Returns the pause before the next attempt.
-    /// Whether it is to be the same call tells [`Pace::is_same_call`].
+    /// CloudFront answered later to a call of this many paths. Returns the pause before the next
+    /// attempt. [`Pace::is_same_call`] says whether that must be the same call.
     pub fn later(&mut self, paths: usize, chance: f64) -> Duration {
         self.is_slow = true;
         if let Some(refusals) = &mut self.since_lost {
@@ -122,7 +123,7 @@ impl Pace {
         self.pause(chance)
     }
 
-    /// The answer to a call of so many paths was lost: it may have been accepted. Returns the pause
+    /// The answer to a call of this many paths was lost, so it may have been accepted. Returns the pause
     /// before the same call is made again.
     pub fn lost(&mut self, paths: usize, chance: f64) -> Duration {
         self.since_lost = Some(0);
@@ -133,19 +134,19 @@ impl Pace {
         self.pause(chance)
     }
 
-    /// Earlier invocations have made the next call, and do not know the answer. `invocations` counts
-    /// them, and this one.
+    /// Earlier invocations have made the next call and lost the answer. `invocations` counts them and
+    /// this one.
     pub fn unsure(&mut self, invocations: u32) {
         self.since_lost = Some(0);
         self.is_sick = invocations >= INVOCATIONS_BEFORE_HALVING_A_LOST_CALL;
     }
 
-    /// Calls of more than so many paths are too large.
+    /// Limits the size of calls, because CloudFront said that larger ones are too large.
     pub fn at_most(&mut self, size: usize) {
         self.size = self.size.min(size).max(1);
     }
 
-    /// CloudFront has answered that it did not accept the call whose answer was lost.
+    /// It is known now whether CloudFront accepted the call whose answer was lost.
     pub fn found(&mut self) {
         self.since_lost = None;
         self.is_sick = false;
@@ -169,8 +170,8 @@ impl Pace {
     }
 }
 
-/// When a group comes back whose time is over. `receives` counts how often its first message was
-/// received, this time included.
+/// When a group that ran out of time comes back. `receives` counts how often its first message was
+/// received, including this time.
 pub fn group_comes_back(progressed: bool, receives: u32, chance: f64) -> Duration {
     if progressed {
         return Duration::from_secs(1);
@@ -180,8 +181,8 @@ pub fn group_comes_back(progressed: bool, receives: u32, chance: f64) -> Duratio
     base.mul_f64(0.8 + chance / 5.0)
 }
 
-/// How long changes wait whose distributions could not be read. `attempts` counts the flushes that
-/// failed to, from 1.
+/// How long the changes of distributions that could not be read wait. `attempts` counts the failed
+/// flushes, from 1.
 pub fn unread_distributions_wait(attempts: u32) -> Duration {
     let doublings = attempts.saturating_sub(1).min(4);
     Duration::from_secs(60 << doublings).min(Duration::from_secs(900))
@@ -192,33 +193,32 @@ pub fn unread_distributions_wait(attempts: u32) -> Duration {
 pub enum FlushEnd {
     /// The queue is confirmed empty.
     Drained,
-    /// Time or the limit of changes is used up, and more waits.
+    /// Time or the limit of changes is used up, and more changes wait.
     WorkLeft,
-    /// A receive failed, and may have hidden messages.
+    /// A receive failed. Its messages may be hidden now.
     MayHaveHidden,
     /// Nothing could be done: the distributions could not be listed, or nothing could be sent.
     Failed,
 }
 
-/// What is known of the flushes that had the tick before.
+/// The history of a tick: what is known about earlier flushes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickHistory {
-    /// How often the tick was received, this time included.
+    /// How often the tick was received, including this time.
     pub receives: u32,
     /// The time since it was first received.
     pub since_first_receive: Duration,
-    /// The last flush of this environment had the same tick, and ended with work left.
+    /// Whether the last flush of this environment had the same tick, and ended with work left.
     pub ended_with_work_left: bool,
-    /// The time since a receive of this environment failed.
+    /// The time since a receive in this environment failed.
     pub since_failed_receive: Option<Duration>,
 }
 
 /// When the tick of a flush comes back; `None` if it is done.
 ///
-/// A tick that comes back stays until nothing can be hidden any more by the flush it belonged to, dead
-/// or not: that flush may have received messages up to its very end, and they are hidden for
-/// [`VISIBILITY_TIMEOUT`] from then on. It comes back every few seconds, because no other flush begins
-/// while it is hidden.
+/// An earlier flush with this tick may have died. It may have received messages up to its end, and
+/// those are hidden for [`VISIBILITY_TIMEOUT`] from then on. So the tick keeps coming back until none
+/// of them can be hidden any more: every few seconds, because while it is hidden no other flush starts.
 pub fn tick_comes_back(end: FlushEnd, history: TickHistory) -> Option<Duration> {
     const STEP: Duration = Duration::from_secs(5);
     match end {
@@ -230,7 +230,7 @@ pub fn tick_comes_back(end: FlushEnd, history: TickHistory) -> Option<Duration> 
     }
 }
 
-/// Whether an earlier flush may hide messages.
+/// Whether messages that an earlier flush received may still be hidden.
 fn may_hide(history: TickHistory) -> bool {
     let by_failed_receive = history
         .since_failed_receive
@@ -249,7 +249,7 @@ mod tests {
         durations.into_iter().map(|it| it.as_secs_f64()).collect()
     }
 
-    /// The table of the module, a row each.
+    /// The table in the module's documentation, row by row.
     #[test]
     fn every_wait_is_in_this_table() {
         assert_eq!(
@@ -288,7 +288,7 @@ mod tests {
             (FlushEnd::Failed, history(2, 0), Some(60)),
             (FlushEnd::Failed, history(90, 0), Some(60)),
             (FlushEnd::MayHaveHidden, history(1, 0), Some(5)),
-            // What a flush that died had received may come back until 310 s after it began.
+            // The messages of a flush that died may come back until 310 s after it began.
             (FlushEnd::Drained, history(2, 160), Some(5)),
             (FlushEnd::Drained, history(3, 310), Some(5)),
             (FlushEnd::Drained, history(4, 311), None),

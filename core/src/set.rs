@@ -4,9 +4,9 @@
 //! {"v":1,"distribution":"E2QWRUHAPOMQZL","paths":["/a","/b*"],"reason":"flush","by":"invalidator"}
 //! ```
 //!
-//! Other tools may send such messages too: `tenant` names a distribution tenant, `reason` and `by` say
-//! why and who, for the log. The message group is the target and the lane ([`Lane::group`]), the
-//! deduplication id a new UUID for each request. All other fields are the function's own.
+//! Other tools may send such messages too. `tenant` names a distribution tenant; `reason` and `by` say
+//! why and who, for the log. The message group is the target and the lane ([`Lane::group`]); the
+//! deduplication id is a new UUID for each request. All other fields are for the function only.
 
 use std::fmt;
 
@@ -20,14 +20,14 @@ use crate::target::{DistributionId, Target, TenantId};
 /// The version this code writes, and the only one it reads.
 const VERSION: u32 = 1;
 
-/// The bytes that the paths of a set may have as JSON: an SQS message holds 1 MiB.
+/// How many bytes of JSON the paths of a set may take: an SQS message holds 1 MiB.
 pub const MAX_SET_BYTES: usize = 900 * 1024;
 
 /// The quotes and the comma around a path in JSON.
 pub const JSON_BYTES_PER_PATH: usize = 3;
 
-/// Who makes sets of its own paths, which CloudFront accepts: they are merged with each other, and not
-/// with what others ask for.
+/// `by` of the function's own sets. They are merged only with each other, because other senders may
+/// have paths that CloudFront rejects.
 pub const OURSELVES: &str = "invalidator";
 
 /// A set of paths to invalidate for one target.
@@ -37,25 +37,25 @@ pub struct Set<'a> {
     pub target: Target,
     /// The paths.
     pub paths: Vec<InvalidationPath<'a>>,
-    /// Why: `flush`, or what a person says.
+    /// Why the set was sent: `flush`, or what a person wrote.
     pub reason: String,
-    /// Who: `invalidator`, or another tool.
+    /// Who sent the set: `invalidator`, or another tool.
     pub by: String,
-    /// When the oldest of the changes behind it happened, if their events tell.
+    /// When the oldest of its changes happened, if their events say so.
     pub changed: Option<EventTime>,
-    /// What is left of a set keeps when the set was first sent, in milliseconds since 1970. It is
-    /// given up by this age.
+    /// If this is the rest of a set: when that set was first sent, in milliseconds since 1970. Giving up
+    /// goes by this time.
     pub first_sent: Option<u64>,
-    /// How often a rest was sent as a new message. Lambda stops a function that invokes itself through
-    /// a queue about sixteen times in a row (Lambda Developer Guide, "Recursive loop detection").
+    /// How often the rest of a set was sent as a new message. Lambda stops a function that invokes itself
+    /// through a queue about sixteen times in a row (Lambda Developer Guide, "Recursive loop detection").
     pub hops: u32,
-    /// The paths were sent to CloudFront under this reference, and the answer was lost. They are sent
-    /// again as they are, under the same reference, and not merged with others.
+    /// Present if the paths were sent to CloudFront with this reference, and the answer was lost. They
+    /// are sent again unchanged, with the same reference, and not merged with others.
     pub caller_reference: Option<CallerReference>,
 }
 
-/// Sets of one target wait in two lanes: a wildcard may have to wait for its turn much longer than a
-/// plain path.
+/// The sets of a target wait in two lanes, because a wildcard may have to wait much longer than a plain
+/// path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// Paths without a wildcard.
@@ -91,16 +91,16 @@ impl fmt::Display for Lane {
 /// A message of SubmitQueue that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableSet {
-    /// The body is not that of a set.
+    /// The body is not a set.
     #[error("the message is not a set of paths: {0}")]
     Json(#[from] serde_json::Error),
-    /// The body is of a version this code does not know.
+    /// The body has a version that this code does not know.
     #[error("the message is of version {0}, this function reads version {VERSION}")]
     Version(u32),
-    /// The caller reference is not one that the function made.
+    /// The caller reference was not made by the function.
     #[error("the caller reference is not one of the function's own")]
     CallerReference,
-    /// There is nothing to invalidate.
+    /// The list of paths is empty.
     #[error("the message has no paths")]
     Empty,
 }
@@ -138,7 +138,7 @@ struct Version01Body {
     caller_reference: CallerReference,
 }
 
-/// All that tells which of the two formats a body has.
+/// Reads only the fields that distinguish the two formats.
 #[derive(Deserialize)]
 struct Format {
     v: Option<u32>,
@@ -170,7 +170,7 @@ impl Set<'static> {
     /// Reads the body of a message of SubmitQueue, or of RetryQueue as version 0.1 wrote it.
     ///
     /// # Errors
-    /// If the body is neither, has a version this code does not know, or has no paths.
+    /// If the body has neither format, has a version that this code does not know, or has no paths.
     pub fn from_json(body: &str) -> Result<Self, UnreadableSet> {
         let format: Format = serde_json::from_str(body)?;
         let set = match format.v {

@@ -1,4 +1,4 @@
-//! What an invalidation is made for, and the ids CloudFront gives.
+//! The target of an invalidation, and CloudFront's ids.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ pub struct TenantId(Arc<str>);
 #[serde(transparent)]
 pub struct CachePolicyId(Arc<str>);
 
-/// A text that is no id. It is shown with its special characters escaped: anybody may have written it.
+/// A text that is not an id. It is shown with special characters escaped, because anybody may have
+/// written it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not the id of a {kind}", .text.escape_debug())]
 pub struct InvalidId {
@@ -38,12 +39,12 @@ fn is_id(text: &str, is_allowed: impl Fn(char) -> bool) -> bool {
 macro_rules! id {
     ($name:ident) => {
         impl $name {
-            /// Takes an id that AWS itself stated.
+            /// Takes an id that comes from AWS, unchecked.
             pub fn new(id: impl Into<Arc<str>>) -> Self {
                 Self(id.into())
             }
 
-            /// The id as CloudFront writes it.
+            /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -70,7 +71,7 @@ id!(CachePolicyId);
 impl TryFrom<String> for DistributionId {
     type Error = InvalidId;
 
-    /// Takes an id from a message, a file or a command line: capital letters and digits.
+    /// Checks an id from a message, a file or a command line: capital letters and digits.
     fn try_from(text: String) -> Result<Self, InvalidId> {
         let kind = "distribution";
         match is_id(&text, |c| c.is_ascii_uppercase() || c.is_ascii_digit()) {
@@ -83,7 +84,7 @@ impl TryFrom<String> for DistributionId {
 impl TryFrom<String> for TenantId {
     type Error = InvalidId;
 
-    /// Takes an id from a message, a file or a command line: letters, digits, `-` and `_`.
+    /// Checks an id from a message, a file or a command line: letters, digits, `-` and `_`.
     fn try_from(text: String) -> Result<Self, InvalidId> {
         let kind = "distribution tenant";
         match is_id(&text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
@@ -93,7 +94,7 @@ impl TryFrom<String> for TenantId {
     }
 }
 
-/// What an invalidation is made for: a distribution, or one tenant of a multi-tenant one, which
+/// The target of an invalidation: a distribution, or one tenant of a multi-tenant distribution, which
 /// serves nothing itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
@@ -105,7 +106,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The id CloudFront knows the target by.
+    /// The target's id at CloudFront: the tenant's, or else the distribution's.
     pub fn id(&self) -> &str {
         self.tenant
             .as_ref()

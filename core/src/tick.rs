@@ -1,21 +1,22 @@
-//! Which window a tick is for.
+//! The time window that a tick belongs to.
 //!
-//! The tick queue delays every message by the debounce, and the window is [`SLACK`] shorter. A
-//! change buffered at time t asks, at t' >= t, for the tick of the window that holds t'. Had that
-//! tick been sent before, then no earlier than the window began, so it fires at least [`SLACK`]
-//! after the window's end, and so after t, with that much to spare for clocks that differ.
+//! TickQueue delays every message by the debounce, and a window is [`SLACK`] shorter. For a change
+//! buffered at time t, the tick of the window that contains t' >= t is requested. If that tick was
+//! already sent, then no earlier than the window's beginning, so it arrives at least [`SLACK`] after
+//! the window's end. So it arrives after t, and clocks may differ by [`SLACK`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// By how much a window is shorter than the delay of the tick queue.
+/// How much shorter a window is than the delay of TickQueue.
 pub const SLACK: Duration = Duration::from_secs(2);
 
-/// The number of a window. Ticks of one window have one deduplication id, so the queue keeps one.
+/// The number of a window. All ticks of a window have the same deduplication id, so the queue keeps
+/// only one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window(u64);
 
 impl Window {
-    /// The window that holds `now`.
+    /// The window that contains `now`.
     pub fn at(now: SystemTime, debounce: Duration) -> Self {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let length = debounce.saturating_sub(SLACK).as_secs().max(1);
@@ -50,7 +51,7 @@ mod tests {
         assert_eq!(Window::at(at(80), debounce).deduplication_id(), "window-10");
     }
 
-    /// The argument above, for every second of a change and of an earlier tick of its window.
+    /// Checks the module's argument for every second of a change and of an earlier tick of its window.
     #[test]
     fn a_tick_that_was_sent_before_a_change_fires_after_it() {
         for seconds in [3, 4, 10, 60, 900] {

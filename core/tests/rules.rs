@@ -1,4 +1,4 @@
-//! The rules of planning, a row each, with where CloudFront or S3 says so. DG is the CloudFront
+//! The rules of planning, one row each, with the source in AWS's documentation. DG is the CloudFront
 //! Developer Guide.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -23,7 +23,7 @@ use ChangeKind::{Created, Deleted};
 const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
 const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
 
-/// One distribution, and all that a row can change about it.
+/// One distribution, with everything that a row can change about it.
 struct Site {
     summary: Value,
     root_object: Option<&'static str>,
@@ -169,7 +169,7 @@ fn what_is_never_cached_is_invalidated_for_a_deletion_only() {
             true,
             "MaxTTL 31536000 by cache policy minimum",
         ),
-        // The same, for the settings that came before cache policies.
+        // The same for legacy settings.
         (json!({}), true, "MaxTTL 31536000 by its own settings"),
         (
             json!({ "CachePolicyId": "" }),
@@ -202,13 +202,13 @@ fn what_is_never_cached_is_invalidated_for_a_deletion_only() {
             true,
             "MaxTTL 60 by its own settings",
         ),
-        // A cache policy takes the place of all of these.
+        // A cache policy overrides all legacy settings.
         (
             json!({ "CachePolicyId": CACHING_OPTIMIZED, "MaxTTL": 0, "ForwardedValues": { "Headers": { "Items": ["*"] } } }),
             true,
             "MaxTTL 31536000 by cache policy Managed-CachingOptimized",
         ),
-        // One that cannot be read: fresh beats cheap.
+        // A policy that cannot be read is assumed to cache.
         (
             json!({ "CachePolicyId": "gone" }),
             true,
@@ -225,7 +225,7 @@ fn what_is_never_cached_is_invalidated_for_a_deletion_only() {
             reasons,
             [format!("{skipped}the default behavior: {reason}")]
         );
-        // DG, "How CloudFront caches HTTP 4xx and 5xx status codes": an error page is, whatever the
+        // DG, "How CloudFront caches HTTP 4xx and 5xx status codes": an error page is cached, whatever the
         // TTL of the object.
         let unknown = settings["CachePolicyId"] == "gone";
         let path = if unknown { "/a*" } else { "/a" };
@@ -294,7 +294,7 @@ fn the_first_behavior_that_matches_decides() {
             "x//b",
             "skipped: behavior `/x/b` sends it to `server`",
         ),
-        // As meant, and as sent.
+        // Both the decoded and the encoded path are compared.
         (
             vec![elsewhere("/a b")],
             "a b",
@@ -375,7 +375,7 @@ fn with_query_strings_in_the_cache_key_the_path_is_a_wildcard() {
         ),
         (legacy(true), "a", vec!["/a*"]),
         (legacy(false), "a", vec!["/a"]),
-        // What is below a folder is not the folder.
+        // A key below a folder does not invalidate the folder.
         (legacy(true), "d/", vec!["/d/", "/d/?*"]),
         // `?` and `*` in a key are not those of a query string and a wildcard.
         (legacy(true), "a?b", vec!["/a%3Fb*"]),
@@ -452,7 +452,7 @@ fn the_default_root_object_and_index_documents_are_cached_for_their_folder_too()
             "web/index.html",
             vec!["/", "/index.html"],
         ),
-        // The bucket's tag says which, for all kinds of origins.
+        // The bucket's tag names the index document, for all kinds of origins.
         (
             "tag",
             Site {
@@ -544,7 +544,7 @@ fn only_what_is_in_service_is_invalidated() {
 }
 
 /// S3 User Guide, "Naming Amazon S3 objects": 1,024 bytes; DG, "Invalidate files": 4,000 characters.
-/// However it is encoded, the longest key is named as it is.
+/// Even the longest key fits into a path, however it is encoded.
 #[test]
 fn the_longest_key_needs_no_wildcard() {
     let key = format!("{}a", "한".repeat(341));

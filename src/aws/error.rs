@@ -1,4 +1,4 @@
-//! What an error of an AWS call means.
+//! Classifies the errors of AWS calls.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -7,11 +7,11 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 /// What an error means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// The service took nothing, and wants the call later.
+    /// The service did nothing, and wants the call later.
     Throttled,
-    /// The service failed, or its answer did not arrive: the call may have taken effect.
+    /// The service failed, or its answer did not arrive, so the call may have taken effect.
     Unclear,
-    /// All else: the same call will fail again.
+    /// Everything else: the same call will fail again.
     Permanent,
 }
 
@@ -26,7 +26,7 @@ where
     meaning_of(status, code(error))
 }
 
-/// The error code, or a word for why there is none.
+/// The error code, or a substitute that says why there is none.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
     error.code().unwrap_or(match error {
         SdkError::TimeoutError(_) => TIMEOUT,
@@ -39,8 +39,8 @@ const TIMEOUT: &str = "Timeout";
 const CONNECTION_FAILED: &str = "ConnectionFailed";
 const UNREADABLE_ANSWER: &str = "UnreadableAnswer";
 
-/// Sources: "Common errors" of the API references; the SDK's list of throttling codes. Codes such as
-/// `Throttling` are in no model of the SDK, so all are told by their text.
+/// Sources: "Common errors" of the API references; the SDK's list of throttling codes. The SDK's models
+/// lack codes such as `Throttling`, so all codes are compared as text.
 pub fn meaning_of(status: u16, code: &str) -> Meaning {
     match code {
         "Throttling" | "ThrottlingException" | "ThrottledException" | "TooManyRequestsException"
@@ -48,7 +48,7 @@ pub fn meaning_of(status: u16, code: &str) -> Meaning {
         | "PriorRequestNotComplete" => Meaning::Throttled,
         "RequestTimeout" | "RequestTimeoutException" | "ServiceUnavailable" | "InternalError"
         | "InternalFailure" | "InternalServerError"
-        // Credentials that are being rotated, and a clock that is being set.
+        // Credentials that are being rotated, and a clock that is being adjusted.
         | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "RequestTimeTooSkewed"
         | TIMEOUT | CONNECTION_FAILED | UNREADABLE_ANSWER => Meaning::Unclear,
         _ if status == 429 => Meaning::Throttled,
@@ -69,8 +69,8 @@ where
     }
 }
 
-/// An error and its causes, each in its own words. The text of an answer that cannot be read is a dump
-/// of the whole answer, so its status takes its place.
+/// The messages of an error and its causes. For an answer that cannot be read only the status, because
+/// the SDK's message would dump the whole answer.
 fn chain<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: std::error::Error + Send + Sync + 'static,

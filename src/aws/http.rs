@@ -1,7 +1,7 @@
 //! The HTTP client below the SDK: hyper's pooling client over rustls.
 //!
-//! The SDK's own client can only trust roots that are parsed from PEM at the start, which costs more
-//! than all the rest of it; `webpki-roots` are parsed when the function is built.
+//! The SDK's own client parses its root certificates from PEM at the start, which costs more than all
+//! the rest of the start; `webpki-roots` are parsed when the function is built.
 
 use std::error::Error;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// AWS closes idle connections after 20 seconds or more; one that is older is not tried.
+/// AWS closes idle connections after 20 seconds or more, so connections are reused only before that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One pool of connections for all services.
@@ -61,7 +61,7 @@ impl HttpConnector for PooledClient {
     }
 }
 
-/// Whatever fails below HTTP is worth another attempt, but for a request that hyper itself refuses.
+/// Every failure below HTTP is worth another attempt, except a request that hyper itself rejects.
 fn classify(error: ClientError) -> ConnectorError {
     if error.is_connect() || has_source::<std::io::Error>(&error) {
         return ConnectorError::io(error.into());

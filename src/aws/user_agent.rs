@@ -1,7 +1,7 @@
-//! Who calls, as CloudTrail shows it: `invalidator/{version}`.
+//! The user agent that CloudTrail shows: `invalidator/{version}`.
 //!
-//! The SDK tells which of its features are in use. To look up their numbers takes 127,000 of the
-//! instructions of a first event, and 17,000 of each call after it.
+//! It replaces the SDK's, which lists the SDK features in use. Looking up their numbers takes 127,000
+//! instructions of the first event, and 17,000 of each later call.
 
 use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -16,7 +16,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// Puts our name in place of the SDK's.
+/// Replaces the SDK's user agent with ours.
 #[derive(Debug)]
 pub(super) struct Own;
 

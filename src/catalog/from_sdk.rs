@@ -1,4 +1,4 @@
-//! The SDK's answers, in the types of the core.
+//! Converts the SDK's answers into the types of the core.
 
 use aws_sdk_cloudfront::types as sdk;
 use invalidator_core::distributions::listing::{
@@ -52,7 +52,7 @@ fn origin_group(group: sdk::OriginGroup) -> OriginGroup {
     }
 }
 
-// Legacy settings are what old distributions have.
+// Old distributions have legacy settings.
 #[allow(deprecated)]
 fn behavior(behavior: sdk::CacheBehavior) -> CacheBehavior {
     CacheBehavior {
@@ -100,7 +100,7 @@ pub(super) fn cache_policy(config: sdk::CachePolicyConfig) -> CachePolicyConfig 
     }
 }
 
-/// The values a distribution gives where a tenant gives none.
+/// The distribution's default values for parameters that a tenant does not set.
 pub(super) fn default_parameters(config: Option<sdk::TenantConfig>) -> Parameters {
     let definitions = config.and_then(|config| config.parameter_definitions);
     let default = |definition: sdk::ParameterDefinition| {

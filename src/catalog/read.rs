@@ -1,5 +1,5 @@
-//! The calls that read CloudFront's configuration. A call that is throttled is made again, after a
-//! pause, until the time for reading is over.
+//! The calls that read CloudFront's configuration. A throttled call is repeated after a pause, until
+//! the time for reading has run out.
 
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_cloudfront::Client;
@@ -19,10 +19,11 @@ use tracing::warn;
 use super::from_sdk;
 use crate::aws::error::{Meaning, describe, meaning};
 
-/// Makes a call until it succeeds or fails for good. No call is made or waited for after `until`.
+/// Repeats a call until it succeeds or fails permanently. After `until` it makes no call, and stops
+/// waiting for one.
 ///
 /// # Errors
-/// The outer error: time was over. The inner one is that of the call.
+/// The outer error means that time ran out. The inner error is that of the call.
 async fn persist<T, E>(
     until: Instant,
     mut call: impl AsyncFnMut() -> Result<T, SdkError<E, HttpResponse>>,
@@ -53,7 +54,7 @@ where
     }
     match last {
         Some(error) => Ok(Err(error)),
-        None => Err(anyhow!("the time for reading was over")),
+        None => Err(anyhow!("the time for reading ran out")),
     }
 }
 
@@ -86,7 +87,7 @@ impl Pages {
                 }
                 _ if list.is_truncated => {
                     return Err(anyhow!(
-                        "ListDistributions has more, and does not say where"
+                        "ListDistributions has more items, but no NextMarker"
                     ));
                 }
                 _ => return Ok(()),
@@ -95,8 +96,8 @@ impl Pages {
     }
 }
 
-/// All cache policies, CloudFront's own too. `None` if they may not be read: every behavior with one
-/// that is not known is then assumed to cache.
+/// All cache policies, including CloudFront's own. `None` if the role may not list them: then every
+/// behavior with an unknown one is assumed to cache.
 pub(super) async fn cache_policies(
     cloudfront: &Client,
     until: Instant,
@@ -111,7 +112,7 @@ pub(super) async fn cache_policies(
         let list = match page.await? {
             Ok(page) => page.cache_policy_list,
             Err(error) if error.code() == Some("AccessDenied") => {
-                warn!(error = %describe(&error), "cache policies may not be listed, so those that are not known are assumed to cache");
+                warn!(error = %describe(&error), "no permission to list cache policies, so behaviors with an unknown one are assumed to cache");
                 return Ok(None);
             }
             Err(error) => {
@@ -132,7 +133,7 @@ pub(super) async fn cache_policies(
     }
 }
 
-/// The configuration of a distribution, or `None` if it was deleted since it was listed.
+/// The configuration of a distribution, or `None` if it was deleted after it was listed.
 pub(super) async fn config(
     cloudfront: &Client,
     id: &DistributionId,
@@ -195,7 +196,7 @@ impl TenantPages {
     }
 }
 
-/// The distribution of a tenant, and what the tenant fills placeholders with.
+/// The distribution of a tenant, and the tenant's values for placeholders.
 #[derive(Clone, Debug)]
 pub(super) struct TenantRead {
     pub distribution: Option<DistributionId>,

@@ -1,9 +1,8 @@
-//! Receives what waits in BufferQueue, up to one round.
+//! Receives the messages that wait in BufferQueue, up to one round.
 //!
-//! SQS returns one to ten messages as it likes, with more waiting. So a receive that brings few proves
-//! nothing: the queue counts as drained when a long poll brings nothing, or only messages that were
-//! sent after the flush began. The tick of those is still to come, so steady traffic cannot hold a
-//! flush.
+//! A receive may return few messages although many wait, so few messages prove nothing. The queue
+//! counts as drained when a long poll returns no messages, or only messages that were sent after the
+//! flush began. Those still have a tick to come, so steady traffic cannot keep a flush from ending.
 
 use std::time::Duration;
 
@@ -21,31 +20,31 @@ use crate::app::App;
 use crate::metrics::milliseconds;
 use crate::queue;
 
-/// A short poll asks some of SQS's servers and may come back empty with messages waiting; a long
-/// poll asks all of them, and answers as soon as one has something.
+/// A short poll queries only some of SQS's servers, so it may return nothing although messages wait. A
+/// long poll queries all of them, and returns as soon as one has a message.
 const LONG_POLL: Duration = Duration::from_secs(1);
 const SHORT_POLL: Duration = Duration::ZERO;
 
-/// A message that was sent so long after the flush began has a tick that is still to come: see
-/// [`invalidator_core::tick`]. The time is for clocks that differ.
+/// A message that was sent this long after the flush began has a tick that is still to come: see
+/// [`invalidator_core::tick`]. The two seconds allow for clocks that differ.
 const LATE: Duration = Duration::from_secs(2);
 
 /// A message of BufferQueue, without its body.
 #[derive(Debug)]
 pub struct Buffered {
-    /// Its id, the same however often it comes.
+    /// Its id, the same each time it is received.
     pub id: String,
-    /// What it is deleted with.
+    /// Its receipt handle, with which it is deleted.
     pub receipt_handle: String,
     /// When it was sent, in milliseconds since 1970.
     pub sent: Option<u64>,
-    /// When the first of its changes happened, if their events tell.
+    /// When the first of its changes happened, if their events say so.
     pub oldest: Option<EventTime>,
-    /// Which part of the batch it belongs to.
+    /// The part of the batch that it belongs to.
     pub part: Part,
 }
 
-/// A part of a batch, which is processed and deleted for itself.
+/// A part of a batch. Parts are processed and deleted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Changes for the same targets, by their index in the batch.
@@ -57,17 +56,17 @@ pub enum Part {
 /// Changes for the same targets.
 #[derive(Debug, Default)]
 pub struct Scoped {
-    /// The targets that the changes still have to reach; `None`: all.
+    /// The targets for which the changes are still to be planned; `None` means all.
     pub targets: Option<Vec<TargetScope>>,
     /// When the oldest of the changes was first received, or sent, in milliseconds since 1970.
     pub first_seen: Option<u64>,
-    /// How many flushes could not reach the targets so far, at most.
+    /// The largest number of flushes that have failed for these changes so far.
     pub attempts: u32,
     /// The changes, each with the index of its message.
     pub changes: Changes,
 }
 
-/// What was received.
+/// The messages received for one round.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The messages.
@@ -76,7 +75,8 @@ pub struct Batch {
     pub scopes: Vec<Scoped>,
     /// The sets in them.
     pub sets: Vec<WaitingSet>,
-    /// Messages that could not be read. They stay, and so end in the dead-letter queue.
+    /// How many messages could not be read. They stay in the queue until SQS moves them to the
+    /// dead-letter queue.
     pub unreadable: usize,
     bytes: usize,
     receives: u32,
@@ -94,7 +94,7 @@ impl Batch {
         self.messages.is_empty() && self.unreadable == 0
     }
 
-    /// Adds what a receive brought. Returns whether any of it was sent before `late`.
+    /// Adds received messages. Returns whether any of them was sent before `late`.
     fn add(&mut self, messages: Vec<Message>, late: u64) -> bool {
         let bytes_before = self.bytes;
         let mut is_prompt = false;
@@ -123,7 +123,7 @@ impl Batch {
                 }
                 Err(unreadable) => {
                     self.unreadable += 1;
-                    error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays");
+                    error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays in the buffer");
                 }
             }
         }
@@ -132,8 +132,8 @@ impl Batch {
         is_prompt
     }
 
-    /// Adds what a message holds; returns which part of the batch that is, and when the first of its
-    /// changes happened.
+    /// Adds the content of a message. Returns its part of the batch, and when the first of its changes
+    /// happened.
     fn add_body(&mut self, body: &str, sent: Option<u64>) -> Result<(Part, Option<EventTime>)> {
         let message = MessageIndex::new(self.messages.len());
         let (scope, changes) = match unpack(body)? {
@@ -166,7 +166,7 @@ impl Batch {
         Ok((Part::Scope(index), oldest))
     }
 
-    /// The place of the changes for these targets.
+    /// The index of the changes for these targets.
     fn scope(&mut self, targets: Option<Vec<TargetScope>>) -> usize {
         let known = self.scopes.iter().position(|it| it.targets == targets);
         known.unwrap_or_else(|| {
@@ -183,7 +183,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct Drain<'a> {
     app: &'a App,
-    /// Messages sent after this time, in milliseconds since 1970, are left to their own tick.
+    /// Messages sent after this time, in milliseconds since 1970, have their own tick still to come.
     late: u64,
     is_drained: bool,
     failures: usize,
@@ -191,11 +191,11 @@ pub struct Drain<'a> {
     receive_until: Instant,
 }
 
-/// After so many receives that failed, a flush leaves the rest to the next one.
+/// After this many failed receives, a flush leaves the rest to the next one.
 const MAX_FAILURES: usize = 3;
 
 impl<'a> Drain<'a> {
-    /// A drain that begins now.
+    /// Begins a drain.
     pub fn new(app: &'a App) -> Self {
         Self {
             app,
@@ -207,31 +207,31 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Whether nothing waits any more, but for what has a tick that is still to come.
+    /// Whether the queue is drained: all messages that still wait have a tick to come.
     pub fn is_drained(&self) -> bool {
         self.is_drained
     }
 
-    /// Whether a receive failed. SQS may have hidden messages all the same, so the tick must come back.
+    /// Whether a receive failed. SQS may have hidden messages even then, so the tick must come back.
     pub fn has_failed(&self) -> bool {
         self.failures > 0
     }
 
-    /// Whether receives fail again and again.
+    /// Whether too many receives have failed to go on.
     pub fn is_broken(&self) -> bool {
         self.failures >= MAX_FAILURES
     }
 
-    /// From now on calls are assumed to take as long as this.
+    /// Sets how long calls are assumed to take from now on.
     pub fn learn(&mut self, call: Duration) {
         self.call = call.max(Duration::from_millis(50));
     }
 
-    /// Receives until the queue is drained, or receives fail again and again, or the round has what can be processed
-    /// in `time`, at most `changes`.
+    /// Receives until the queue is drained, too many receives have failed, or the round is full: it has
+    /// as much as can be processed in `time`, or `changes` changes.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
         let room = Room::new(time, self.call, changes);
-        // The rest of the time is for what was received.
+        // The rest of the time is for processing the messages.
         self.receive_until = Instant::now() + time / 4;
         let mut batch = Batch::default();
         let mut targets = Targets::default();
@@ -245,7 +245,7 @@ impl<'a> Drain<'a> {
             if self.is_drained || self.is_broken() {
                 break;
             }
-            // One receiver for what a single event makes; more as soon as there is more.
+            // One receiver is enough for a single event; more of them start when there is more.
             if polls > 0 {
                 self.receive_at_once(&room, &mut batch, &mut targets).await;
             }
@@ -256,8 +256,8 @@ impl<'a> Drain<'a> {
         batch
     }
 
-    /// Receives with more and more receivers, up to `DRAIN_CONCURRENCY`, until each has found nothing
-    /// or the round is full.
+    /// Receives with a growing number of receivers, up to `DRAIN_CONCURRENCY`, until none of them finds
+    /// messages or the round is full.
     async fn receive_at_once(&mut self, room: &Room, batch: &mut Batch, targets: &mut Targets) {
         let mut most = 2;
         let mut receivers = FuturesUnordered::new();
@@ -286,7 +286,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// How many receives there is room for.
+    /// How many more receives fit into the round.
     async fn space(&self, room: &Room, batch: &Batch, targets: &mut Targets) -> usize {
         if Instant::now() >= self.receive_until {
             return 0;
@@ -318,7 +318,7 @@ impl<'a> Drain<'a> {
     }
 }
 
-/// How many targets have to be told of a batch, at most. Counted again when a bucket is new.
+/// At most how many targets a batch concerns. Counted again when a bucket is new.
 #[derive(Debug, Default)]
 struct Targets {
     buckets: usize,

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::queue::{BATCH, BATCH_BYTES, BYTES_AT_ONCE, Entry, send_persistently};
 
-/// Batches on their way at once.
+/// How many batches are sent at once.
 const CONCURRENCY: usize = 16;
 
 /// Sends sets to SubmitQueue.
 pub struct Enqueuer<'a> {
     app: &'a App,
     until: Instant,
-    /// The batch that is being filled.
+    /// The batch that is not full yet.
     batch: Vec<Entry>,
     batch_bytes: usize,
     sending: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + 'a>>>,
@@ -38,7 +38,7 @@ struct Sent {
 }
 
 impl<'a> Enqueuer<'a> {
-    /// Sends until `until`.
+    /// An enqueuer that repeats failed calls until `until`.
     pub fn new(app: &'a App, until: Instant) -> Self {
         Self {
             app,
@@ -53,7 +53,7 @@ impl<'a> Enqueuer<'a> {
         }
     }
 
-    /// Adds a set; sends a batch if one is full, and waits if too many are on their way.
+    /// Adds a set. Sends the batch if it is full, and waits if too many batches are being sent.
     pub async fn add(&mut self, entry: Entry) {
         let is_full =
             self.batch.len() >= BATCH || self.batch_bytes + entry.body.len() > BATCH_BYTES;
@@ -64,7 +64,7 @@ impl<'a> Enqueuer<'a> {
         self.batch.push(entry);
     }
 
-    /// Sends what is left, and waits for all that is on its way.
+    /// Sends the last batch, and waits until all batches are sent.
     pub async fn finish(&mut self) {
         if !self.batch.is_empty() {
             self.send().await;

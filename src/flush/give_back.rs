@@ -1,5 +1,5 @@
-//! Puts changes back into the buffer for those targets alone that could not be told now: because their
-//! distributions could not be read, or because time was over before their sets were made.
+//! Puts changes back into the buffer, but only for the targets that could not be handled now, because
+//! their distributions could not be read or time ran out before their sets were made.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::drain::Buffered;
 use crate::app::App;
 use crate::queue::{Entry, batches, send_persistently};
 
-/// Targets that one message names at most.
+/// How many targets one message names at most.
 const TARGETS_OF_A_MESSAGE: usize = 1_000;
 
 /// Puts changes back for the targets of `scope`, hidden for `delay` at first.
@@ -51,7 +51,7 @@ async fn send(app: &App, bodies: Vec<String>, delay: Duration, until: Instant) -
         let queue = &app.config.buffer_queue;
         let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
         if !left.is_empty() {
-            bail!("the buffer does not accept messages");
+            bail!("not all changes could be sent to BufferQueue");
         }
     }
     Ok(())

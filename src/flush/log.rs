@@ -1,4 +1,4 @@
-//! Logs what becomes of each key, and why.
+//! Logs the decision for each key, with its reason.
 
 use invalidator_core::distributions::Distribution;
 use invalidator_core::plan::{Decision, KeyChange, Plan, Verdict};

@@ -1,4 +1,4 @@
-//! What a flush did: for the log, and for the metrics.
+//! Counts what a flush did, for the log and the metrics.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Report {
     pub messages: usize,
     /// Messages that could not be read.
     pub unreadable: usize,
-    /// What became of the keys.
+    /// The decisions for the keys.
     pub keys: Counts,
     /// Paths of all sets.
     pub paths: usize,
@@ -25,20 +25,20 @@ pub struct Report {
     pub sets: usize,
     /// Paths that a dry run did not enqueue.
     pub dry_run: usize,
-    /// Targets that changes wait for, because their distributions could not be read.
+    /// Targets whose changes wait, because their distributions could not be read.
     pub unread: usize,
-    /// Targets that are left for the next flush, because time was over.
+    /// Targets that are left for the next flush, because time ran out.
     pub unsent: usize,
-    /// Distributions that changes waited for, and that are not listed any more.
+    /// Distributions whose changes waited, and that are not listed any more.
     pub gone: usize,
-    /// Messages that come back, because something of them could not be enqueued.
+    /// Messages that come back, because a part of them could not be enqueued.
     pub released: usize,
-    /// How old the oldest change that waits is, in milliseconds.
+    /// The age of the oldest change that waits, in milliseconds.
     pub oldest: Option<u64>,
 }
 
 impl Report {
-    /// Adds what another round did.
+    /// Adds the counts of another round.
     pub fn add(&mut self, other: Self) {
         self.changes += other.changes;
         self.messages += other.messages;
@@ -54,7 +54,7 @@ impl Report {
         self.oldest = self.oldest.max(other.oldest);
     }
 
-    /// Logs it in a line and emits the metrics.
+    /// Logs the counts in one line and emits them as metrics.
     pub fn tell(self, app: &App, duration: Duration) {
         info!(
             stage = "flush",

@@ -1,21 +1,21 @@
-//! How much one round may hold: so many bytes as fit into memory, and so much work as fits into the
-//! time that is left.
+//! How much one round may hold: as many bytes as fit into memory, and as much work as fits into the
+//! remaining time.
 
 use std::time::Duration;
 
-/// Bytes of one round, as [`bytes_of_change`] and [`bytes_of_message`] count them. With the sets that
-/// are on their way and the distributions of a large account, a round of this size stays well below
+/// The bytes of one round, as [`bytes_of_change`] and [`bytes_of_message`] count them. Together with the
+/// sets being sent and the distributions of a large account, a round of this size stays well below
 /// 128 MiB.
 const BYTES: usize = 24 * 1024 * 1024;
 
-/// Calls that send or delete, at once.
+/// How many calls send or delete at once.
 const CALLS_AT_ONCE: f64 = 16.0;
 
-/// Of the time that is left, this part is planned for. The rest is for calls that are slower than those
-/// before them.
+/// The part of the remaining time that a round may use. The rest allows for calls that are slower than
+/// earlier ones.
 const USED_TIME: f64 = 0.5;
 
-/// A call is assumed to take this long before any was made.
+/// How long a call is assumed to take before the first one was made.
 pub const USUAL_CALL: Duration = Duration::from_millis(250);
 
 /// Paths of a set.
@@ -27,13 +27,13 @@ const SETS_OF_A_CALL: f64 = 10.0;
 /// Messages of a batch call.
 const MESSAGES_OF_A_CALL: f64 = 10.0;
 
-/// What a change takes at most while its round is processed: its key, a path of it with every byte
-/// encoded as three, and the entries that go with them.
+/// The most memory that a change takes while its round is processed: its key, a path with every byte
+/// encoded as three, and the entries that belong to them.
 pub fn bytes_of_change(key_bytes: usize) -> usize {
     4 * key_bytes + 110
 }
 
-/// What a message takes beside its changes.
+/// The memory that a message takes in addition to its changes.
 pub fn bytes_of_message(id_bytes: usize, receipt_handle_bytes: usize) -> usize {
     id_bytes + receipt_handle_bytes + 96
 }
@@ -47,8 +47,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// The room for a round that has so much time, if calls take as long as `call`, and no more than so
-    /// many changes.
+    /// The room for a round of this time and at most this many changes, if calls take as long as `call`.
     pub fn new(time: Duration, call: Duration, changes: usize) -> Self {
         let calls = USED_TIME * time.as_secs_f64() / call.as_secs_f64().max(0.001) * CALLS_AT_ONCE;
         Self {
@@ -58,15 +57,15 @@ impl Room {
         }
     }
 
-    /// The bytes a round may have. A message that was received before makes it smaller: a flush may
-    /// have died of it, so the next attempt is different. `receives` counts the most often received
-    /// message of the round, this time included.
+    /// How many bytes a round may have. A message that was received before makes it smaller, so that the
+    /// next attempt differs: the size of its round may have killed a flush. `receives` is the highest
+    /// receive count of the round's messages, including this time.
     pub fn bytes(&self, receives: u32) -> usize {
         self.bytes >> receives.saturating_sub(1).min(12)
     }
 
-    /// Whether there is room for more, after so many changes in so many messages, which at most so many
-    /// targets have to be told of.
+    /// Whether there is time for more than this many changes in this many messages, which concern at most
+    /// this many targets.
     pub fn has_work_left(&self, changes: usize, messages: usize, targets: usize) -> bool {
         let sets = targets as f64 * (1.0 / SETS_OF_A_CALL + changes as f64 / PATHS_OF_A_SET);
         let deletes = messages as f64 / MESSAGES_OF_A_CALL;

@@ -1,4 +1,4 @@
-//! Plans what was received, enqueues its sets, and then deletes the messages.
+//! Plans the received changes, enqueues the sets, and then deletes the messages.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -27,13 +27,13 @@ use crate::clock::Deadline;
 use crate::metrics::milliseconds;
 use crate::queue::{self, Entry, batches, send_persistently};
 
-/// Distributions that were not read after this time hold up the others no longer.
+/// How long a round waits for all distributions. After that it enqueues the sets of those it has read.
 const TIME_FOR_ALL: Duration = Duration::from_secs(2);
 
-/// Reading the tags of many buckets may take so much longer.
+/// How much longer reading tags may take, for each bucket.
 const TIME_FOR_A_BUCKET: Duration = Duration::from_millis(10);
 
-/// Giving changes back may take so long after the time for enqueuing is over.
+/// How long giving changes back may take after the time for enqueuing has run out.
 const TIME_TO_GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// The rounds of a flush.
@@ -43,13 +43,13 @@ pub struct Rounds<'a> {
     pub app: &'a App,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
-    /// Until when CloudFront's configuration may be read.
+    /// When reading CloudFront's configuration must stop.
     pub read_until: Instant,
     /// Distributions that this flush could not read.
     pub unread: BTreeSet<DistributionId>,
 }
 
-/// What a round did.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub struct RoundEnd {
     /// The counts.
@@ -58,20 +58,20 @@ pub struct RoundEnd {
     pub slowest_call: Duration,
 }
 
-/// What is left of the changes of one scope.
+/// The unfinished work of one scope.
 #[derive(Default)]
 struct Untold {
     /// Targets whose distributions could not be read.
     unread: BTreeSet<TargetScope>,
-    /// Targets that there was no time for.
+    /// Targets for which there was no time.
     unsent: BTreeSet<TargetScope>,
-    /// Sets that are neither in SubmitQueue nor in the buffer.
+    /// How many sets are neither in SubmitQueue nor in the buffer.
     stranded: usize,
 }
 
 impl Rounds<'_> {
-    /// Processes a batch. A message is deleted only when all sets that were made of it are in
-    /// SubmitQueue or in the buffer, or its changes are back in the buffer for the targets that are left.
+    /// Processes a batch. A message is deleted only when all its sets are in SubmitQueue or in the
+    /// buffer, and its changes are back in the buffer for the targets that are left.
     pub async fn process(&mut self, batch: Batch) -> RoundEnd {
         let mut end = RoundEnd::default();
         end.report.changes = batch.len();
@@ -98,7 +98,8 @@ impl Rounds<'_> {
         end
     }
 
-    /// Puts sets that could not be sent before into SubmitQueue. Returns whether they may be deleted.
+    /// Sends sets to SubmitQueue that could not be sent before. Returns whether their messages may be
+    /// deleted.
     async fn forward(&self, sets: Vec<WaitingSet>, end: &mut RoundEnd) -> bool {
         let mut enqueuer = Enqueuer::new(self.app, self.send_until());
         for set in sets {
@@ -120,13 +121,13 @@ impl Rounds<'_> {
             warn!(
                 stage = "flush",
                 messages = left,
-                "processed, but not deleted: they come back"
+                "processed messages could not be deleted, so they come back"
             );
         }
         end.slowest_call = end.slowest_call.max(start.elapsed() / 4);
     }
 
-    /// Counts messages that come back when they are visible again.
+    /// Counts messages that are not deleted, and so come back.
     fn release(&self, messages: &[Buffered], part: Part, end: &mut RoundEnd) {
         let now = milliseconds(self.app.clock.now());
         for message in messages.iter().filter(|message| message.part == part) {
@@ -136,8 +137,8 @@ impl Rounds<'_> {
         }
     }
 
-    /// Plans the changes of one scope and enqueues their sets: at first for the distributions that are
-    /// known or read at once, then for those that take longer. Returns whether the messages are done.
+    /// Plans the changes of one scope and enqueues their sets: first for the distributions that are
+    /// cached or quickly read, then for those that take longer. Returns whether the messages are done.
     async fn process_scope(
         &mut self,
         scoped: Scoped,
@@ -195,8 +196,8 @@ impl Rounds<'_> {
         self.give_back(scope, untold, (&keys, messages), end).await
     }
 
-    /// The index document of each bucket that has one. Without the tags of a bucket the folders are
-    /// invalidated too: fresh beats cheap.
+    /// The index document of each bucket that has one. If the tags of a bucket cannot be read, folders are
+    /// invalidated too: an unnecessary path is better than a stale page.
     async fn index_documents(&self, buckets: &[BucketName]) -> HashMap<BucketName, String> {
         let s3 = self.app.clients.s3();
         let time = TIME_FOR_ALL + TIME_FOR_A_BUCKET * u32::try_from(buckets.len()).unwrap_or(1_000);
@@ -213,8 +214,8 @@ impl Rounds<'_> {
         documents.collect()
     }
 
-    /// The distributions that serve some buckets, but for those of `done`, and those that cannot be read
-    /// until `until`; of a scope only its own.
+    /// The distributions that serve some buckets, except those in `done`, and those that cannot be read
+    /// until `until`. If there is a scope, only its own.
     async fn read(
         &self,
         buckets: &[BucketName],
@@ -257,8 +258,8 @@ impl Rounds<'_> {
         Instant::now() + self.deadline.remaining().saturating_sub(TIME_TO_STOP)
     }
 
-    /// Enqueues the sets of each target, made one by one. What cannot be sent is put into the buffer as
-    /// it is.
+    /// Makes and enqueues the sets of each target, one by one. Sets that cannot be sent are put into the
+    /// buffer unchanged.
     async fn enqueue(
         &self,
         plan: &Plan<'_>,
@@ -284,7 +285,7 @@ impl Rounds<'_> {
                 match entry(of_target.target, set, messages) {
                     Ok(entry) => enqueuer.add(entry).await,
                     Err(error) => {
-                        error!(stage = "flush", target_id = %of_target.target, %error, "a set cannot be written");
+                        error!(stage = "flush", target_id = %of_target.target, %error, "a set cannot be serialized");
                         untold.stranded += 1;
                     }
                 }
@@ -297,13 +298,13 @@ impl Rounds<'_> {
         untold.stranded += self.keep_in_buffer(failed).await;
     }
 
-    /// Puts sets that could not be sent into the buffer. Returns how many are not in it.
+    /// Puts sets that could not be sent into the buffer. Returns for how many that failed too.
     async fn keep_in_buffer(&self, failed: Vec<Entry>) -> usize {
         let until = Instant::now() + TIME_TO_GIVE_BACK;
         let mut stranded = 0;
         let entries = failed.into_iter().filter_map(|entry| {
             let entry = entry.into_buffer().map_err(|error| {
-                error!(stage = "flush", %error, "a set cannot be written");
+                error!(stage = "flush", %error, "a set cannot be serialized");
             });
             if entry.is_err() {
                 stranded += 1;
@@ -319,7 +320,7 @@ impl Rounds<'_> {
         stranded
     }
 
-    /// Counts distributions that changes waited for, and that are not listed any more.
+    /// Counts distributions whose changes waited, and that are not listed any more.
     async fn count_gone(&self, targets: &[TargetScope], end: &mut RoundEnd) {
         for id in targets.iter().map(TargetScope::distribution) {
             if !self.app.catalog.is_listed(id).await {
@@ -329,7 +330,8 @@ impl Rounds<'_> {
         }
     }
 
-    /// Puts changes back for the targets that could not be told. Returns whether nothing is stranded.
+    /// Puts changes back for the targets that could not be handled. Returns whether all work is now either
+    /// done or in a queue.
     async fn give_back(
         &self,
         scope: Scope,
@@ -345,7 +347,7 @@ impl Rounds<'_> {
         let mut is_done = untold.stranded == 0;
         for (targets, attempts, delay) in [
             (untold.unread, attempts, unread_distributions_wait(attempts)),
-            // The tick comes back at once, and there is nothing to wait for.
+            // No delay: there is nothing to wait for, and the tick comes back at once.
             (untold.unsent, scope.attempts, Duration::ZERO),
         ] {
             if targets.is_empty() {
@@ -390,7 +392,7 @@ fn report(plan: &Plan<'_>, end: &mut RoundEnd) {
     log_first(plan);
 }
 
-/// Distributions that changes are planned by, and targets of those that could not be read.
+/// The distributions to plan with, and the targets of those that could not be read.
 #[derive(Default)]
 struct Known {
     distributions: Vec<Distribution>,

@@ -1,4 +1,4 @@
-//! What CloudFront's answer to an invalidation means.
+//! Classifies CloudFront's answer to an invalidation.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -7,25 +7,25 @@ use invalidator_core::rejection::Reason;
 
 use crate::aws::error::{Meaning, code, describe, meaning_of};
 
-/// The answer to one call, by what is to be done about it.
+/// The answer to one call, classified by what submit does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Accepted, as the invalidation with this id.
     Accepted(String),
-    /// Throttled: nothing was looked at.
+    /// Throttled: CloudFront did not look at the call.
     Throttled(Reason),
-    /// Too many invalidations are in progress. CloudFront looked at the call, and does not know its
-    /// caller reference.
+    /// Too many invalidations are in progress. CloudFront did look at the call, and does not know its
+    /// caller reference, so it has not accepted the call before.
     TooManyInProgress(Reason),
     /// The service failed, or the answer was lost: the call may have been accepted.
     Lost(Reason),
-    /// Too large: half of it may be accepted.
+    /// The call is too large. Half of it may be accepted.
     TooLarge(Reason),
-    /// At least one path is bad: the others are accepted without it.
+    /// At least one path is bad. The others would be accepted without it.
     BadPath(Reason),
     /// The caller reference was used before, with other paths.
     ReferenceTaken(Reason),
-    /// Never: all else.
+    /// Everything else: CloudFront will never accept the call.
     Rejected(Reason),
 }
 

@@ -11,8 +11,8 @@ use invalidator_core::target::Target;
 
 use super::answer::Answer;
 
-/// Asks CloudFront once to drop these paths of a target. The SDK's own attempts are switched off: when
-/// and how to ask again is decided by [`super::unit`].
+/// Asks CloudFront once to invalidate these paths of a target. The SDK's own retries are switched off:
+/// [`super::unit`] decides when and how to ask again.
 pub async fn create_invalidation(
     cloudfront: &Client,
     target: &Target,

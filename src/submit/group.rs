@@ -1,7 +1,7 @@
-//! All messages of one batch that are for one target: submitted together, and then settled one by one.
+//! All messages of one batch for one target. They are submitted together, and then settled one by one.
 //!
-//! What was accepted is never sent again. A set of which a part was accepted becomes a new message with
-//! the rest, and so does a call whose answer was lost.
+//! Accepted paths are never sent again. If a part of a set was accepted, the rest becomes a new message,
+//! and so does a call whose answer was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,10 +27,10 @@ use crate::metrics::milliseconds;
 use crate::queue::{self, Entry};
 use crate::report::{Filed, file};
 
-/// Reading which distributions exist may take so long.
+/// How long looking up the target may take.
 const TIME_TO_READ: Duration = Duration::from_secs(30);
 
-/// Sending what is left of a set may take so long.
+/// How long sending the rest of a set may take.
 const TIME_TO_SEND: Duration = Duration::from_secs(10);
 
 /// A message of the batch.
@@ -38,11 +38,11 @@ const TIME_TO_SEND: Duration = Duration::from_secs(10);
 pub struct Message {
     /// Its id.
     pub id: String,
-    /// What it is deleted with.
+    /// Its receipt handle, with which it is deleted.
     pub receipt_handle: String,
     /// Its deduplication id.
     pub set_id: SetId,
-    /// How often it was received, this time included.
+    /// How often it was received, including this time.
     pub receives: u32,
     /// When it was sent, in milliseconds since 1970.
     pub sent: u64,
@@ -74,33 +74,34 @@ pub struct Group<'a> {
     pub messages: Vec<Message>,
 }
 
-/// What became of paths.
+/// Counts of paths, by CloudFront's answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathCounts {
     /// Paths that were accepted.
     pub accepted: usize,
     /// Invalidations that were accepted.
     pub invalidations: usize,
-    /// Paths that wait.
+    /// Paths that CloudFront wants later.
     pub later: usize,
     /// Paths that were rejected.
     pub rejected: usize,
 }
 
-/// What became of a group.
+/// The result of a group.
 #[derive(Debug, Default)]
 pub struct GroupEnd {
-    /// Receipt handles of messages that are done, but not deleted yet: those of which paths were filed.
+    /// Receipt handles of messages that are deleted after the mail, because some of their paths are in
+    /// an error file.
     pub to_delete: Vec<String>,
     /// The ids of messages that wait.
     pub returned: Vec<String>,
     /// The error file, if paths were rejected.
     pub filed: Vec<Filed>,
-    /// What became of the paths.
+    /// The counts of the paths.
     pub paths: PathCounts,
-    /// How old the oldest change of each accepted set is, in milliseconds.
+    /// The age of the oldest change of each accepted set, in milliseconds.
     pub ages: Vec<u64>,
-    /// How old the oldest set that waits is, in milliseconds.
+    /// The age of the oldest set that waits, in milliseconds.
     pub oldest: Option<u64>,
 }
 
@@ -125,7 +126,7 @@ impl Group<'_> {
                 }
                 Ok(false) => {
                     let message = format!(
-                        "{} is no distribution or tenant that this function may invalidate",
+                        "{} is not a distribution or tenant that this function may invalidate",
                         self.target
                     );
                     let waiting = unit.merge.waiting();
@@ -172,7 +173,7 @@ impl Group<'_> {
         delete(self.app, self.queue, receipt_handles).await;
     }
 
-    /// Files what was rejected, sends what is left of sets as new messages, and hides what waits.
+    /// Writes the error file, sends the rest of each set as a new message, and hides the waiting messages.
     async fn settle(&self, mut unit: Unit<'_>, messages: &[Message], end: &mut GroupEnd) {
         self.log(&unit);
         self.give_up_old(&mut unit, messages);
@@ -224,7 +225,7 @@ impl Group<'_> {
         }
         if let Some(reason) = &unit.later {
             let paths = unit.merge.waiting().len();
-            warn!(stage = "submit", target_id = %self.target, paths, %reason, "CloudFront accepts paths later");
+            warn!(stage = "submit", target_id = %self.target, paths, %reason, "CloudFront answered later");
         }
         for (reason, paths) in unit.merge.rejected() {
             let paths = paths.len();
@@ -232,8 +233,8 @@ impl Group<'_> {
         }
     }
 
-    /// Rejects what waits of sets that are too old, if CloudFront has just wanted it later once more.
-    /// Paths that a younger set needs too wait with it.
+    /// Rejects the waiting paths of sets that are too old, if CloudFront has just answered later once
+    /// more. Paths that a younger set also needs keep waiting.
     fn give_up_old(&self, unit: &mut Unit<'_>, messages: &[Message]) {
         let Some(reason) = unit.later.clone().filter(|_| unit.accepted.is_empty()) else {
             return;
@@ -258,7 +259,7 @@ impl Group<'_> {
         let given_up: Vec<PathIndex> = old.difference(&young).copied().collect();
         unit.merge
             .reject(&given_up, Reason::new(reason.code, message));
-        // What was lost and given up is filed, and not handed over.
+        // A lost call of which paths were given up goes to the error file, not into a new message.
         if let Some(call) = &unit.lost
             && call.paths.iter().any(|path| !young.contains(path))
         {
@@ -266,7 +267,7 @@ impl Group<'_> {
         }
     }
 
-    /// Writes the error file. If that fails, what was rejected waits.
+    /// Writes the error file. If that fails, the rejected paths wait.
     async fn file_rejected(&self, unit: &mut Unit<'_>, end: &mut GroupEnd) {
         let rejected = unit.merge.rejected().into_iter();
         let rejected = rejected.map(|(reason, paths)| Rejected {
@@ -289,15 +290,15 @@ impl Group<'_> {
                     end.filed.push(filed);
                 }
                 Err(error) => {
-                    error!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "rejected paths could not be filed, so they wait");
+                    error!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
                     unit.merge.wait_again();
                 }
             }
         }
     }
 
-    /// A call whose answer was lost becomes a message of its own, so that the next attempt is the same
-    /// call whatever else waits by then.
+    /// Sends a call whose answer was lost as a message of its own, so that the next attempt is the same
+    /// call, whatever else waits by then.
     async fn hand_over_lost(&self, unit: &mut Unit<'_>, messages: &[Message]) {
         let Some(Call { paths, reference }) = unit.lost.take() else {
             return;
@@ -330,7 +331,7 @@ impl Group<'_> {
         }
     }
 
-    /// Sends what is left of a set as a new message. Returns whether that is in the queue.
+    /// Sends the rest of a set as a new message. Returns whether it is in the queue.
     async fn send_rest(&self, message: &Message, rest: Vec<InvalidationPath<'static>>) -> bool {
         for paths in in_messages(rest) {
             let id = message.set_id.of_rest(&paths);
@@ -349,7 +350,7 @@ impl Group<'_> {
     }
 
     /// Sends a set as a new message. Lambda stops a function that invokes itself through a queue too often
-    /// in a row, so after some hops the set takes the way through the buffer: a flush is not invoked by it.
+    /// in a row, so after some hops the set goes through the buffer, which invokes nothing.
     async fn send(&self, mut set: Set<'static>, id: SetId) -> bool {
         let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
         let group = lane.group(&set.target);
@@ -365,7 +366,7 @@ impl Group<'_> {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                error!(stage = "submit", %error, "a set cannot be written");
+                error!(stage = "submit", %error, "a set cannot be serialized");
                 return false;
             }
         };
@@ -381,9 +382,9 @@ impl Group<'_> {
     }
 }
 
-/// The messages that are submitted together: those of which a call was lost each for itself, so that it
-/// can be the same call again, and first; then those of the function itself, then those of each other
-/// tool, so that bad paths of one concern nobody else.
+/// Groups messages into units that are submitted together. First, each message of a lost call alone, so
+/// that its call can be repeated unchanged; then all messages of the function itself; then the messages
+/// of each other tool, so that its bad paths affect nobody else.
 fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
     let (lost, others): (Vec<Message>, Vec<Message>) = messages
         .into_iter()
@@ -399,7 +400,7 @@ fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
     units
 }
 
-/// Cuts paths into what fits into a message.
+/// Divides paths so that each part fits into a message.
 fn in_messages(paths: Vec<InvalidationPath<'static>>) -> Vec<Vec<InvalidationPath<'static>>> {
     let mut messages = Vec::new();
     let (mut message, mut bytes) = (Vec::new(), 0);
@@ -422,7 +423,7 @@ pub async fn delete(app: &App, queue: &QueueUrl, receipt_handles: Vec<String>) {
         warn!(
             stage = "submit",
             messages = left,
-            "submitted, but not deleted: they may come back"
+            "submitted messages could not be deleted, so they may come back"
         );
     }
 }

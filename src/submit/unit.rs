@@ -1,9 +1,9 @@
-//! Submits merged sets of one target: in calls of a size and at a pace that CloudFront accepts.
+//! Submits the merged sets of one target, in calls of a size and at a pace that CloudFront accepts.
 //!
-//! An error refuses the whole call and names no path. A call that is too large is halved. In a call
-//! with a bad path, the bad one is searched by halving: a half that is accepted is through, and of one
-//! that is refused the other half waits. So one bad path among 3,000 costs twelve calls and one for
-//! what waited.
+//! An error applies to the whole call and names no path. A call that is too large is halved. If a call
+//! contains a bad path, that path is found by halving: an accepted half is done; of a half with a bad
+//! path, the search goes on inside while the other half waits. So one bad path among 3,000 costs twelve
+//! calls, and one more for the paths that waited.
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use tokio::time::sleep;
 
 use super::answer::Answer;
 
-/// Calls that search for bad paths. A unit with so many bad paths that this is not enough is rejected
-/// with the paths that are left, rather than blocking its target for hours.
+/// How many calls of a unit may search for bad paths. If that is not enough, all its remaining paths are
+/// rejected, because searching on would block the target for hours.
 const MAX_SEARCH_CALLS: usize = 100;
 
-/// Wildcards in one call: as many as may be in progress in a distribution by CloudFront's older quota.
+/// How many wildcards one call may have: CloudFront's older quota for wildcards in progress per
+/// distribution.
 const MAX_WILDCARDS: usize = 15;
 
 /// A call to make.
@@ -29,7 +30,7 @@ const MAX_WILDCARDS: usize = 15;
 pub struct Call {
     /// The paths.
     pub paths: Vec<PathIndex>,
-    /// The same on every attempt.
+    /// The caller reference, the same for every attempt.
     pub reference: CallerReference,
 }
 
@@ -42,12 +43,12 @@ pub struct Accepted {
     pub paths: usize,
 }
 
-/// How the calls of a target's lanes are paced, across its units.
+/// The pace of each lane of a target, shared by its units.
 #[derive(Clone, Debug)]
 pub struct Paces([Pace; 2]);
 
 impl Paces {
-    /// No call is lost any more: another unit begins.
+    /// Begins another unit, which has no lost call yet.
     pub fn begin(&mut self) {
         self.0.iter_mut().for_each(Pace::found);
     }
@@ -74,15 +75,15 @@ impl Paces {
 pub struct Unit<'a> {
     /// The target.
     pub target: &'a Target,
-    /// The sets, and what became of their paths.
+    /// The sets, and the answers to their paths.
     pub merge: Merge<'static>,
-    /// The identities of the sets.
+    /// The ids of the sets.
     pub sets: Vec<SetId>,
-    /// What CloudFront accepted.
+    /// The invalidations that CloudFront accepted.
     pub accepted: Vec<Accepted>,
-    /// Why CloudFront wanted the last call later, if it did.
+    /// The reason if CloudFront answered later to the last call.
     pub later: Option<Reason>,
-    /// The call whose answer was lost, if time was over before CloudFront answered it.
+    /// The call whose answer was lost, if time ran out before CloudFront answered it.
     pub lost: Option<Call>,
     searches: usize,
 }
@@ -91,7 +92,7 @@ pub struct Unit<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Accepted,
-    /// The paths wait, and the next call may be smaller.
+    /// CloudFront answered later. The paths wait, and the next call may be smaller.
     Again,
     TooLarge(Reason),
     BadPath(Reason),
@@ -99,7 +100,7 @@ enum Step {
     TimeOver,
 }
 
-/// What a unit needs of the world: CloudFront, and the time that is left.
+/// The effects that a unit needs: calls to CloudFront, and the remaining time.
 pub struct Means<C, T> {
     /// Makes one call.
     pub call: C,
@@ -108,7 +109,7 @@ pub struct Means<C, T> {
 }
 
 impl<'a> Unit<'a> {
-    /// Sets to submit, none of them sent before.
+    /// A unit of sets of which nothing was submitted yet.
     pub fn new(target: &'a Target, merge: Merge<'static>, sets: Vec<SetId>) -> Self {
         Self {
             target,
@@ -121,9 +122,9 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Submits until every path is accepted or rejected, or time is over. `lost`: the paths were sent in
-    /// one call under this reference before, and the answer was lost; with how many invocations have
-    /// tried it, this one included.
+    /// Submits until every path is accepted or rejected, or time has run out. `lost` is given if the
+    /// paths were sent in one call before and the answer was lost: the call's reference, and how many
+    /// invocations have tried it, including this one.
     pub async fn submit<C, T>(
         &mut self,
         lost: Option<(CallerReference, u32)>,
@@ -169,7 +170,7 @@ impl<'a> Unit<'a> {
         Call { paths, reference }
     }
 
-    /// Does what an attempt calls for. Returns whether to go on.
+    /// Acts on the result of an attempt. Returns whether to go on.
     async fn follow<C, T>(
         &mut self,
         step: Step,
@@ -210,7 +211,7 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Makes a call, the same one again for as long as its answer is lost.
+    /// Makes a call, and repeats it as long as its answer is lost.
     async fn attempt<C, T>(
         &mut self,
         lane: Lane,
@@ -272,15 +273,16 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// CloudFront answered, so the call is not lost any more.
+    /// Notes that CloudFront answered, so the call is not lost any more.
     fn found(&mut self, lane: Lane, paces: &mut Paces, step: Step) -> Step {
         self.later = None;
         paces.of(lane).found();
         step
     }
 
-    /// Finds one bad path of a refused call, and rejects it: there is always one among the suspects.
-    /// What is not accepted on the way waits, as it may hold another. Returns whether to go on.
+    /// Finds one bad path of a call and rejects it: there is always one among the suspects. Paths that
+    /// are not accepted during the search wait, as there may be another bad one among them. Returns
+    /// whether to go on.
     async fn reject_bad_path<C, T>(
         &mut self,
         lane: Lane,
@@ -314,7 +316,7 @@ impl<'a> Unit<'a> {
                     }
                 }
                 Step::BadPath(newest) => reason = newest,
-                // The search begins anew with the next call, which is smaller.
+                // The search starts again with the next call, which is smaller.
                 Step::Again => return true,
                 Step::TooLarge(_) => {
                     paces.of(lane).at_most(suspects.len() / 2);
@@ -536,8 +538,8 @@ mod tests {
         }
     }
 
-    /// The documented quota, read strictly: one wildcard per second, with a burst of one. With the queue's
-    /// back-off alone 30 wildcards ended in the error file.
+    /// The documented quota, read strictly: one wildcard per second, with a burst of one. With only the
+    /// queue's back-off, 30 wildcards once ended in the error file.
     #[test]
     fn wildcards_are_submitted_at_one_per_second() {
         let next = RefCell::new(None::<Instant>);

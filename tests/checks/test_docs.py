@@ -1,4 +1,4 @@
-"""The docs against what they speak of: commands, links, parameters, statements. Nothing is run here.
+"""Checks the docs: commands, links, parameters, policy statements. Nothing is run here.
 
 What can be run is run against the emulator, by tests/local/test_docs.py.
 """
@@ -19,9 +19,9 @@ import template
 TEXTS = {page: page.read_text() for page in docs.PAGES}
 BLOCKS = [block for page in docs.PAGES for block in docs.blocks(page)]
 SESSION = botocore.session.get_session()
-# Commands of the AWS CLI that are no single call.
+# Commands of the AWS CLI that make more than one call.
 CUSTOM = {("s3", "cp"), ("s3", "ls")}
-# Options that the CLI calls otherwise than the service does, or has beside them.
+# Options of the CLI that the service does not have, or calls by another name.
 OWN_OPTIONS = {"create-invalidation": {"paths"}, "subscribe": {"notification-endpoint"}}
 GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
 SOURCES = sorted((docs.ROOT / "src").rglob("*.rs"))
@@ -70,7 +70,7 @@ def test_every_make_target_in_the_docs_exists() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a page's headings are called in links."""
+    """The anchors of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

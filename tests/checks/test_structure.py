@@ -1,4 +1,4 @@
-"""The structure of the code: imports go one way, and what decides depends on no AWS crate."""
+"""The structure of the code: imports go one way, and the core depends on no AWS crate."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def imports(folder: Path) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
         found[module] = set()
         for path in imported(file.read_text()):
             base = list(module)
-            # A path begins at the crate's root, above, or with a module below; else with another crate.
+            # A path begins with the crate's root, a parent, or a child module; otherwise with another crate.
             if not path or (path[0] not in ("crate", "super", "self") and (*module, path[0]) not in known):
                 continue
             while path and path[0] in ("crate", "super", "self"):
@@ -55,7 +55,7 @@ def imports(folder: Path) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
                     target += (part,)
             if target != module:
                 found[module].add(target)
-    # A library's root only says what there is.
+    # A library's root only declares the modules.
     found.pop((), None)
     return {module: targets - {()} for module, targets in found.items()}
 

@@ -102,7 +102,7 @@ def test_every_working_queue_has_a_dead_letter_queue_that_keeps_longer(name: str
 
 
 def seconds_in_code(constant: str) -> int:
-    """A duration that core/src/retry.rs counts on."""
+    """A duration that core/src/retry.rs relies on."""
     return int(re.search(rf"const {constant}: Duration = Duration::from_secs\((\d+)\)", RETRY)[1])
 
 

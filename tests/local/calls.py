@@ -31,7 +31,7 @@ CLOUDFRONT = [
 
 @dataclass(frozen=True)
 class Call:
-    """What IAM is asked."""
+    """The input of IAM's decision."""
 
     action: str
     resource: str
@@ -45,7 +45,7 @@ def read(service: str, method: str, target: str, headers: dict[str, str], body: 
 
 
 def sqs(_method: str, _url, headers: dict[str, str], body: bytes) -> Call:
-    """SQS: JSON; a batch is allowed by the action for one."""
+    """SQS: JSON; the action for one message allows a batch, too."""
     action = headers["x-amz-target"].split(".")[1].removesuffix("Batch")
     queue = json.loads(body)["QueueUrl"].rsplit("/", 1)[1]
     return Call(f"sqs:{action}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
@@ -58,7 +58,7 @@ def sns(_method: str, _url, _headers: dict[str, str], body: bytes) -> Call:
 
 
 def s3(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
-    """S3: the path is the object, the query says what of it."""
+    """S3: the path is the object, the query is the operation on it."""
     bucket, _, key = unquote(url.path).lstrip("/").partition("/")
     if method == "GET" and not key and "tagging" in url.query:
         return Call("s3:GetBucketTagging", f"arn:aws:s3:::{bucket}")

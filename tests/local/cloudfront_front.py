@@ -1,8 +1,8 @@
-"""A proxy before the emulator's services: it notes what the function asks, and is CloudFront on a bad day.
+"""A proxy before the emulator's services: it records the function's calls, and makes CloudFront fail on demand.
 
-The emulator accepts every invalidation at once. The tests need one that is refused, in the words of CloudFront, one
-that is put off, and one that takes long enough for the function to die meanwhile. All else goes through untouched,
-signatures included.
+The emulator accepts every invalidation at once. The tests need one that is rejected with CloudFront's own error, one
+that CloudFront delays, and one that takes so long that the function dies meanwhile. All other calls pass through
+unchanged, including their signatures.
 """
 
 import http.client
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import calls
 
 CREATE_INVALIDATION = re.compile(r"/2020-05-31/distribution/([^/]+)/invalidation/?")
-# A connection's own business, which a proxy does not pass on.
+# Headers of a single connection, which a proxy does not pass on.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 SERVICES = ("cloudfront", "s3", "sns", "sqs")
 ERROR = """<?xml version="1.0"?>
@@ -29,7 +29,7 @@ UNLISTABLE = (403, ERROR.format(code="AccessDenied", message="You may not list."
 
 
 class CloudFrontFront:
-    """The proxy: a server for each service, and how it is to treat a distribution. Use it in a `with` statement."""
+    """The proxy: a server for each service, and the faults of each distribution. Use it in a `with` statement."""
 
     def __init__(self) -> None:
         self.upstream = ""
@@ -50,7 +50,7 @@ class CloudFrontFront:
 
     @property
     def environment(self) -> dict[str, str]:
-        """By which the function finds it."""
+        """The variables by which the function finds the proxy."""
         return {
             f"AWS_ENDPOINT_URL_{service.upper()}": f"http://127.0.0.1:{server.server_port}"
             for service, server in self.servers.items()
@@ -140,6 +140,6 @@ def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHand
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler

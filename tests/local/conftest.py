@@ -16,13 +16,13 @@ DEBOUNCE_SECONDS = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what looks at the sample site's changes alone: the other files make changes of their own."""
+    """Run the tests of the sample site's changes first, because the other files make changes of their own."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
 
 
 @pytest.fixture(scope="session")
 def front() -> Iterator[CloudFrontFront]:
-    """What the function takes for AWS."""
+    """The proxy, which the function takes for AWS."""
     with CloudFrontFront() as started:
         yield started
 

@@ -30,7 +30,7 @@ START_ATTEMPTS = 3
 
 
 class EmulatorError(Exception):
-    """The emulator does not start; the message says what it said."""
+    """The emulator does not start; the message contains its last output."""
 
 
 class Emulator:
@@ -40,7 +40,7 @@ class Emulator:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self.log = folder / "emulator.log"
-        # What the function gets to see beside what its template gives it.
+        # Variables for the function in addition to the template's.
         self.function_environment = function_environment or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.endpoint = ""
@@ -82,7 +82,7 @@ class Emulator:
             )
 
     def environment(self, port: int) -> dict[str, str]:
-        """All that the emulator, and the function in it, get to see."""
+        """The environment of the emulator, and of the function in it."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -95,7 +95,7 @@ class Emulator:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": REGION,
-            # The emulator hands this on to the function, which finds its AWS by it.
+            # The emulator passes this on to the function, which finds its AWS by it.
             "AWS_ENDPOINT_URL": self.endpoint,
             **self.function_environment,
         }
@@ -127,7 +127,7 @@ class Emulator:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def end_processes(self) -> None:
-        """End the process group; the emulator's state is thrown away, so there is nothing to say farewell to."""
+        """Kill the process group. The emulator's state is thrown away, so it need not shut down properly."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -1,8 +1,8 @@
-"""Where the emulator's IAM knows an action by a name that AWS does not have.
+"""Adapts policies where the emulator's IAM uses names of actions that AWS does not have.
 
-On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator asks for `sqs:SendMessageBatch`. The
-function's role gets what the emulator asks for, on the very resources the template allows and no others, so that the
-template's own policy still decides. Tenants have no ARN for the emulator's IAM, which asks for their actions on `*`.
+On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator wants `sqs:SendMessageBatch`. The
+function's role gets the emulator's actions on exactly the resources that the template allows, so that the template's
+own policy still decides. The emulator's IAM has no ARN for tenants, and wants their actions on `*`.
 """
 
 import json
@@ -16,7 +16,7 @@ TENANT_ACTIONS = {"cloudfront:GetDistributionTenant", "cloudfront:CreateInvalida
 
 
 def bridge(emulator, role: str) -> None:
-    """Let the role do in batches what it may do one by one."""
+    """Allow the role's actions on single messages for batches, too."""
     iam = emulator.client("iam")
     statements = [
         statement
@@ -50,5 +50,5 @@ def tenant_actions(statement: dict) -> list[str]:
 
 
 def actions(statement: dict) -> list[str]:
-    """IAM takes one or a list."""
+    """IAM accepts one value or a list."""
     return statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]

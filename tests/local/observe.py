@@ -1,4 +1,4 @@
-"""What came of the changes: the function's own decisions, CloudFront's records, and what is left in the queues."""
+"""The results of the changes: the function's decisions, CloudFront's records, and the messages left in the queues."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ QUEUE_DEPTHS = [
 
 @dataclass(frozen=True)
 class Decision:
-    """A line of the function's log that says what became of a change, and why."""
+    """A line of the function's log with the decision for a change, and its reason."""
 
     stage: str
     bucket: str
@@ -93,6 +93,6 @@ def invalidated_paths(emulator, distribution_id: str) -> set[str]:
 
 
 def queue_depth(emulator, queue_url: str) -> int:
-    """How many messages are in a queue: waiting, delayed or in somebody's hands."""
+    """How many messages are in a queue: waiting, delayed or in flight."""
     answer = emulator.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=QUEUE_DEPTHS)
     return sum(int(answer["Attributes"][name]) for name in QUEUE_DEPTHS)

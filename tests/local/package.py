@@ -23,7 +23,7 @@ def write_zip(binary: Path, target: Path, compression: int = zipfile.ZIP_DEFLATE
 
 
 def main() -> None:
-    """Zip the binary named first into the file named second, and tell the sizes."""
+    """Zip the binary named first into the file named second, and print the sizes."""
     binary, target = Path(sys.argv[1]), Path(sys.argv[2])
     target.parent.mkdir(parents=True, exist_ok=True)
     write_zip(binary, target)

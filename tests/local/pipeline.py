@@ -60,12 +60,12 @@ class Pipeline:
         return self.invoke({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": sample_site.SITE})
 
     def restart_function(self) -> None:
-        """End the function's processes, whatever they are doing: what they know of the account is forgotten."""
+        """Kill the function's processes, whatever they are doing, and with them their caches of the account."""
         for process in self.emulator.function_processes():
             os.kill(process, signal.SIGKILL)
 
     def decisions(self) -> list[observe.Decision]:
-        """What the function says it has decided."""
+        """The function's decisions, from its log."""
         return observe.decisions(self.emulator, self.stack.outputs["LogGroupName"])
 
     def complaints(self) -> list[str]:
@@ -73,7 +73,7 @@ class Pipeline:
         return observe.complaints(self.emulator, self.stack.outputs["LogGroupName"])
 
     def invalidations(self, distribution: str) -> list[observe.Invalidation]:
-        """What CloudFront recorded for the distribution of this name."""
+        """The invalidations that CloudFront recorded for the distribution of this name."""
         return observe.invalidations(self.emulator, self.site.distributions[distribution])
 
     def invalidated_paths(self, distribution: str) -> set[str]:
@@ -93,7 +93,7 @@ class Pipeline:
         return wait_until(condition, self.debounce_seconds + PATIENCE_SECONDS)
 
     def wait_for_sample(self) -> bool:
-        """Wait until the sample site's changes have gone all the way, and the log tells of each."""
+        """Wait until the sample site's changes have gone all the way, and the log has a decision for each."""
         return (
             self.wait(lambda: self.sample_invalidated() or self.given_up())
             and self.wait(self.idle)
@@ -105,15 +105,15 @@ class Pipeline:
         return all(sample_site.expected_paths(name) <= self.invalidated_paths(name) for name in self.site.distributions)
 
     def given_up(self) -> bool:
-        """Whether a message has ended where only lost causes go."""
+        """Whether a message has ended in a dead-letter queue."""
         return any(self.depth(queue) > 0 for queue in DEAD_LETTER_QUEUES)
 
     def log_complete(self) -> bool:
-        """Whether the function has said what became of every change of the sample site."""
+        """Whether the function has logged a decision for every change of the sample site."""
         decided = {(decision.bucket, decision.key, decision.kind) for decision in self.decisions()}
         complete = all((change.bucket, change.key, change.kind) in decided for change in sample_site.CHANGES)
         if not complete:
-            # The emulator collects what a function has logged when an invocation ends. What it missed, it collects
+            # The emulator collects a function's log when an invocation ends. Lines that it missed, it collects
             # with the next one.
             self.invoke_with_test_event()
         return complete

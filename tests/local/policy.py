@@ -25,7 +25,7 @@ class Grant:
 
 
 def grants(document: dict) -> list[Grant]:
-    """A policy, taken apart: one grant for each action and resource."""
+    """A policy, as one grant for each action and resource."""
     return [
         Grant(statement["Sid"], action, resource, conditions(statement))
         for statement in document["Statement"]
@@ -36,7 +36,7 @@ def grants(document: dict) -> list[Grant]:
 
 
 def checked(statement: dict) -> bool:
-    """Refuse what would be evaluated wrongly."""
+    """Raise an error for anything that would be evaluated wrongly."""
     assert statement["Effect"] == "Allow"
     assert not set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition"}
     assert set(statement.get("Condition", {})) <= {"StringEquals"}
@@ -45,15 +45,15 @@ def checked(statement: dict) -> bool:
 
 
 def conditions(statement: dict) -> tuple[tuple[str, str], ...]:
-    """What must hold beside."""
+    """The conditions of a statement."""
     return tuple(statement.get("Condition", {}).get("StringEquals", {}).items())
 
 
 def listed(value: str | list[str]) -> list[str]:
-    """IAM takes one or a list."""
+    """IAM accepts one value or a list."""
     return value if isinstance(value, list) else [value]
 
 
 def matches(pattern: str, resource: str) -> bool:
-    """Whether a resource fits: a star is any run of characters."""
+    """Whether a resource matches: a star is any run of characters."""
     return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), resource) is not None

@@ -1,4 +1,4 @@
-"""Tells a person what happened."""
+"""The report of `make local`, for people."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def lines(pipeline: Pipeline) -> Iterator[str]:
 
 
 def changes(pipeline: Pipeline) -> Iterator[str]:
-    """Each change, what became of it and why."""
+    """Each change with its decisions and their reasons."""
     decisions = pipeline.decisions()
     yield "What became of each change, and why"
     for change in dict.fromkeys(sample_site.CHANGES):
@@ -48,7 +48,7 @@ def times(change: sample_site.Change) -> str:
 def outcomes(pipeline: Pipeline, change: sample_site.Change, decisions: list[observe.Decision]) -> Iterator[str]:
     """What the function decided on one change, each decision once."""
     found = [d for d in decisions if (d.bucket, d.key, d.kind) == (change.bucket, change.key, change.kind)]
-    # That no distribution serves a key needs no telling where each has told its reason.
+    # If each distribution has given its reason, "no distribution serves the key" adds nothing.
     told = [d for d in found if d.distribution] or found
     for decision in dict.fromkeys(told):
         yield f"            {where(pipeline, decision)}{what(decision)}"
@@ -81,7 +81,7 @@ def invalidations(pipeline: Pipeline, distribution: str) -> Iterator[str]:
 
 
 def faults(pipeline: Pipeline) -> Iterator[str]:
-    """What is not as it should be; nothing if all is well."""
+    """The problems; nothing if all is well."""
     for distribution in pipeline.site.distributions:
         expected = sample_site.expected_paths(distribution)
         recorded = pipeline.invalidated_paths(distribution)

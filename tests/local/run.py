@@ -16,13 +16,13 @@ import sample_site
 from emulator import EmulatorError, forget_user_settings, interrupt_when_told_to_end
 from stack import DeployError
 
-# As the template has it.
+# The same as in the template.
 DEBOUNCE_SECONDS_DEFAULT = 10
 DEBOUNCE_SECONDS_RANGE = range(3, 901)
 
 
 def main() -> int:
-    """Run the pipeline once, and tell what happened."""
+    """Run the pipeline once, and report what happened."""
     forget_user_settings()
     interrupt_when_told_to_end()
     binary = Path(sys.argv[1]).resolve()
@@ -67,7 +67,7 @@ def run(binary: Path, debounce_seconds: int) -> int:
 
 
 def conclude(running: pipeline.Pipeline) -> int:
-    """The last word, and the exit status."""
+    """Print the verdict, and return the exit status."""
     faults = list(report.faults(running))
     if not faults:
         paths = sum(len(sample_site.expected_paths(name)) for name in running.site.distributions)

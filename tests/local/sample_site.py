@@ -35,7 +35,7 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """What the function calls it."""
+        """The function's word for this kind of change."""
         return "created" if self.action == "put" else "deleted"
 
     def paths(self, distribution: str) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ CHANGES = [
     # Keys need not be ASCII, and CloudFront wants them encoded in its own way.
     Change("put", "about us+100%.html", www=("/about%20us%2B100%25.html",)),
     Change("put", "소개/회사.html", www=("/%EC%86%8C%EA%B0%9C/%ED%9A%8C%EC%82%AC.html",)),
-    # Query strings are part of the cache key under /img/, so every version must go. Two changes make one path.
+    # Under /img/ query strings are in the cache key, so all variants must be invalidated. Two changes make one path.
     Change("put", "img/logo.png", www=("/img/logo.png*",)),
     Change("put", "img/logo.png", www=("/img/logo.png*",)),
     # Nothing under /api/ is cached, but the error page of a deleted object may be.
@@ -63,7 +63,7 @@ CHANGES = [
     Change("delete", "docs/old page.html", www=("/docs/old%20page.html",), docs=("/old%20page.html",)),
     # ... but asks another origin for /live/.
     Change("put", "docs/live/scores.json", www=("/docs/live/scores.json",)),
-    # New objects under an exception path are nobody's business; one that goes away is.
+    # Uploads under an exception path are ignored; deletions count.
     Change("put", "resources/upload/photo 1.jpg", excepted=True),
     Change("delete", "resources/upload/photo 0.jpg", www=("/resources/upload/photo%200.jpg",)),
     Change("put", "drafts/next.html", excepted=True),
@@ -106,7 +106,7 @@ def build(emulator) -> Site:
 
 
 def legal_tag_value(value: str) -> str:
-    """The value, which S3 would accept: the emulator is not as strict."""
+    """Return the value if S3 would accept it. The emulator is not as strict."""
     if not re.fullmatch(r"[\w\s.:/=+@-]{0,256}", value):
         raise ValueError(f"S3 accepts no tag value like {value!r}")
     return value
@@ -166,7 +166,7 @@ def www_config() -> dict:
 
 
 def docs_config() -> dict:
-    """A folder of the bucket, and another origin for what is live."""
+    """A folder of the bucket, and another origin for /live/."""
     return {
         "CallerReference": "docs",
         "Comment": "docs",
@@ -180,7 +180,7 @@ def docs_config() -> dict:
 
 
 def items(members: list[dict]) -> dict:
-    """A list, as the CloudFront API writes it."""
+    """A list in the format of the CloudFront API."""
     return {"Quantity": len(members), "Items": members}
 
 
@@ -201,12 +201,12 @@ def custom_origin(name: str, domain: str) -> dict:
 
 
 def behavior(origin: str, **settings: object) -> dict:
-    """A cache behavior that asks this origin."""
+    """A cache behavior that sends requests to this origin."""
     return {"TargetOriginId": origin, "ViewerProtocolPolicy": "redirect-to-https", **settings}
 
 
 def legacy_caching(query_string: bool) -> dict:
-    """Caching set on the behavior itself, as it was done before there were cache policies."""
+    """Legacy caching settings on the behavior itself."""
     return {
         "ForwardedValues": {"QueryString": query_string, "Cookies": {"Forward": "none"}},
         "MinTTL": 0,

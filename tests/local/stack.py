@@ -14,7 +14,7 @@ NAME = "invalidator-local"
 PACKAGE_BUCKET = "deployment-packages"
 PACKAGE_KEY = "invalidator.zip"
 DEPLOY_TIMEOUT = 120
-# What denies calls over HTTP is called so, in every policy.
+# The id of the statement that denies HTTP, in every policy.
 TLS_STATEMENT = "OnlyWithTls"
 
 
@@ -61,7 +61,7 @@ def uploaded(emulator: Emulator, name: str, body: str) -> str:
 
 
 def settings(parameters: dict[str, str]) -> dict:
-    """What creating and updating a stack have in common."""
+    """The common arguments of creating and updating a stack."""
     return {
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
@@ -79,7 +79,7 @@ def finished(cloudformation, name: str, success: str) -> Stack:
 def upload_package(emulator: Emulator, binary: Path) -> None:
     """Put the zipped binary where the stack will look for it."""
     package = emulator.folder / PACKAGE_KEY
-    # Not compressed: a debug binary is large, and it only goes next door.
+    # Not compressed: a debug binary is large, and it stays on this machine.
     write_zip(binary, package, zipfile.ZIP_STORED)
     s3 = emulator.client("s3")
     s3.create_bucket(Bucket=PACKAGE_BUCKET)
@@ -101,7 +101,7 @@ def packaged(template_file: Path, only_with_tls: bool = False) -> str:
 
 
 def without_tls(body: dict) -> None:
-    """Take out what denies calls over HTTP, and the policies that do nothing else."""
+    """Remove the statements that deny HTTP, and the policies that do nothing else."""
     for name, resource in list(body["Resources"].items()):
         document = resource.get("Properties", {}).get("PolicyDocument")
         if document:
@@ -130,12 +130,12 @@ def is_alarm(resource: dict) -> bool:
 
 
 def status(cloudformation, name: str) -> str:
-    """What CloudFormation says of the stack."""
+    """CloudFormation's description of the stack."""
     return cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
 
 
 def first_failure(cloudformation, name: str) -> str:
-    """The stack's first event that tells of a failure: the later ones only follow from it."""
+    """The stack's first failure; the later ones only follow from it."""
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     failures = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     if not failures:

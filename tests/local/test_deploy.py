@@ -1,4 +1,4 @@
-"""The template with other parameters, and as it is."""
+"""Deploys the template with other parameters, and unchanged."""
 
 import json
 
@@ -16,7 +16,7 @@ EVENT_SITE = "event-site"
 
 
 def test_only_tls_gets_through_where_nothing_is_taken_out_of_the_template(running: Pipeline) -> None:
-    # The emulator speaks HTTP, so each door of the template as it is must be shut.
+    # The emulator speaks HTTP, so the unchanged template must deny every call.
     body = stack.packaged(TEMPLATE, only_with_tls=True)
     strict = stack.create(running.emulator, body, {}, "strict")
     doors = {

@@ -22,7 +22,7 @@ RUNNABLE = [
     for block in docs.blocks(page)
     if not block.note and not any(text in block.text for text in APART)
 ]
-# What a page defines at its top; a reader has run it before all else.
+# The definitions at the top of a page, which a reader runs first.
 DEFINITIONS = next(docs.blocks(docs.ROOT / "docs/operate.md")).text
 
 pytestmark = pytest.mark.skipif(not (AWS_CLI / "aws").exists(), reason="needs the AWS CLI: make .venv/aws")
@@ -33,7 +33,7 @@ def run(running: Pipeline, folder: Path, script: str) -> str:
     script = script.replace("STACK=invalidator\n", f"STACK={stack.NAME}\n").replace(
         "=my-site\n", f"={sample_site.SITE}\n"
     )
-    # Its first version takes the address of SQS from nowhere else.
+    # Version 1 of the AWS CLI accepts SQS's endpoint in no other way.
     wrapper = folder / "aws"
     wrapper.write_text(f'#!/bin/sh\nexec {AWS_CLI}/aws --endpoint-url {running.emulator.endpoint} "$@"\n')
     wrapper.chmod(0o755)
@@ -54,7 +54,7 @@ def run(running: Pipeline, folder: Path, script: str) -> str:
 
 
 def with_definitions(block: docs.Block) -> str:
-    """A block, after what its page begins with."""
+    """A block, with the definitions of its page before it."""
     return block.text if "out() {" in block.text else DEFINITIONS + block.text
 
 
@@ -134,7 +134,7 @@ def test_the_kill_switch_keeps_changes_and_lets_them_go_on_return(running: Pipel
     try:
         running.emulator.client("s3").put_object(Bucket=sample_site.SITE, Key="while-off.html", Body=b"changed")
         assert running.wait(lambda: running.depth("BufferQueueUrl") == 1)
-        # The tick is ready, and nobody takes it.
+        # The tick is visible, and nobody receives it.
         assert running.wait(lambda: visible(sqs, running.stack.outputs["TickQueueUrl"]) == 1)
         assert "/while-off.html" not in running.invalidated_paths("www")
     finally:
@@ -148,7 +148,7 @@ def block_with(page: str, text: str) -> docs.Block:
 
 
 def notification_configuration(running: Pipeline) -> dict:
-    """What the sample site's bucket notifies."""
+    """The notification configuration of the sample site's bucket."""
     answer = running.emulator.client("s3").get_bucket_notification_configuration(Bucket=sample_site.SITE)
     answer.pop("ResponseMetadata")
     for configuration in answer.get("LambdaFunctionConfigurations", []):

@@ -1,4 +1,4 @@
-"""Least privilege: the function's policy, as the template renders it, against the calls that the function makes."""
+"""Least privilege: compares the function's policy, rendered from the template, with the calls it makes."""
 
 import json
 
@@ -38,7 +38,7 @@ def recorded(running: Pipeline, front: CloudFrontFront) -> set[Call]:
     try:
         provoke_rare_calls(running, front)
     finally:
-        # Else the tests that follow would wait for a CloudFront that never answers.
+        # Otherwise the following tests would wait for a CloudFront that never answers.
         front.unlistable = False
         front.refused.clear()
         front.unreadable.clear()
@@ -47,11 +47,11 @@ def recorded(running: Pipeline, front: CloudFrontFront) -> set[Call]:
 
 
 def provoke_rare_calls(running: Pipeline, front: CloudFrontFront) -> None:
-    """Let CloudFront refuse, hide its list, and hide a distribution, one after another."""
+    """Make CloudFront reject, then fail to list, then fail to read a distribution."""
     www = running.site.distributions["www"]
     serve_with_custom_policy(running)
     serve_by_tenant(running)
-    # Refused for good: a file and a mail.
+    # Rejected: a file and a mail.
     front.refused.add(www)
     put(running, "refused-once.html")
     assert running.wait(lambda: called(front, "sns:Publish"))
@@ -78,7 +78,7 @@ def provoke_rare_calls(running: Pipeline, front: CloudFrontFront) -> None:
     front.unreadable.clear()
     tenant_served = running.wait(lambda: called(front, "cloudfront:CreateInvalidationForDistributionTenant"))
     assert tenant_served, "\n".join(line[:600] for line in running.complaints()[-6:])
-    # What waits comes back within minutes: nobody waits for it here.
+    # Waiting messages come back within minutes; the test does not wait for that.
     for queue in ("BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl"):
         running.emulator.client("sqs").purge_queue(QueueUrl=running.stack.outputs[queue])
 
@@ -163,7 +163,7 @@ def arn(running: Pipeline, logical_id: str) -> str:
 
 
 def called(front: CloudFrontFront, action: str) -> bool:
-    """Whether the function has done this."""
+    """Whether the function has made this call."""
     return any(call.action == action for call in front.calls)
 
 
@@ -197,7 +197,7 @@ def serve_with_custom_policy(running: Pipeline) -> None:
 
 
 def serve_by_tenant(running: Pipeline) -> None:
-    """A multi-tenant distribution, with a tenant who fills its placeholder with the whole bucket."""
+    """A multi-tenant distribution, with a tenant whose placeholder value names the bucket."""
     cloudfront = running.emulator.client("cloudfront")
     config = {
         "CallerReference": "tenants",

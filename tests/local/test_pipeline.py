@@ -110,7 +110,7 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline, f
     assert mail["Subject"] == "[Error] CloudFront Invalidation"
     bucket = running.stack.outputs["ErrorBucketName"]
     assert mail["Message"].split("\n")[:3] == [f"bucket : {bucket}", "", key]
-    # One distribution's trouble is not another's.
+    # Trouble with one distribution does not affect another.
     assert running.wait(lambda: "/docs/refused.html" in running.invalidated_paths("www"))
     assert "/refused.html" not in running.invalidated_paths("docs")
 
@@ -136,7 +136,7 @@ def test_what_a_dying_submit_had_in_hand_is_submitted_again(running: Pipeline, f
 
 
 def decisions_on(running: Pipeline, change: Change) -> list:
-    """What the function decided on a change; at least something."""
+    """The function's decisions for a change; there must be at least one."""
     found = [
         decision
         for decision in running.decisions()
@@ -166,7 +166,7 @@ def take_message(running: Pipeline, queue_url: str) -> str:
 
 
 def subscribe_mailbox(running: Pipeline) -> str:
-    """A queue that gets what the admin would get by mail."""
+    """A queue that receives the admin's mails."""
     sqs = running.emulator.client("sqs")
     url = sqs.create_queue(QueueName="mailbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -202,7 +202,7 @@ def error_file(running: Pipeline, key: str) -> str:
 
 
 def visibility_timeout(running: Pipeline, queue: str) -> str:
-    """After how many seconds a message comes back whose taker has died."""
+    """After how many seconds a message comes back if its receiver has died."""
     answer = running.emulator.client("sqs").get_queue_attributes(
         QueueUrl=running.stack.outputs[queue], AttributeNames=["VisibilityTimeout"]
     )
@@ -210,7 +210,7 @@ def visibility_timeout(running: Pipeline, queue: str) -> str:
 
 
 def set_visibility_timeout(running: Pipeline, queue: str, seconds: str) -> None:
-    """Let such a message come back sooner, or later."""
+    """Change after how many seconds such a message comes back."""
     running.emulator.client("sqs").set_queue_attributes(
         QueueUrl=running.stack.outputs[queue], Attributes={"VisibilityTimeout": seconds}
     )

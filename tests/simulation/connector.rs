@@ -1,4 +1,4 @@
-//! The HTTP client below the SDK: it ends in the simulated account, and goes wrong on the way.
+//! The HTTP client below the SDK: it calls the simulated account, and injects faults.
 
 use std::fmt;
 use std::io;
@@ -89,7 +89,7 @@ async fn read(mut request: HttpRequest) -> Request {
     }
 }
 
-/// What a call is for.
+/// The purpose of a call.
 fn purpose(request: &Request) -> Call {
     let is_for = |queue: &str| {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
@@ -183,7 +183,7 @@ impl Connector {
         }
     }
 
-    /// The caller may be gone by then.
+    /// The caller may no longer exist by then.
     fn effect_after(&self, after: Duration, request: Request) {
         let sim = self.sim.clone();
         sim.world().pending += 1;
@@ -197,7 +197,7 @@ impl Connector {
         });
     }
 
-    /// A long poll answers as soon as there is something.
+    /// A long poll answers as soon as there is a message.
     async fn receive(&self, request: &Request) -> Answer {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let wait = Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or_default());
@@ -232,7 +232,7 @@ fn summary(request: &Request, answer: &Answer) -> String {
         .filter(|c| *c != '\n')
         .take(1_500)
         .collect();
-    // Names of error files are made by chance and time, so they differ by nothing that matters.
+    // The names of error files contain chance and time, but both follow from the seed.
     format!("{about} -> {} {text}", answer.status)
 }
 

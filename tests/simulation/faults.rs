@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The calls of the function, by what they are for.
+/// The calls of the function, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     BufferChanges,
@@ -23,25 +23,25 @@ pub enum Call {
 pub enum Fault {
     /// The connection fails, nothing happened.
     NotConnected,
-    /// It took effect, and the connection breaks before the answer.
+    /// The call took effect, and the connection breaks before the answer.
     AnswerLost,
     /// The service fails, nothing happened.
     ServiceError,
-    /// It took effect, and the service says it failed.
+    /// The call took effect, and the service says that it failed.
     ServiceErrorAfterEffect,
     /// Throttled.
     Throttled,
-    /// No answer, ever; nothing happened.
+    /// There is never an answer, and nothing happened.
     Hang,
-    /// No answer, ever; it took effect.
+    /// There is never an answer, but the call took effect.
     HangAfterEffect,
-    /// No answer, ever; it takes effect long after the caller has given up.
+    /// There is never an answer, but the call takes effect long after the caller has given up.
     LateEffect,
     /// All goes well, but takes seconds.
     Slow,
     /// A batch call answers 200, and some of its entries failed.
     EntriesFail,
-    /// The service says it took the message, and it is gone.
+    /// The service says that it accepted the message, but loses it.
     Vanishes,
 }
 

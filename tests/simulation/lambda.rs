@@ -48,10 +48,10 @@ pub struct Lambda {
     pub deliveries: Arc<Mutex<Vec<Delivery>>>,
 }
 
-/// What became of an event.
+/// The fate of an event.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
-    /// When an invocation with it first succeeded: from here on the function answers for it.
+    /// When an invocation with it first succeeded: from then on the function must not lose it.
     pub accepted: Option<Duration>,
     /// Whether it went to the on-failure queue.
     pub given_up: bool,
@@ -85,7 +85,7 @@ impl Lambda {
         }
     }
 
-    /// Starts all that invokes the function.
+    /// Starts everything that invokes the function.
     pub fn start(&self) {
         let events = self.sim.world().scenario.events.clone();
         for (n, event) in events.into_iter().enumerate() {
@@ -95,7 +95,7 @@ impl Lambda {
         spawn_local(self.clone().map(Mapping {
             queue: |world| &mut world.tick,
             source: "arn:aws:sqs:sim:1:tick.fifo",
-            // All ticks are of one group.
+            // All ticks are in one group.
             at_once: 1,
             stage: Stage::Flush,
         }));
@@ -319,7 +319,7 @@ impl Lambda {
         }
     }
 
-    /// How often the function is polled before it dies, if it does.
+    /// If the function dies: how often it is polled before.
     fn polls_to_live(&self, stage: Stage, now: Duration) -> Option<u32> {
         let mut world = self.sim.world();
         let crash = world.scenario.crash;
@@ -369,7 +369,7 @@ struct Mapping {
 /// Messages of a batch.
 const BATCH: usize = 10;
 
-/// A future that dies when it is polled once too often. The calls it has under way die with it.
+/// A future that dies after a number of polls. Its calls under way die with it.
 struct Mortal<F> {
     running: Pin<Box<F>>,
     polls: Option<u32>,
@@ -406,15 +406,15 @@ impl TimeSource for SkewedTime {
     }
 }
 
-/// The function as the product starts it, but for what is below the SDK.
+/// The function, started as in the product, except for the HTTP client below the SDK.
 fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
     static PRODUCT: OnceLock<SdkConfig> = OnceLock::new();
     let product = PRODUCT.get_or_init(|| {
         let credentials = Credentials::new("sim", "sim", None, None, "simulation");
         sdk_config(SharedCredentialsProvider::new(credentials), None, None)
     });
-    // The SDK keeps what a client may spend on retries for the whole process, by service and region:
-    // in a region of its own an environment has it for itself, in each run anew.
+    // The SDK shares a client's budget for retries in the whole process, by service and region:
+    // with a region of its own, each environment in each run has its own budget.
     static REGIONS: AtomicU64 = AtomicU64::new(0);
     let region = format!("sim-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
     let connector = SharedHttpConnector::new(Connector {

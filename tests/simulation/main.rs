@@ -1,18 +1,18 @@
 //! A deterministic simulation of the whole pipeline: the function's real code over real SDK clients,
-//! on a simulated account with a virtual clock. All that happens follows from a seed: what changes,
-//! what goes wrong, in which order everything comes.
+//! on a simulated account with a virtual clock. A seed decides everything that happens: which objects
+//! change, what goes wrong, and the order of events.
 //!
-//! * [`scenario`]: from a seed to what happens, and which path each change must reach
-//! * [`world`]: the account, and what the function's calls do to it
+//! * [`scenario`]: turns a seed into a scenario, and knows which paths each change must invalidate
+//! * [`world`]: the account, and the effects of the function's calls on it
 //! * [`queue`]: the queues of SQS
 //! * [`faults`]: what can go wrong with a call
 //! * [`connector`]: the HTTP client below the SDK, where it goes wrong
 //! * [`lambda`]: environments, event deliveries, event source mappings, the sweep
-//! * [`verdict`]: what must hold when a run has come to rest
-//! * [`report`]: what many runs came to
+//! * [`verdict`]: checks what must hold at the end of a run
+//! * [`report`]: sums up many runs
 //!
-//! `SIM_SEED=n` replays one seed and prints all that happens; `SIM_SEEDS=n` runs so many, from
-//! `SIM_FIRST` on; with `SIM_STOP=1` up to the first that fails.
+//! `SIM_SEED=n` replays one seed and prints everything that happens; `SIM_SEEDS=n` runs n seeds, from
+//! `SIM_FIRST` on; with `SIM_STOP=1` the run stops at the first seed that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../support/cloudfront/mod.rs"]
@@ -40,22 +40,22 @@ use scenario::Scenario;
 use verdict::{Outcome, PLANTED, judge};
 use world::Sim;
 
-/// Seeds of a run of the tests.
+/// How many seeds run in the tests.
 const SEEDS: u64 = 2_000;
 
-/// More seeds are run in more processes.
+/// How many seeds one process runs. More seeds are run in more processes.
 const SEEDS_A_PROCESS: u64 = 10_000;
 
-/// What a line begins with that holds the report of such a process.
+/// The beginning of the line with such a process's report.
 const REPORT: &str = "REPORT ";
 
-/// So long after the last fault there must be rest: the longest wait is a quarter of an hour, and what
-/// comes back then may have to be submitted at a slow pace.
+/// How long after the last fault all work must be done: the longest wait is a quarter of an hour, and the
+/// messages that come back then may have to be submitted at a slow pace.
 const REST_WITHIN: Duration = Duration::from_secs(12 * 3_600);
 
 /// Runs a seed.
 fn run(seed: u64, trace: bool) -> Outcome {
-    // The SDK's jitter comes from here.
+    // The SDK takes its jitter from this generator.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -83,7 +83,7 @@ fn plant(sim: &Sim) {
     }
 }
 
-/// Waits until nothing is left to be done. Returns whether that came in time.
+/// Waits until no work is left. Returns whether that was in time.
 async fn rest(sim: &Sim) -> bool {
     let healed_at = sim.world().scenario.healed_at;
     loop {
@@ -135,8 +135,8 @@ fn run_all(seeds: std::ops::Range<u64>, stop: bool) -> Report {
     report
 }
 
-/// Runs seeds in processes of their own, one after another: the SDK keeps something of every
-/// environment there ever was, some kilobytes a seed.
+/// Runs seeds in processes of their own, one after another, because the SDK never frees a few kilobytes
+/// of every environment.
 fn run_in_processes(seeds: std::ops::Range<u64>, at_once: u64, stop: bool) -> Report {
     let mut report = Report::default();
     for first in seeds.clone().step_by(at_once as usize) {
@@ -173,7 +173,7 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn nothing_is_lost_whatever_fails() {
     if let Some(seed) = variable("SIM_SEED") {
-        // Without the function's log: the SDK, when anyone listens to it, draws other numbers.
+        // Without the function's log, because with a listener the SDK draws other random numbers.
         let outcome = run(seed, true);
         println!("{outcome:#?}");
         assert!(outcome.violations.is_empty(), "seed {seed} failed");
@@ -198,7 +198,7 @@ fn nothing_is_lost_whatever_fails() {
 
 #[test]
 fn a_seed_runs_the_same_each_time() {
-    // Other threads have other hash seeds: an order that hangs on them shows.
+    // Other threads have other hash seeds, which reveals code whose order depends on them.
     let hashes = |_| {
         thread::spawn(|| {
             (0..20)

@@ -1,4 +1,4 @@
-//! What many runs came to.
+//! The summary of many runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,7 +108,7 @@ impl Report {
 }
 
 impl Report {
-    /// Adds what other runs came to, after these.
+    /// Adds the results of later runs.
     pub fn merge(&mut self, other: Self) {
         self.took += other.took;
         self.seeds += other.seeds;

@@ -1,4 +1,4 @@
-//! What happens in a run: everything here follows from the seed.
+//! The scenario of a run. Everything here follows from the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::faults::{Call, Fault, Rule};
 use crate::queue::Moods;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 
-/// The virtual time of day at the start, but for the phase.
+/// The virtual time of day at the start, without the phase.
 pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
 }
@@ -25,11 +25,11 @@ pub fn epoch() -> SystemTime {
 /// How often the sweep of the template comes.
 pub const SWEEP: Duration = Duration::from_secs(300);
 
-/// What kind of run it is. Each kind but the last has something to say that holds only while
-/// nothing else goes wrong.
+/// The kind of a run. Each kind except the last checks something that only holds while nothing else
+/// goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
-    /// Clocks differ, standard queues have no order and short polls miss messages: as always.
+    /// Only what is always so: clocks differ, standard queues have no order, short polls miss messages.
     Quiet,
     /// As quiet, with changes at the edges of windows, on clocks that differ as much as they may.
     Edges,
@@ -39,11 +39,11 @@ pub enum Kind {
     LostAnswers,
     /// Every tick of an ingest vanishes: the sweep is the only one.
     NoTicks,
-    /// CloudFront takes little at a time.
+    /// CloudFront accepts few paths at a time.
     Throttled,
     /// CloudFront takes seconds for each of many small sets: a flush runs out of time.
     Crawl,
-    /// Many changes within seconds, all of them single events, and receives that bring few.
+    /// Many changes within seconds, all of them single events, and receives that return few.
     Burst,
     /// The answer to one receive gets lost, with the messages it hid.
     LostReceives,
@@ -71,7 +71,7 @@ enum Sickness {
     Slow(Duration),
     /// It has too many invalidations in progress.
     Busy,
-    /// Nobody may invalidate it.
+    /// It may not be invalidated.
     Forbidden,
 }
 
@@ -83,7 +83,7 @@ pub struct Change {
     pub deleted: bool,
 }
 
-/// What S3 tells in one event.
+/// The content of one S3 event.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Duration,
@@ -110,7 +110,7 @@ pub struct Scenario {
     pub events: Vec<Event>,
     pub rules: Vec<Rule>,
     pub moods: Moods,
-    /// From here on nothing goes wrong any more.
+    /// From this time on nothing goes wrong any more.
     pub healed_at: Duration,
     /// Probabilities: the function dies in an invocation; S3 tells the same event twice; a tick
     /// invokes two environments; the event source mapping fails to delete; another environment is
@@ -126,7 +126,7 @@ pub struct Scenario {
     throttle: Option<(f64, f64, Option<usize>, Duration)>,
     denial: Option<Denial>,
     bad_paths: BTreeSet<String>,
-    /// Paths CloudFront takes in one batch, where that is less than usual.
+    /// How many paths CloudFront accepts in one batch, if fewer than usual.
     largest_batch: Option<usize>,
     quota: Quota,
     sick: Option<(&'static str, Sickness)>,
@@ -248,7 +248,7 @@ impl Scenario {
         self.rules = vec![Rule::new(Fault::ServiceError, &[Call::WriteFile], 1.0)];
     }
 
-    /// Small limits make much of what is rare otherwise.
+    /// Small limits make rare situations frequent.
     fn settings(&mut self, rng: &mut Rng) {
         let timed = self.is_timed();
         let debounce = match self.kind {
@@ -310,7 +310,7 @@ impl Scenario {
                 _ => Vec::new(),
             };
             let mut probability = often(rng);
-            // Calls that are all to one purpose may fail for minutes.
+            // All calls of one purpose may fail for minutes.
             if !calls.is_empty() && rng.u8(0..4) == 0 {
                 probability = 0.9;
             }
@@ -382,7 +382,7 @@ impl Scenario {
         Some(match self.kind {
             Kind::NoTicks => SWEEP + prompt,
             Kind::Neighbor => prompt + Duration::from_secs(2),
-            // Hidden for so long, and then fetched by a tick that comes back every minute.
+            // Messages are hidden for this long, and then fetched by a tick that comes back every minute.
             Kind::LostReceives => prompt + VISIBILITY_TIMEOUT + Duration::from_secs(60),
             _ => prompt,
         })
@@ -415,7 +415,7 @@ impl Scenario {
         (bucket == BETA).then_some(("exceptionPaths", "private"))
     }
 
-    /// Puts the distributions in the account. [`expected`] says in other words what they serve.
+    /// Puts the distributions in the account. [`expected`] describes independently what they serve.
     pub fn set_up(&self, cloudfront: &mut Service) {
         let alpha = || Origin::s3("alpha", ALPHA);
         let beta = || Origin::s3("beta", BETA);
@@ -515,7 +515,7 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
 }
 
 fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
-    // A change that waits in vain is saved by whatever comes later, so there must be quiet times.
+    // A later change also flushes a stranded one, so there must be quiet times to notice it.
     let (count, mean_pause) = match rng.u8(0..4) {
         0 => (rng.usize(3..12), 40_000),
         1 => (rng.usize(5..25), 8_000),
@@ -583,7 +583,7 @@ fn change(rng: &mut Rng, n: usize, m: usize, long: bool) -> Change {
         rng,
         &["", "web/", "web/q/", "nocache/", "b/", "private/", "a b/"],
     );
-    // Most keys change once: what becomes of them is told by no other change.
+    // Most keys change only once, so that no other change hides that theirs was lost.
     let name = match rng.u8(0..5) {
         0 => format!("often-{}", rng.u8(0..3)),
         _ => format!("{n}-{m}"),
@@ -622,7 +622,7 @@ pub fn expected(change: &Change) -> Vec<(&'static str, String)> {
     paths
 }
 
-/// A change to a path that need not, but may be invalidated: its bucket's tags may be unreadable.
+/// Whether a path may be invalidated though it need not be, because its bucket's tags may be unreadable.
 pub fn tolerated(change: &Change) -> Vec<(&'static str, String)> {
     match change.bucket {
         BETA => expected(&Change {

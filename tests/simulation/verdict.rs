@@ -1,4 +1,4 @@
-//! What must hold when a run has come to rest.
+//! Checks what must hold at the end of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use crate::lambda::Delivery;
 use crate::scenario::{Kind, expected, tolerated};
 use crate::world::World;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub seed: u64,
     pub hash: u64,
     pub kind: Option<Kind>,
-    /// What must not be, in words.
+    /// The violations, in words.
     pub violations: Vec<String>,
-    /// Changes that CloudFront and the error bucket know nothing of.
+    /// Changes that reached neither CloudFront nor the error bucket.
     pub lost: u64,
     pub faults: BTreeMap<String, u64>,
     pub changes: u64,
     pub not_accepted: u64,
     pub filed: u64,
-    /// Paths CloudFront took, and those of them that no change asked for any more.
+    /// How many paths CloudFront accepted, and how many of those no change needed any more.
     pub paths: u64,
     pub needless: u64,
     /// Paths that CloudFront accepted more often than they changed.
@@ -150,7 +150,7 @@ fn fresh(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &
     }
 }
 
-/// What CloudFront took that nobody asked for, and what it took again.
+/// The accepted paths that no change needed, and those accepted more than once.
 fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
     let scenario = &world.scenario;
     let mut changes: BTreeMap<(&str, String), Vec<Duration>> = BTreeMap::new();
@@ -197,7 +197,7 @@ fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
     }
 }
 
-/// Attempts that are the same, with the same outcome, are as rare as the table of `retry` makes them.
+/// Equal attempts with equal outcomes are as rare as the table of `retry` makes them.
 fn repetition(world: &World, outcome: &mut Outcome) {
     // After 1, 2, 4, 8 and then every 16 s, a quarter less at most; twice that, as an environment that
     // dies leaves its group to another.

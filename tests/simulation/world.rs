@@ -1,4 +1,4 @@
-//! The simulated account: what the function's calls do to it, and what is known of it afterwards.
+//! The simulated account: the effects of the function's calls, and a record of them.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -81,7 +81,7 @@ pub struct World {
     pub cloudfront: Service,
     pub files: Vec<ErrorFile>,
     pub mails: usize,
-    /// Events that are on their way, and effects that are late.
+    /// How many events are in delivery, and effects still to come.
     pub pending: usize,
     /// Flushes that run, and the most that ever ran at a time.
     pub flushes: usize,
@@ -89,7 +89,7 @@ pub struct World {
     pub faults: BTreeMap<String, u64>,
     pub calls: u64,
     pub invocations: u64,
-    /// Attempts at invalidations, each with what came of it.
+    /// Attempts at invalidations, each with its outcome.
     pub attempts: Vec<Attempt>,
     /// Calls of each environment that are under way, and the most there ever were at a time.
     pub under_way: BTreeMap<u64, usize>,
@@ -174,12 +174,12 @@ impl Sim {
         self.world().note(now, line);
     }
 
-    /// Something may be there to be received.
+    /// Notes that there may be a message to receive.
     pub fn notify(&self) {
         self.changed.notify_waiters();
     }
 
-    /// Waits until a queue may have something to give, or `until`.
+    /// Waits until a queue may have a message, or `until`.
     pub async fn wait(&self, queue: fn(&mut World) -> &mut Queue, until: Duration) {
         let now = self.now();
         let changed = self.changed.notified();
@@ -190,7 +190,7 @@ impl Sim {
         let _ = tokio::time::timeout(time, changed).await;
     }
 
-    /// Does what a request asks for.
+    /// Carries out a request.
     pub fn perform(&self, request: &Request, flawed: Option<Fault>) -> Answer {
         let now = self.now();
         let answer = match request.service.as_str() {
@@ -226,7 +226,7 @@ impl World {
         *self.faults.entry(kind.to_string()).or_default() += 1;
     }
 
-    /// Whether chance, while faults last, wants it.
+    /// A random decision with this probability; always `false` after the last fault.
     pub fn dice(&mut self, probability: f64, now: Duration) -> bool {
         probability > 0.0 && now < self.scenario.healed_at && self.rng.f64() < probability
     }
@@ -240,7 +240,7 @@ impl World {
         for rule in &self.scenario.rules {
             if rule.strikes(call) && self.rng.f64() < rule.probability {
                 let fault = rule.fault;
-                // Which entries fail is not known before there are any.
+                // Which entries fail can only be chosen once they are known.
                 if fault != Fault::EntriesFail {
                     self.fault(fault);
                 }
@@ -353,7 +353,7 @@ impl World {
         Answer::json(&json!({ "Successful": successful, "Failed": failed }))
     }
 
-    /// One look into a queue for a `ReceiveMessage`.
+    /// Tries once to receive from a queue, for a `ReceiveMessage`.
     pub fn receive(&mut self, body: &Value, now: Duration) -> Option<Answer> {
         let most = usize::try_from(body["MaxNumberOfMessages"].as_u64().unwrap()).unwrap();
         let long = body["WaitTimeSeconds"].as_u64().unwrap_or_default() > 0;
@@ -472,7 +472,7 @@ impl World {
         }
     }
 
-    /// What this scenario's CloudFront refuses for good.
+    /// What this scenario's CloudFront always rejects.
     fn refusal(&mut self, request: &Request, now: Duration) -> Option<Answer> {
         let (code, status) = self.scenario.refusal(&request.path, &request.body, now)?;
         self.fault(format!("CloudFront refuses: {code}"));
@@ -480,7 +480,7 @@ impl World {
     }
 }
 
-/// A time of day as SQS tells it.
+/// A time of day as SQS writes it.
 pub fn milliseconds(phase: Duration, since_start: Duration) -> String {
     let time = epoch() + phase + since_start;
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();

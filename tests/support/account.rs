@@ -120,7 +120,7 @@ impl Account {
             .unwrap();
     }
 
-    /// Hands the function an event of S3 for objects of the bucket `site`.
+    /// Invokes the function with an S3 event for objects of the bucket `site`.
     pub async fn change(&self, changes: &[(&str, &str)]) {
         self.invoke(&s3_event(changes)).await.unwrap();
     }
@@ -174,8 +174,8 @@ impl Account {
         self.submit_messages(url, &messages).await
     }
 
-    /// Invokes the function with messages, as an event source mapping does; what it does not return is
-    /// deleted.
+    /// Invokes the function with messages, as an event source mapping does, and deletes those that the
+    /// function does not return.
     async fn submit_messages(&self, url: &str, messages: &[Message]) -> usize {
         let name = url.rsplit('/').next().unwrap();
         let source = format!("arn:aws:sqs:us-east-1:000000000000:{name}");
@@ -261,7 +261,7 @@ impl Account {
             let text = file.body.collect().await.unwrap().to_vec();
             files.push((key, metadata, String::from_utf8(text).unwrap()));
         }
-        // Files of one flush differ in their names by chance, then by distribution.
+        // The names of a flush's files contain a random part before the distribution.
         files.sort_by_key(|(key, ..)| key.rsplit('_').next().map(str::to_owned));
         files
     }

@@ -48,7 +48,7 @@ pub struct Account {
     pub mails: Vec<String>,
     /// How often each operation was called.
     pub calls: BTreeMap<String, usize>,
-    /// What each call to AWS was, when it began and when it was answered.
+    /// Each call to AWS: its operation, when it began and when it was answered.
     pub timings: Vec<(String, Duration, Duration)>,
     /// Every answer takes this long.
     pub latency: Duration,
@@ -257,7 +257,7 @@ impl Aws {
         }
     }
 
-    /// The process is gone: whatever it ran has failed.
+    /// The process has ended, so its invocation has failed.
     pub fn process_died(&self) {
         self.account().running.clear();
     }
@@ -277,8 +277,8 @@ impl Drop for Aws {
 }
 
 impl Account {
-    /// The longest row of calls of which each began after the one before was answered. Deletions are
-    /// left out: nothing waits for them.
+    /// The longest chain of calls in which each began after the one before was answered. Deletions are left
+    /// out, because nothing waits for them.
     pub fn calls_in_a_row(&self) -> Vec<&str> {
         let mut calls: Vec<_> = self.timings.iter().collect();
         calls.retain(|(name, ..)| !name.contains("DeleteMessage"));
@@ -294,7 +294,7 @@ impl Account {
         row
     }
 
-    /// Every path that was accepted for a distribution, in order, as often as it was.
+    /// Every path that was accepted for a distribution, in order, with repeats.
     pub fn paths(&self, distribution: &str) -> Vec<String> {
         let all = self
             .cloudfront

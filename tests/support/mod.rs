@@ -1,4 +1,4 @@
-//! What the tests stand on. Each test file uses a part of it.
+//! Shared support for the tests. Each test file uses a part of it.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

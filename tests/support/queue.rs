@@ -1,4 +1,4 @@
-//! SQS queues, standard and FIFO, as state machines: pure, the time and the dice are arguments.
+//! SQS queues, standard and FIFO, as pure state machines: time and randomness are arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,16 +18,16 @@ pub struct Settings {
     pub retention: Duration,
 }
 
-/// What a standard queue may do at any time, by chance: each is a probability.
+/// The probabilities of what a standard queue may do at any time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moods {
-    /// A short poll comes back empty, or without some of what waits.
+    /// A short poll returns nothing, or misses some of the waiting messages.
     pub short_poll_misses: f64,
-    /// A long poll comes back empty although something waits.
+    /// A long poll returns nothing although messages wait.
     pub long_poll_misses: f64,
-    /// A receive brings fewer messages than it may, with more waiting: one of them at least.
+    /// A receive returns at least one message, but fewer than it could.
     pub brings_few: f64,
-    /// So many milliseconds it may take, at most, until what was sent can be received.
+    /// How many milliseconds it may take, at most, until a sent message can be received.
     pub arrives_late: u64,
     /// A received message is not hidden.
     pub comes_twice: f64,
@@ -55,7 +55,7 @@ impl Message {
     }
 }
 
-/// What was received, and what of it is a queue's whim.
+/// Received messages, and how often the queue's moods interfered.
 #[derive(Debug, Default)]
 pub struct Received {
     pub messages: Vec<Message>,
@@ -90,13 +90,13 @@ impl Queue {
         }
     }
 
-    /// All that is not deleted, visible or not.
+    /// All messages that are not deleted, visible or not.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// Takes a message; returns its id. `None`: a FIFO queue has had one of this deduplication id,
-    /// and takes no other.
+    /// Accepts a message and returns its id. `None` if a FIFO queue drops it because it had one with
+    /// this deduplication id.
     pub fn send(
         &mut self,
         body: &str,
@@ -134,7 +134,7 @@ impl Queue {
     /// When a message can next be received, if nothing else happens.
     pub fn next(&self, now: Duration) -> Option<Duration> {
         let locked = self.locked_groups(now);
-        // A group in flight is free again when its last message in flight is.
+        // A group is free again when its last message in flight is.
         let messages = self.messages.iter();
         messages
             .map(|message| match locked.get(message.group.as_str()) {
@@ -161,7 +161,7 @@ impl Queue {
     /// Receives up to `most` messages.
     pub fn receive(&mut self, most: usize, long: bool, now: Duration, rng: &mut Rng) -> Received {
         let mut received = Received::default();
-        // What is older than the retention is gone, wherever it is.
+        // Messages older than the retention are deleted, wherever they are.
         let retention = self.settings.retention;
         let is_expired = |message: &Message| now >= message.sent + retention;
         self.expired
@@ -212,8 +212,8 @@ impl Queue {
         received
     }
 
-    /// What may be received now: in a FIFO queue the groups without a message in flight, each from
-    /// its first message on, as far as they are visible.
+    /// The messages that may be received now. In a FIFO queue: of each group without a message in flight,
+    /// all visible messages up to the first that is not.
     fn candidates(&self, now: Duration) -> Vec<usize> {
         let mut blocked: BTreeSet<String> = self.locked_groups(now).into_keys().collect();
         let mut candidates = Vec::new();
@@ -240,14 +240,14 @@ impl Queue {
         Some((index, counts))
     }
 
-    /// Deletes a message. Returns `Err` if a FIFO queue no longer knows the handle, `Ok(true)` if
-    /// the message will come again all the same.
+    /// Deletes a message. Returns `Err` if a FIFO queue no longer knows the handle, `Ok(true)` if the
+    /// message will come back although it was deleted.
     pub fn delete(&mut self, handle: &str, now: Duration, rng: &mut Rng) -> Result<bool, ()> {
         match self.find(handle, now) {
             None => Ok(false),
             Some((_, false)) if self.settings.fifo => Err(()),
             // "If you receive a message more than once .. use the most recent receipt handle": an
-            // older one may or may not do.
+            // older one may or may not work.
             Some((_, false)) if rng.bool() => Ok(true),
             Some((index, _)) if !self.settings.fifo && rng.f64() < self.moods.survives_deletion => {
                 self.messages[index].visible_at = now + Duration::from_millis(rng.u64(0..90_000));

@@ -1,4 +1,4 @@
-//! What CloudFront lists, in the words of its API, as the AWS CLI prints it. Only the fields that
+//! CloudFront's lists as its API returns them and the AWS CLI prints them, with only the fields that
 //! planning needs.
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// What `aws cloudfront list-distributions` prints.
+/// The output of `aws cloudfront list-distributions`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DistributionListing {
@@ -42,7 +42,7 @@ pub struct DistributionListing {
     pub distribution_list: Items<DistributionSummary>,
 }
 
-/// What `aws cloudfront list-cache-policies` prints.
+/// The output of `aws cloudfront list-cache-policies`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CachePolicyListing {
@@ -108,7 +108,7 @@ pub struct QueryStringsConfig {
     pub query_string_behavior: String,
 }
 
-/// A distribution as the list shows it. The default root object is not in it.
+/// A distribution in the list, which lacks the default root object.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
@@ -122,7 +122,7 @@ pub struct DistributionSummary {
     pub staging: bool,
     #[serde(default)]
     pub connection_mode: Option<String>,
-    /// Not in CloudFront's list; a file may state it.
+    /// CloudFront's list does not contain it; a file may.
     #[serde(default)]
     pub default_root_object: Option<String>,
     #[serde(default)]
@@ -140,7 +140,7 @@ impl DistributionSummary {
         self.connection_mode.as_deref() == Some("tenant-only")
     }
 
-    /// Whether an origin differs from tenant to tenant.
+    /// Whether an origin has a placeholder, and so differs from tenant to tenant.
     pub fn has_placeholders(&self) -> bool {
         let has = |text: &str| text.contains("{{");
         let mut origins = self.origins.items.iter();
@@ -226,7 +226,7 @@ pub struct CacheBehavior {
 }
 
 impl CacheBehavior {
-    /// The cache policy, if the behavior has one rather than settings of its own.
+    /// The cache policy, if the behavior has one instead of legacy settings.
     pub fn cache_policy_id(&self) -> Option<CachePolicyId> {
         self.cache_policy_id
             .as_deref()
@@ -256,8 +256,8 @@ pub struct ForwardedValues {
 }
 
 impl CacheBehavior {
-    /// Every distribution has a default behavior; should an answer ever lack it, no origin is its
-    /// target.
+    /// A default behavior without a target, in case an answer ever lacks one although every
+    /// distribution has it.
     pub fn absent() -> Self {
         Self {
             path_pattern: None,
@@ -270,7 +270,7 @@ impl CacheBehavior {
     }
 }
 
-/// The two managed policies nearly every behavior has. Their values are documented and fixed, so
+/// The two managed policies that nearly every behavior uses. Their values are documented and fixed, so
 /// they need not be read (Developer Guide, "Use managed cache policies").
 pub fn managed_policies() -> CachePolicies {
     let policy = |id: &str, name: &str, min_ttl, max_ttl| {

@@ -1,15 +1,15 @@
 //! Which bucket an origin's domain names.
 //!
-//! Bucket names contain dots, so a domain cannot be cut into bucket and endpoint; it is compared
-//! with a bucket at hand: does it begin with the name, and is the rest an endpoint of S3?
-//! Source of the forms: AWS General Reference, "Amazon S3 endpoints and quotas"; CloudFront
-//! Developer Guide, "Use various origins".
+//! Bucket names contain dots, so a domain cannot be split into bucket and endpoint without knowing
+//! the bucket. It is compared with a given bucket: does it begin with the name, and is the rest an
+//! endpoint of S3? Source of the forms: AWS General Reference, "Amazon S3 endpoints and quotas";
+//! CloudFront Developer Guide, "Use various origins".
 
-/// The domain name of an origin, in lower case: DNS knows no other.
+/// The domain name of an origin, in lower case, because DNS ignores case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginDomain(String);
 
-/// Which kind of endpoint of a bucket a domain is.
+/// The kinds of endpoints of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The REST endpoint, in any of its forms.
@@ -25,13 +25,13 @@ impl Endpoint {
     }
 }
 
-/// Buckets behind names that do not tell: access point aliases and multi-region access points
-/// (`ORIGIN_BUCKETS`). One name can stand for several buckets.
+/// The buckets behind domains that do not name them: access point aliases and multi-region access
+/// points (`ORIGIN_BUCKETS`). One domain can stand for several buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginBuckets(Vec<(String, String)>);
 
 impl OriginBuckets {
-    /// Takes pairs of an alias (the domain, or what it begins with up to a dot) and a bucket.
+    /// Takes pairs of an alias (the domain, or its beginning up to a dot) and a bucket.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let lower = |(alias, bucket): (String, String)| (alias.to_ascii_lowercase(), bucket);
         Self(pairs.into_iter().map(lower).collect())
@@ -39,12 +39,12 @@ impl OriginBuckets {
 }
 
 impl OriginDomain {
-    /// Takes a domain name as the distribution's configuration states it.
+    /// Takes a domain name as it is written in the distribution's configuration.
     pub fn new(domain_name: &str) -> Self {
         Self(domain_name.trim_end_matches('.').to_ascii_lowercase())
     }
 
-    /// The kind of endpoint this domain is of `bucket`, if it is one.
+    /// Which endpoint of `bucket` this domain is, or `None` if it is not one.
     pub fn endpoint_of(&self, bucket: &str, aliases: &OriginBuckets) -> Option<Endpoint> {
         let labels = after_name(&self.0, bucket);
         labels.and_then(endpoint).or_else(|| {
@@ -56,7 +56,7 @@ impl OriginDomain {
     }
 }
 
-/// What follows `name` and a dot.
+/// The part of the domain after `name` and a dot.
 fn after_name<'a>(domain: &'a str, name: &str) -> Option<&'a str> {
     let (start, rest) = domain.split_at_checked(name.len())?;
     if start.eq_ignore_ascii_case(name) {
@@ -66,7 +66,7 @@ fn after_name<'a>(domain: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Reads what follows the bucket's name: `s3.eu-west-1.amazonaws.com`.
+/// Reads the part of the domain after the bucket's name: `s3.eu-west-1.amazonaws.com`.
 fn endpoint(rest: &str) -> Option<Endpoint> {
     const PARTITIONS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
     let service = PARTITIONS
@@ -80,7 +80,7 @@ fn endpoint(rest: &str) -> Option<Endpoint> {
             return is_region(region).then_some(Endpoint::Website);
         }
     }
-    // The longest first: `s3-` begins them all.
+    // The longest come first, because shorter ones are their prefixes.
     for rest_endpoint in [
         "s3-fips.dualstack.",
         "s3-fips.",
@@ -100,7 +100,7 @@ fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else {
         return false;
     };
-    // Letters only: `s3-eu-west-1` behind `site.s3.` is the endpoint of the bucket `site.s3`.
+    // Words have letters only: in `site.s3.s3-eu-west-1` the bucket is `site.s3`, not `site`.
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
     !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(endpoint_of("a.s3.s3.eu-west-1.amazonaws.com", "a"), None);
     }
 
-    /// Once the dash form of `site.s3` was read as a region behind `site.s3.`.
+    /// The dash form of the bucket `site.s3` was once read as a region after `site.s3.`.
     #[test]
     fn a_bucket_whose_name_ends_like_an_endpoint_is_no_other_bucket() {
         use Endpoint::{Rest, Website};

@@ -1,6 +1,6 @@
 //! Tenants of a multi-tenant distribution, which serves nothing itself.
 //!
-//! The domains and paths of its origins may hold placeholders, `/{{customer}}`, that each tenant
+//! The domains and paths of its origins may contain placeholders, `/{{customer}}`, that each tenant
 //! fills with its own parameters (Developer Guide, "Understand how multi-tenant distributions
 //! work").
 
@@ -13,7 +13,7 @@ use crate::target::TenantId;
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
-    /// What it fills placeholders with.
+    /// Its values for placeholders.
     pub parameters: Parameters,
 }
 
@@ -27,14 +27,14 @@ impl Parameters {
         Self(values.into_iter().collect())
     }
 
-    /// These values, and others in their place where those have the same name.
+    /// Both sets of values; where a name is in both, `other` wins.
     pub fn overridden_by(&self, other: Self) -> Self {
         let mut all = self.0.clone();
         all.extend(other.0);
         Self(all)
     }
 
-    /// Fills the placeholders of a text; one without a value stays.
+    /// Fills the placeholders of a text. A placeholder without a value stays.
     pub fn fill(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (name, value)| {
             text.replace(&format!("{{{{{name}}}}}"), value)

@@ -1,9 +1,9 @@
-//! The product against a second implementation that is too plain to be wrong, on random worlds.
+//! Compares the product with a second implementation that is too simple to be wrong, on random worlds.
 //!
-//! * `tape`: random choices that can be cut down when a case fails
+//! * `tape`: random choices that can be shrunk when a case fails
 //! * `world`: distributions, policies, tags and changes made from them
-//! * `model`: what has to come out
-//! * `product`: what does come out, and the difference
+//! * `model`: the expected result
+//! * `product`: the actual result, and the difference
 //!
 //! `ORACLE_CASES` sets the number of cases and `ORACLE_SEED` repeats a run: `make oracle`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -26,7 +26,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use tape::{Tape, Tapes};
 use world::World;
 
-/// Cases of a run that nobody asked for: a few seconds.
+/// How many cases run by default: they take a few seconds.
 const CASES: u32 = 4_000;
 
 const THREADS: u32 = 2;
@@ -60,12 +60,12 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(parsed.unwrap_or_else(|| panic!("{name}={value} is not a number")))
 }
 
-/// Runs this share of the cases; what failed, cut down, and why.
+/// Runs this share of the cases. Returns the case that failed, shrunk, and why it failed.
 fn run(cases: u32, seed: u64, thread: u32, tell: &(dyn Fn() + Sync)) -> Result<(), String> {
     let failed = Cell::new(false);
     let result = runner(cases, seed, thread).run(&Tapes, |tape| {
         let checked = check(&tape);
-        // What comes after the first failure is that case again, cut down.
+        // After the first failure, all further cases are attempts to shrink it.
         if !failed.get() {
             tell();
         }
@@ -113,14 +113,14 @@ fn plans_agree_with_the_model() {
     );
     println!("{summary}");
     if asked.is_some() {
-        // The count is the last line: the harness has nothing to add to it.
+        // Exit here, so that the test harness prints nothing after the summary.
         std::process::exit(i32::from(!mismatches.is_empty()));
     }
     assert!(mismatches.is_empty(), "{summary}, ORACLE_SEED={seed}");
 }
 
-/// Keys of S3 stay below 4,000 characters however they are encoded. Should S3 ever take longer ones,
-/// the paths are right all the same.
+/// Keys of S3 are always shorter than 4,000 characters when encoded. The paths would be right even if
+/// S3 ever allowed longer keys.
 #[test]
 fn long_paths_agree_with_the_model() {
     let mut runner = runner(300, random_seed(), 0);
@@ -144,7 +144,7 @@ fn long_paths_agree_with_the_model() {
         .unwrap();
 }
 
-/// An oracle that is asked nothing agrees with everything.
+/// Cases that reach no rule would agree with everything.
 #[test]
 fn the_cases_reach_every_rule() {
     let mut runner = runner(0, 1, 0);

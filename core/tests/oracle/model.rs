@@ -1,8 +1,8 @@
-//! The second implementation: slow, and so plain that it can be checked by reading it.
+//! The second implementation: slow, and so simple that it can be checked by reading it.
 //!
-//! It shares no code with the product and takes other ways where there are any: patterns by trying
-//! everything, `..` by rewriting the text, endpoints by listing all of them, covered paths by
-//! comparing all with all.
+//! It shares no code with the product and uses different algorithms where possible: it matches patterns
+//! by trying everything, resolves `..` by rewriting the text, lists all endpoints, and finds covered
+//! paths by comparing all with all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -13,12 +13,12 @@ use super::world::{Behavior, Change, Distribution, Event, Origin, Policy, World}
 pub const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
 pub const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
 
-/// What has to come out for a world.
+/// The expected result for a world.
 #[derive(Debug, Default)]
 pub struct Expected {
     /// For each change the tag and the entry that exempt it.
     pub exempt: Vec<Option<(String, String)>>,
-    /// For each target that gets anything: what is to be cleared, and the messages that ask for it.
+    /// For each target with paths: the paths to clear, and the messages whose changes need them.
     pub targets: BTreeMap<Target, BTreeMap<String, BTreeSet<u32>>>,
     pub keys: usize,
     pub unmatched: usize,
@@ -101,7 +101,7 @@ struct KeyHistory<'a> {
     messages: BTreeSet<u32>,
 }
 
-/// What a distribution makes of one of its paths.
+/// The decision of a distribution for one of its paths.
 enum Answer<'a> {
     Clear(&'a Behavior),
     SentElsewhere(&'a Behavior),
@@ -343,7 +343,7 @@ fn answer<'a>(
     let path = normalized(path);
     let encoded = encoded(&path);
     let mut chosen = &distribution.default_cache_behavior;
-    // From the last to the first, so that the first has the last word.
+    // From the last to the first, so that the first match wins.
     for behavior in distribution.cache_behaviors.items.iter().rev() {
         if let Some(pattern) = &behavior.path_pattern
             && (takes(pattern, &path) || takes(pattern, &encoded))
@@ -414,7 +414,7 @@ fn seen_by(target: &Target, origin: &Origin, distribution: &Distribution) -> Ori
     seen
 }
 
-/// MaxTTL above 0 (a MinTTL above it wins); a policy that is not known is taken to cache.
+/// Caches if MaxTTL is above 0 (a MinTTL above it wins). An unknown policy is assumed to cache.
 fn caches(behavior: &Behavior, policies: &[Policy]) -> bool {
     const YEAR: i64 = 31_536_000;
     match behavior.cache_policy_id {
@@ -444,7 +444,7 @@ fn has_query_strings(behavior: &Behavior, policies: &[Policy]) -> bool {
             .as_ref()
             .is_some_and(|values| values.query_string),
         Some(CACHING_OPTIMIZED | CACHING_DISABLED) => false,
-        // Of a policy that is not known the worst is taken.
+        // An unknown policy is assumed to have them.
         Some(id) => {
             let policy = policies.iter().find(|policy| policy.id == id);
             policy.is_none_or(|policy| {
@@ -518,7 +518,7 @@ fn endpoint(domain: &str, bucket: &str, aliases: &[(String, String)]) -> Option<
 /// The path at which an origin serves a key.
 pub fn viewer_path(key: &str, origin_path: &str) -> Option<String> {
     let request = |path: &str| format!("{}{path}", origin_path.trim_matches('/'));
-    // S3 is asked for origin path + viewer path: which viewer path, cut from the key, asks for it?
+    // CloudFront requests origin path + viewer path: which viewer path requests this key?
     if origin_path.trim_matches('/').is_empty() {
         return Some(format!("/{key}"));
     }
@@ -528,7 +528,7 @@ pub fn viewer_path(key: &str, origin_path: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Empty and `.` segments dropped, `..` takes the segment before it along.
+/// Drops empty and `.` segments; `..` also removes the segment before it.
 pub fn normalized(path: &str) -> String {
     let mut path = path.to_owned();
     while path.contains("//") {
@@ -551,14 +551,14 @@ pub fn normalized(path: &str) -> String {
     path
 }
 
-/// Encoded is what is not listed here (`~` cannot be sent at all, see [`paths_for`]).
+/// All other characters are encoded (`~` cannot be sent at all, see [`paths_for`]).
 const RAW: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-_.!$&()*,:;=@~";
 
 pub fn encoded(text: &str) -> String {
     units(text).concat()
 }
 
-/// What may not be torn apart: a raw character or an escape.
+/// The indivisible units of a path: a raw character or an escape.
 fn units(text: &str) -> Vec<String> {
     let mut units = Vec::new();
     for character in text.chars() {
@@ -612,7 +612,7 @@ fn longest_wildcard(begin: &str) -> String {
     wildcard + "*"
 }
 
-/// Whether clearing `wildcard` clears all that clearing `path` does, and is not the same.
+/// Whether `wildcard` clears everything that `path` clears, and is not equal to it.
 pub fn covers(wildcard: &str, path: &str) -> bool {
     let Some(begin) = wildcard.strip_suffix('*') else {
         return false;
@@ -621,7 +621,7 @@ pub fn covers(wildcard: &str, path: &str) -> bool {
     wildcard != path && all_of_path.starts_with(begin)
 }
 
-/// What is left of paths when those under a wildcard are dropped.
+/// The paths without those that a wildcard covers.
 pub fn uncovered(paths: &BTreeSet<String>) -> BTreeSet<String> {
     let mut left = BTreeSet::new();
     for path in paths {
@@ -632,7 +632,7 @@ pub fn uncovered(paths: &BTreeSet<String>) -> BTreeSet<String> {
     left
 }
 
-/// Whether a path pattern takes a path.
+/// Whether a path pattern matches a path.
 fn takes(pattern: &str, path: &str) -> bool {
     if pattern.starts_with('/') {
         matches(pattern, path)
@@ -641,7 +641,7 @@ fn takes(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// `*` is any run of characters, `?` exactly one, all else itself.
+/// `*` is any run of characters, `?` exactly one; everything else is literal.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
@@ -651,7 +651,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 fn rest_matches(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),
-        // Two stars are one: said here only because trying all would take too long.
+        // Two stars are the same as one. This shortcut is here only because trying all would take too long.
         ['*', '*', ..] => rest_matches(&pattern[1..], text),
         ['*', pattern @ ..] => (0..=text.len()).any(|taken| rest_matches(pattern, &text[taken..])),
         ['?', pattern @ ..] => !text.is_empty() && rest_matches(pattern, &text[1..]),

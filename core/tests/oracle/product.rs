@@ -1,4 +1,4 @@
-//! The product's answer for a world, and what is wrong with it.
+//! The product's result for a world, and how it differs from the model's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -324,7 +324,7 @@ fn bridged(change: &world::Change) -> Value {
     })
 }
 
-/// The distributions, by way of what the AWS command line prints.
+/// The distributions, read from the JSON that the AWS command line would print.
 fn distributions(world: &World) -> serde_json::Result<Vec<Distribution>> {
     let listing = Listing {
         distribution_list: List::of(&world.distributions),
@@ -366,7 +366,7 @@ struct Listing<'a> {
     distribution_list: List<&'a world::Distribution>,
 }
 
-/// What `aws cloudfront list-cache-policies` prints.
+/// The output of `aws cloudfront list-cache-policies`.
 fn cache_policies(policies: &[world::Policy]) -> String {
     let policies: Vec<String> = policies
         .iter()

@@ -1,13 +1,14 @@
-//! Random choices, read from a tape of bytes: a case is what a generator makes of a tape.
+//! Random choices, read from a tape of bytes: a generator turns a tape into a case.
 //!
-//! All generators take the simplest choice for a zero and for a tape that has ended, so a shorter or
-//! a smaller tape is a simpler case, and a failing one is cut down without knowing what it means.
+//! All generators make the simplest choice for a zero and at the end of the tape. So a tape that is
+//! shorter or has smaller bytes is a simpler case, and failing cases can be shrunk without knowing what
+//! the bytes mean.
 
 use proptest::prelude::Rng;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-/// More than the largest case reads.
+/// The length of a tape: more than the largest case reads.
 const LENGTH: usize = 1_536;
 
 /// A tape and how far it was read.
@@ -36,7 +37,7 @@ impl<'a> Tape<'a> {
         }
     }
 
-    /// Yes, this often of 100 times.
+    /// `true` in this many of 100 cases.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) >= 100 - percent
     }
@@ -80,7 +81,7 @@ impl Strategy for Tapes {
     }
 }
 
-/// A tape that becomes smaller for as long as the case it makes still fails.
+/// A tape that is shrunk as long as its case still fails.
 pub struct Shrinking {
     tape: Vec<u8>,
     before: Option<Vec<u8>>,
@@ -89,7 +90,7 @@ pub struct Shrinking {
     smaller: bool,
 }
 
-/// What is tried at each position.
+/// What shrinking tries at each position.
 #[derive(Clone, Copy)]
 enum Step {
     Cut(usize),

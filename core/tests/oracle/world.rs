@@ -1,6 +1,6 @@
-//! What a case is about: distributions, cache policies, bucket tags and changes, as plain data.
+//! The input of a case: distributions, cache policies, bucket tags and changes, as plain data.
 //!
-//! Everything is made to meet: patterns and origin paths are cut from the very keys that change.
+//! Everything is made to match: patterns and origin paths are made from the keys that change.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct World {
     pub limits: Limits,
 }
 
-/// As the AWS command line prints it, without what it does not print.
+/// A distribution, with the fields that the AWS command line prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Distribution {
@@ -37,7 +37,7 @@ pub struct Distribution {
     pub default_cache_behavior: Behavior,
 }
 
-/// A tenant of a multi-tenant distribution, and what it fills the placeholders of origins with.
+/// A tenant of a multi-tenant distribution, and its values for placeholders.
 #[derive(Debug)]
 pub struct Tenant {
     pub id: String,
@@ -170,7 +170,7 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Names of which one begins, ends or contains another, and one that looks like an endpoint.
+/// Names that are prefixes, suffixes or parts of each other, and one that looks like an endpoint.
 const BUCKETS: [&str; 5] = ["site", "www.site", "site.s3", "sit", "other-site"];
 
 const WORDS: [&str; 44] = [
@@ -342,7 +342,7 @@ impl World {
     }
 }
 
-/// Most changes are to the first buckets, or the others would share nothing.
+/// Most changes are to the first buckets, so that they share distributions and keys.
 fn bucket(tape: &mut Tape<'_>) -> &'static str {
     if tape.chance(15) {
         tape.word(&BUCKETS)
@@ -382,7 +382,7 @@ fn change(tape: &mut Tape<'_>, keys: &[String]) -> Change {
     }
 }
 
-/// The key itself, or it without some of its first folders: what it can be behind an origin path.
+/// The key, perhaps without some of its first folders, as it may be behind an origin path.
 fn below_some_folder(tape: &mut Tape<'_>, key: &str) -> String {
     let mut rest = key;
     while tape.chance(40) {
@@ -402,7 +402,7 @@ fn pattern(tape: &mut Tape<'_>, keys: &[String]) -> String {
     }
 }
 
-/// A pattern that nearly or really matches one of the keys.
+/// A pattern that matches one of the keys, or nearly does.
 fn pattern_like(tape: &mut Tape<'_>, keys: &[String]) -> String {
     let key = tape.pick(keys);
     let mut path = below_some_folder(tape, key);
@@ -413,7 +413,7 @@ fn pattern_like(tape: &mut Tape<'_>, keys: &[String]) -> String {
         path = model::encoded(&path);
     }
     let mut pattern: Vec<char> = path.chars().collect();
-    // More stars than this and the model, which tries all there is, takes all day.
+    // With more stars the model, which tries everything, would take far too long.
     for _ in 0..tape.below(4) {
         let from = tape.below(pattern.len() + 1);
         let to = from + tape.below(pattern.len() + 1 - from);
@@ -516,7 +516,7 @@ fn root_object(tape: &mut Tape<'_>, keys: &[String]) -> String {
     let key = tape.pick(keys);
     let path = below_some_folder(tape, key);
     let object = path.trim_start_matches('/');
-    // AWS wants it without the slash, people write it with one.
+    // AWS wants it without the slash, but people write one.
     if tape.chance(20) {
         format!("/{object}")
     } else {
