@@ -52,7 +52,7 @@ BUILT := target/lambda/$(PROCESSOR)
 CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" cargo lambda build --locked --release \
 	  --$(subst _,-,$(PROCESSOR)) --lambda-dir $(BUILT)
 build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
-	$(CARGO_LAMBDA) --no-default-features --bin invalidator
+	$(CARGO_LAMBDA) --bin invalidator
 	@$(PYTHON) tests/local/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
 
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.

@@ -40,6 +40,7 @@ copy() {
     # Members of the workspace, so cargo wants them there.
     mkdir "$scratch/tree/benches"
     cp -R "$root/benches/core" "$scratch/tree/benches/"
+    cp -R "$root/ctl" "$scratch/tree/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
     for other in clippy.toml README.md; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"

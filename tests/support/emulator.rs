@@ -28,7 +28,7 @@ impl Emulator {
 
     /// `None` if another program took the port between our looking and the emulator's listening.
     async fn try_start() -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = repository();
         let python = root.join(".venv/bin/python");
         assert!(
             python.exists(),
@@ -78,6 +78,15 @@ impl Emulator {
     pub fn endpoint_url(&self) -> String {
         self.endpoint_url.clone()
     }
+}
+
+/// The root of the workspace, from whichever of its packages is tested.
+fn repository() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = package.ancestors();
+    folders
+        .find(|folder| folder.join("Cargo.lock").exists())
+        .unwrap()
 }
 
 /// A port nobody listens on, below those that the system hands out to others: the stand-ins of other

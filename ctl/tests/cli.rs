@@ -1,12 +1,20 @@
 //! `invalidatorctl`, run as its users run it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
+#[path = "../../tests/support"]
+#[allow(dead_code, unused_imports)] // The tests of the function use the rest.
+mod support {
+    pub mod account;
+    pub mod cloudfront;
+    pub mod emulator;
+}
 
 use std::process::{Command, Output, Stdio};
 
 use support::account::Account;
 use support::cloudfront::{Distribution, Fault, Operation, Origin};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 const FILES: [&str; 6] = [
     "--distributions",
@@ -19,7 +27,7 @@ const FILES: [&str; 6] = [
 
 fn plan(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(REPOSITORY)
         .arg("plan")
         .args(arguments)
         .output()
@@ -74,7 +82,7 @@ fn a_plan_is_json_for_machines() {
 
 #[test]
 fn every_sample_event_is_read() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap() {
+    for entry in std::fs::read_dir(format!("{REPOSITORY}/events")).unwrap() {
         let file = entry.unwrap().path();
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         let is_event = ["s3-", "sns", "sqs", "eventbridge"]
