@@ -12,9 +12,7 @@ use crate::ticker::Ticker;
 /// What an execution environment keeps from one invocation to the next.
 #[derive(Debug)]
 pub struct App {
-    /// The settings.
     pub config: Config,
-    /// The SDK clients.
     pub clients: Clients,
     /// What is known of the distributions.
     pub catalog: Catalog,
@@ -24,14 +22,12 @@ pub struct App {
     pub ticker: Ticker,
     /// What is remembered of the last flush.
     pub last_flush: LastFlush,
-    /// The time of day.
     pub clock: Clock,
     /// Where metrics go.
     pub metrics: Metrics,
 }
 
 impl App {
-    /// A new environment.
     pub fn new(config: Config, clients: Clients, clock: Clock) -> Self {
         let only = config.distribution_ids.clone();
         Self {

@@ -34,10 +34,8 @@ const CONCURRENCY: usize = 32;
 /// sent.
 pub const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
-/// A message to send.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// The body.
     pub body: String,
     /// Of a message of a FIFO queue its group, and the id by which it is sent once.
     pub fifo: Option<(String, String)>,
@@ -46,7 +44,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A message of a standard queue.
     pub fn of_body(body: String) -> Self {
         Self {
             body,
@@ -345,7 +342,6 @@ pub trait Received {
     fn time(&self, attribute: &str) -> Option<u64>;
     /// What its visibility is changed with.
     fn handle(&self) -> String;
-    /// Its id.
     fn id(&self) -> String;
 }
 

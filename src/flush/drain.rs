@@ -70,11 +70,8 @@ pub struct Scoped {
 /// What was received.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The messages.
     pub messages: Vec<Buffered>,
-    /// The changes in them.
     pub scopes: Vec<Scoped>,
-    /// The sets in them.
     pub sets: Vec<WaitingSet>,
     /// Messages that could not be read. They stay, and so end in the dead-letter queue.
     pub unreadable: usize,
@@ -195,7 +192,6 @@ pub struct Drain<'a> {
 const MAX_FAILURES: usize = 3;
 
 impl<'a> Drain<'a> {
-    /// A drain that begins now.
     pub fn new(app: &'a App) -> Self {
         Self {
             app,

@@ -5,7 +5,6 @@ use invalidator_core::path::InvalidationPath;
 use invalidator_core::plan::{Decision, KeyChange, Verdict};
 use tracing::info;
 
-/// Logs one verdict.
 pub fn log(key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
     match verdict {
         Verdict::Decided(distribution, decision) => {

@@ -38,7 +38,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds what another round did.
     pub fn add(&mut self, other: Self) {
         self.changes += other.changes;
         self.messages += other.messages;

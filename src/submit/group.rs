@@ -36,17 +36,14 @@ const TIME_TO_SEND: Duration = Duration::from_secs(10);
 /// A message of the batch.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id.
     pub id: String,
     /// What it is deleted with.
     pub receipt_handle: String,
-    /// Its deduplication id.
     pub set_id: SetId,
     /// How often it was received, this time included.
     pub receives: u32,
     /// When it was sent, in milliseconds since 1970.
     pub sent: u64,
-    /// The set.
     pub set: Set<'static>,
 }
 
@@ -62,41 +59,33 @@ impl Message {
 /// All messages of a batch for one target.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// The environment.
     pub app: &'a App,
     /// The queue they came from.
     pub queue: &'a QueueUrl,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
-    /// The target.
     pub target: Target,
-    /// The messages, in order.
     pub messages: Vec<Message>,
 }
 
 /// What became of paths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathCounts {
-    /// Paths that were accepted.
     pub accepted: usize,
     /// Invalidations that were accepted.
     pub invalidations: usize,
     /// Paths that wait.
     pub later: usize,
-    /// Paths that were rejected.
     pub rejected: usize,
 }
 
-/// What became of a group.
 #[derive(Debug, Default)]
 pub struct GroupEnd {
     /// Receipt handles of messages that are done, but not deleted yet: those of which paths were filed.
     pub to_delete: Vec<String>,
-    /// The ids of messages that wait.
     pub returned: Vec<String>,
     /// The error file, if paths were rejected.
     pub filed: Vec<Filed>,
-    /// What became of the paths.
     pub paths: PathCounts,
     /// How old the oldest change of each accepted set is, in milliseconds.
     pub ages: Vec<u64>,

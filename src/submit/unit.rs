@@ -24,10 +24,8 @@ const MAX_SEARCH_CALLS: usize = 100;
 /// Wildcards in one call: as many as may be in progress in a distribution by CloudFront's older quota.
 const MAX_WILDCARDS: usize = 15;
 
-/// A call to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The paths.
     pub paths: Vec<PathIndex>,
     /// The same on every attempt.
     pub reference: CallerReference,
@@ -72,7 +70,6 @@ impl Paces {
 /// Sets of one target that are submitted together.
 #[derive(Debug)]
 pub struct Unit<'a> {
-    /// The target.
     pub target: &'a Target,
     /// The sets, and what became of their paths.
     pub merge: Merge<'static>,
@@ -101,7 +98,6 @@ enum Step {
 
 /// What a unit needs of the world: CloudFront, and the time that is left.
 pub struct Means<C, T> {
-    /// Makes one call.
     pub call: C,
     /// The time until Lambda ends the function.
     pub remaining: T,

@@ -18,7 +18,6 @@ pub enum Call {
     Invalidate,
 }
 
-/// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The connection fails, nothing happened.
@@ -29,7 +28,6 @@ pub enum Fault {
     ServiceError,
     /// It took effect, and the service says it failed.
     ServiceErrorAfterEffect,
-    /// Throttled.
     Throttled,
     /// No answer, ever; nothing happened.
     Hang,

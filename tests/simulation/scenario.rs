@@ -69,7 +69,6 @@ enum Quota {
 enum Sickness {
     /// Each invalidation takes so long.
     Slow(Duration),
-    /// It has too many invalidations in progress.
     Busy,
     /// Nobody may invalidate it.
     Forbidden,
@@ -83,7 +82,6 @@ pub struct Change {
     pub deleted: bool,
 }
 
-/// What S3 tells in one event.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Duration,
@@ -99,7 +97,6 @@ struct Denial {
     until: Duration,
 }
 
-/// A run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
