@@ -6,7 +6,7 @@ BINARY := target/debug/invalidator
 PYTHON_SOURCES := tests/local tests/checks docs benches
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,11 @@ check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
 	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py
+
+deny: need-deny ## Check licences, sources and known holes of all dependencies
+	cargo deny --locked check bans licenses sources
+	@if cargo deny --locked fetch db; then cargo deny --locked check --disable-fetch advisories; \
+	else echo "make: the database of advisories cannot be reached: they were not checked" >&2; fi
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
 	@PYTHONPATH=tests/local $(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
@@ -138,6 +143,9 @@ need-rust:
 
 need-nextest: need-rust
 	@cargo nextest --version >/dev/null 2>&1 || { echo "make: cargo-nextest is missing: install it with 'cargo install --locked cargo-nextest'" >&2; exit 1; }
+
+need-deny: need-rust
+	@cargo deny --version >/dev/null 2>&1 || { echo "make: cargo-deny is missing: install it with 'cargo install --locked cargo-deny'" >&2; exit 1; }
 
 need-python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or later is missing" >&2; exit 1; }

@@ -12,9 +12,7 @@ use crate::ticker::Ticker;
 /// The state of an execution environment.
 #[derive(Debug)]
 pub struct App {
-    /// The settings.
     pub config: Config,
-    /// The SDK clients.
     pub clients: Clients,
     /// The distributions, cached.
     pub catalog: Catalog,
@@ -24,14 +22,12 @@ pub struct App {
     pub ticker: Ticker,
     /// How the last flush ended.
     pub last_flush: LastFlush,
-    /// The time of day.
     pub clock: Clock,
     /// Where metrics go.
     pub metrics: Metrics,
 }
 
 impl App {
-    /// A new environment.
     pub fn new(config: Config, clients: Clients, clock: Clock) -> Self {
         let only = config.distribution_ids.clone();
         Self {

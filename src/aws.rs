@@ -26,7 +26,6 @@ use aws_types::region::Region;
 /// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
 /// for all services is part of the [`SdkConfig`].
 #[derive(Clone, Debug, Default)]
-#[allow(missing_docs)] // Each is the URL for the service it is named after.
 pub struct Endpoints {
     pub cloudfront: Option<String>,
     pub s3: Option<String>,
@@ -101,7 +100,6 @@ impl Clients {
         Self::new(sdk, Endpoints::from_env())
     }
 
-    /// The client of CloudFront.
     pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
         self.cloudfront.get_or_init(|| {
             let builder = builder!(self, aws_sdk_cloudfront, cloudfront);
@@ -109,7 +107,6 @@ impl Clients {
         })
     }
 
-    /// The client of S3.
     pub fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3.get_or_init(|| {
             // A custom endpoint rarely has a host name for each bucket.
@@ -119,14 +116,12 @@ impl Clients {
         })
     }
 
-    /// The client of SNS.
     pub fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| {
             aws_sdk_sns::Client::from_conf(builder!(self, aws_sdk_sns, sns).build())
         })
     }
 
-    /// The client of SQS.
     pub fn sqs(&self) -> &aws_sdk_sqs::Client {
         self.sqs.get_or_init(|| {
             aws_sdk_sqs::Client::from_conf(builder!(self, aws_sdk_sqs, sqs).build())

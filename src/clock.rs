@@ -7,22 +7,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// Tells the time of day.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
     pub fn system() -> Self {
         Self::new(SystemTime::now)
     }
 
-    /// Another clock.
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time.
     pub fn now(&self) -> SystemTime {
         (self.0)()
     }
@@ -65,7 +61,6 @@ impl Deadline {
         }
     }
 
-    /// The time that is left.
     pub fn remaining(&self) -> Duration {
         self.at.duration_since(self.clock.now()).unwrap_or_default()
     }

@@ -28,7 +28,6 @@ impl FromStr for QueueUrl {
 const QUEUE_URL: &str = "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>";
 
 impl QueueUrl {
-    /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,9 +86,7 @@ pub enum ConfigError {
     /// A variable has a value that cannot be used.
     #[error("the environment variable {name} is `{value}`, it must be {expected}")]
     Invalid {
-        /// The variable.
         name: &'static str,
-        /// Its value.
         value: String,
         /// What it must be.
         expected: String,

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-/// The namespace of all metrics.
 pub const NAMESPACE: &str = "Invalidator";
 
 /// CloudWatch accepts at most 100 values of a metric in one line.
@@ -27,7 +26,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// How long something took.
     pub fn duration(name: &'static str, duration: Duration) -> Self {
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self::Milliseconds(name, vec![milliseconds])

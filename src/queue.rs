@@ -35,10 +35,8 @@ const CONCURRENCY: usize = 32;
 /// several times while it is sent.
 pub const BYTES_AT_ONCE: usize = 4 * BATCH_BYTES;
 
-/// A message to send.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// The body.
     pub body: String,
     /// For a FIFO queue: the message group and the deduplication id.
     pub fifo: Option<(String, String)>,
@@ -47,7 +45,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A message of a standard queue.
     pub fn of_body(body: String) -> Self {
         Self {
             body,
@@ -347,7 +344,6 @@ pub trait Received {
     fn time(&self, attribute: &str) -> Option<u64>;
     /// Its receipt handle.
     fn handle(&self) -> String;
-    /// Its id.
     fn id(&self) -> String;
 }
 

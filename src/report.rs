@@ -13,7 +13,6 @@ use crate::aws::error::describe;
 /// A file in the error bucket.
 #[derive(Clone, Debug)]
 pub struct Filed {
-    /// Its key.
     pub key: String,
     /// The lines of the mail about it.
     pub summary: error_file::Summary,

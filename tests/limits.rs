@@ -15,7 +15,6 @@ use support::cloudfront::rate::TokenBucket;
 use support::cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::function::Function;
 
-/// The template's timeout.
 const TIMEOUT: Duration = Duration::from_secs(150);
 
 fn change(key: String) -> Change<'static> {

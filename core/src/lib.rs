@@ -20,6 +20,9 @@
 //! * [`rejection`]: why CloudFront did not accept a set
 //! * [`error_file`]: the file and the mail about rejected paths
 
+// The other packages, and the tools that send sets, are written against these docs.
+#![warn(missing_docs)]
+
 pub mod bucket_tags;
 pub mod buffered;
 pub mod caller_reference;

@@ -18,7 +18,6 @@ pub struct Options {
     endpoint_url: Option<String>,
 }
 
-/// Clients for the account.
 pub async fn clients(options: &Options) -> Clients {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())

@@ -69,11 +69,8 @@ pub struct Scoped {
 /// The messages received for one round.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The messages.
     pub messages: Vec<Buffered>,
-    /// The changes in them.
     pub scopes: Vec<Scoped>,
-    /// The sets in them.
     pub sets: Vec<WaitingSet>,
     /// How many messages could not be read. They stay in the queue until SQS moves them to the
     /// dead-letter queue.
@@ -195,7 +192,6 @@ pub struct Drain<'a> {
 const MAX_FAILURES: usize = 3;
 
 impl<'a> Drain<'a> {
-    /// Begins a drain.
     pub fn new(app: &'a App) -> Self {
         Self {
             app,

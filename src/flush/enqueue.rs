@@ -13,7 +13,6 @@ use crate::queue::{BATCH, BATCH_BYTES, BYTES_AT_ONCE, Entry, send_persistently};
 /// How many batches are sent at once.
 const CONCURRENCY: usize = 16;
 
-/// Sends sets to SubmitQueue.
 pub struct Enqueuer<'a> {
     app: &'a App,
     until: Instant,
@@ -38,7 +37,6 @@ struct Sent {
 }
 
 impl<'a> Enqueuer<'a> {
-    /// An enqueuer that repeats failed calls until `until`.
     pub fn new(app: &'a App, until: Instant) -> Self {
         Self {
             app,

@@ -38,7 +38,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds the counts of another round.
     pub fn add(&mut self, other: Self) {
         self.changes += other.changes;
         self.messages += other.messages;

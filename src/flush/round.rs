@@ -36,10 +36,8 @@ const TIME_FOR_A_BUCKET: Duration = Duration::from_millis(10);
 /// How long giving changes back may take after the time for enqueuing has run out.
 const TIME_TO_GIVE_BACK: Duration = Duration::from_secs(10);
 
-/// The rounds of a flush.
 #[derive(Debug)]
 pub struct Rounds<'a> {
-    /// The environment.
     pub app: &'a App,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
@@ -52,7 +50,6 @@ pub struct Rounds<'a> {
 /// The result of a round.
 #[derive(Debug, Default)]
 pub struct RoundEnd {
-    /// The counts.
     pub report: Report,
     /// How long its slowest call took.
     pub slowest_call: Duration,

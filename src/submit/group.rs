@@ -36,17 +36,14 @@ const TIME_TO_SEND: Duration = Duration::from_secs(10);
 /// A message of the batch.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id.
     pub id: String,
     /// Its receipt handle, with which it is deleted.
     pub receipt_handle: String,
-    /// Its deduplication id.
     pub set_id: SetId,
     /// How often it was received, including this time.
     pub receives: u32,
     /// When it was sent, in milliseconds since 1970.
     pub sent: u64,
-    /// The set.
     pub set: Set<'static>,
 }
 
@@ -62,42 +59,34 @@ impl Message {
 /// All messages of a batch for one target.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// The environment.
     pub app: &'a App,
     /// The queue they came from.
     pub queue: &'a QueueUrl,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
-    /// The target.
     pub target: Target,
-    /// The messages, in order.
     pub messages: Vec<Message>,
 }
 
 /// Counts of paths, by CloudFront's answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathCounts {
-    /// Paths that were accepted.
     pub accepted: usize,
     /// Invalidations that were accepted.
     pub invalidations: usize,
     /// Paths that CloudFront wants later.
     pub later: usize,
-    /// Paths that were rejected.
     pub rejected: usize,
 }
 
-/// The result of a group.
 #[derive(Debug, Default)]
 pub struct GroupEnd {
     /// Receipt handles of messages that are deleted after the mail, because some of their paths are in
     /// an error file.
     pub to_delete: Vec<String>,
-    /// The ids of messages that wait.
     pub returned: Vec<String>,
     /// The error file, if paths were rejected.
     pub filed: Vec<Filed>,
-    /// The counts of the paths.
     pub paths: PathCounts,
     /// The age of the oldest change of each accepted set, in milliseconds.
     pub ages: Vec<u64>,

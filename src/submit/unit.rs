@@ -25,10 +25,8 @@ const MAX_SEARCH_CALLS: usize = 100;
 /// distribution.
 const MAX_WILDCARDS: usize = 15;
 
-/// A call to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The paths.
     pub paths: Vec<PathIndex>,
     /// The caller reference, the same for every attempt.
     pub reference: CallerReference,
@@ -73,7 +71,6 @@ impl Paces {
 /// Sets of one target that are submitted together.
 #[derive(Debug)]
 pub struct Unit<'a> {
-    /// The target.
     pub target: &'a Target,
     /// The sets, and the answers to their paths.
     pub merge: Merge<'static>,
@@ -102,7 +99,6 @@ enum Step {
 
 /// The effects that a unit needs: calls to CloudFront, and the remaining time.
 pub struct Means<C, T> {
-    /// Makes one call.
     pub call: C,
     /// The time until Lambda ends the function.
     pub remaining: T,

@@ -86,6 +86,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_files_named_in_contributing_exist() -> None:
+    named = re.findall(r"`([\w./-]+(?:\.(?:rs|py|json|md|dict|yaml)|/))`", TEXTS[docs.ROOT / "CONTRIBUTING.md"])
+    assert named
+    # The row of the benchmarks names them within their folder.
+    assert not [name for name in named if not any((docs.ROOT / base / name).exists() for base in ("", "benches"))]
+
+
 def table(page: str, heading: str) -> list[str]:
     """The first cells of the first table that has this heading, without their backquotes."""
     text = (docs.ROOT / page).read_text()

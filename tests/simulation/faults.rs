@@ -18,7 +18,6 @@ pub enum Call {
     Invalidate,
 }
 
-/// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The connection fails, nothing happened.
@@ -29,7 +28,6 @@ pub enum Fault {
     ServiceError,
     /// The call took effect, and the service says that it failed.
     ServiceErrorAfterEffect,
-    /// Throttled.
     Throttled,
     /// There is never an answer, and nothing happened.
     Hang,

@@ -53,7 +53,6 @@ const REPORT: &str = "REPORT ";
 /// messages that come back then may have to be submitted at a slow pace.
 const REST_WITHIN: Duration = Duration::from_secs(12 * 3_600);
 
-/// Runs a seed.
 fn run(seed: u64, trace: bool) -> Outcome {
     // The SDK takes its jitter from this generator.
     fastrand::seed(seed);

@@ -69,7 +69,6 @@ enum Quota {
 enum Sickness {
     /// Each invalidation takes so long.
     Slow(Duration),
-    /// It has too many invalidations in progress.
     Busy,
     /// It may not be invalidated.
     Forbidden,
@@ -83,7 +82,6 @@ pub struct Change {
     pub deleted: bool,
 }
 
-/// The content of one S3 event.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Duration,
@@ -99,7 +97,6 @@ struct Denial {
     until: Duration,
 }
 
-/// A run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,

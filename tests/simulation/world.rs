@@ -19,7 +19,6 @@ use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 
-/// A request of the function.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub service: String,
@@ -32,7 +31,6 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// An answer to it.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -54,7 +52,6 @@ impl Answer {
     }
 }
 
-/// A file in the error bucket.
 #[derive(Debug)]
 pub struct ErrorFile {
     pub at: Duration,
@@ -62,7 +59,6 @@ pub struct ErrorFile {
     pub paths: Vec<String>,
 }
 
-/// An attempt at an invalidation.
 #[derive(Debug)]
 pub struct Attempt {
     pub at: Duration,
@@ -156,7 +152,6 @@ impl Sim {
         self.world.lock().unwrap()
     }
 
-    /// The time since the start.
     pub fn now(&self) -> Duration {
         self.start.elapsed()
     }

@@ -100,7 +100,6 @@ impl Account {
         ]
     }
 
-    /// Sets the tags of the bucket `site`.
     pub async fn tag(&self, tags: &[(&str, &str)]) {
         let tags = tags
             .iter()
@@ -125,7 +124,6 @@ impl Account {
         self.invoke(&s3_event(changes)).await.unwrap();
     }
 
-    /// Invokes the function.
     pub async fn invoke(&self, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
         handle(&self.app, &payload.to_string(), deadline(self.time)).await
     }

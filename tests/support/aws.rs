@@ -25,7 +25,6 @@ use super::queue::{Message, Queue, Settings};
 /// How long the queues hide what was received, as in the template.
 const VISIBILITY: Duration = Duration::from_secs(160);
 
-/// The account.
 pub struct Aws {
     shared: Arc<Shared>,
     address: String,

@@ -4,7 +4,6 @@ use std::process::{Child, Command, Stdio};
 
 use super::aws::Aws;
 
-/// A running function.
 pub struct Function {
     process: Child,
 }
@@ -40,7 +39,6 @@ impl Function {
         kibibytes.unwrap().parse::<usize>().unwrap() / 1024
     }
 
-    /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
     }

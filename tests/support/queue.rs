@@ -35,7 +35,6 @@ pub struct Moods {
     pub survives_deletion: f64,
 }
 
-/// A message.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub id: String,
@@ -63,7 +62,6 @@ pub struct Received {
     pub missed: u64,
 }
 
-/// A queue.
 pub struct Queue {
     pub name: &'static str,
     pub moods: Moods,
@@ -158,7 +156,6 @@ impl Queue {
         locked
     }
 
-    /// Receives up to `most` messages.
     pub fn receive(&mut self, most: usize, long: bool, now: Duration, rng: &mut Rng) -> Received {
         let mut received = Received::default();
         // Messages older than the retention are deleted, wherever they are.

@@ -52,14 +52,12 @@ pub fn read_event(count: usize, repeats: usize) -> Result<Value> {
     )
 }
 
-/// Packs changes into message bodies.
 pub fn pack(count: usize, repeats: usize) -> Result<Value> {
     let changes = changes(count)?;
     let (nanoseconds, bodies) = timed(repeats, || Ok(buffered::pack(&changes)?))?;
     Ok(json!({ "changes": count, "bodies": bodies.len(), "nanoseconds": nanoseconds }))
 }
 
-/// Reads message bodies.
 pub fn unpack(count: usize, repeats: usize) -> Result<Value> {
     let bodies = buffered::pack(&changes(count)?)?;
     let (nanoseconds, unpacked) = timed(repeats, || {

@@ -20,7 +20,6 @@ pub struct Case<'a> {
     pub distributions: &'a Path,
     /// Keys, one a line.
     pub keys: &'a Path,
-    /// Their bucket.
     pub bucket: BucketName,
     /// Whether all sets are to be made too.
     pub with_sets: bool,

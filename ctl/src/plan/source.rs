@@ -52,7 +52,6 @@ impl FromStr for TagFile {
     }
 }
 
-/// Where distributions and tags come from.
 pub struct Source {
     account: Option<(Clients, Catalog, BucketTags)>,
     distributions: Option<(DistributionListing, CachePolicies)>,
