@@ -1,10 +1,12 @@
 //! CloudFront's configuration as planning needs it: which origins are buckets, which behavior matches
 //! a path, and whether that behavior caches.
 //!
+//! * [`error_pages`]: custom error pages, and how long errors are cached
 //! * [`listing`]: the answer of `ListDistributions`, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
 //! * [`tenants`]: the tenants of multi-tenant distributions
 
+pub mod error_pages;
 pub mod listing;
 pub mod origin;
 pub mod tenants;
@@ -17,6 +19,7 @@ use crate::event::BucketName;
 use crate::path::OriginPath;
 use crate::pattern::PathPattern;
 use crate::target::{CachePolicyId, DistributionId, Target};
+use error_pages::ErrorCaching;
 use listing::{CacheBehavior, CachePolicies, CachePolicyConfig, DistributionSummary};
 use origin::{OriginBuckets, OriginDomain};
 use tenants::Tenant;
@@ -41,6 +44,8 @@ pub struct Distribution {
     pub targets: Vec<Target>,
     /// The viewer path of the object served for `/`.
     pub default_root_object: Option<String>,
+    /// How long it caches errors.
+    pub error_caching: ErrorCaching,
     origins: Vec<Origin>,
     behaviors: Vec<Behavior>,
     default_behavior: Behavior,
@@ -201,6 +206,12 @@ impl Distribution {
                 .default_root_object
                 .filter(|object| !object.is_empty())
                 .map(|object| format!("/{}", object.trim_start_matches('/'))),
+            error_caching: ErrorCaching::new(
+                summary
+                    .custom_error_responses
+                    .as_ref()
+                    .map_or(&[], |responses| &responses.items),
+            ),
             origins: summary.origins.items.iter().map(origin).collect(),
             behaviors: summary.cache_behaviors.items.iter().map(compile).collect(),
             default_behavior: compile(&summary.default_cache_behavior),

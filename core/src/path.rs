@@ -216,6 +216,11 @@ pub struct InvalidationPaths<'a> {
 }
 
 impl<'a> InvalidationPaths<'a> {
+    /// All paths of a distribution.
+    pub(crate) fn everything(cause: WildcardCause) -> Self {
+        Self::of_one(InvalidationPath(Cow::Borrowed("/*")), Some(cause))
+    }
+
     fn of_one(path: InvalidationPath<'a>, cause: Option<WildcardCause>) -> Self {
         Self {
             first: path,
@@ -247,6 +252,8 @@ pub enum WildcardCause {
     TooLong,
     /// The path itself ends with `*`.
     Asterisk,
+    /// The object is an error page, which may be cached under any path.
+    ErrorPage,
 }
 
 impl fmt::Display for WildcardCause {
@@ -259,6 +266,7 @@ impl fmt::Display for WildcardCause {
                 "the path is longer than {MAX_PATH_CHARACTERS} characters"
             ),
             Self::Asterisk => write!(f, "the path ends with `*`"),
+            Self::ErrorPage => write!(f, "an error page may be cached under any path"),
         }
     }
 }

@@ -22,6 +22,7 @@ mod rules;
 mod sets;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -48,6 +49,7 @@ pub struct Plan<'a> {
     served: Vec<Served<'a>>,
     /// Distributions that are out of service, for each bucket that is an origin of theirs.
     out_of_service: Vec<(BucketIndex, &'a Distribution)>,
+    debounce: Duration,
     limits: SetLimits,
 }
 
@@ -106,6 +108,7 @@ pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
         origin_plans: Vec::new(),
         served: served(rules),
         out_of_service: Vec::new(),
+        debounce: rules.debounce,
         limits: rules.limits,
     };
     for bucket in keys.by_bucket() {
@@ -172,7 +175,7 @@ fn builders<'a>(
                 bucket: bucket.index,
                 origin,
                 origin_plan: OriginPlanIndex::new(first + place),
-                list: builders[place].add(distribution, origin, index_document),
+                list: builders[place].add(distribution, origin, index_document, rules.debounce),
             });
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use invalidator_core::distributions::listing::{
     CachePolicyConfig, DistributionSummary, managed_policies,
@@ -89,6 +90,7 @@ impl Site {
             distributions: &distributions,
             origin_buckets: &OriginBuckets::default(),
             index_documents: &HashMap::from_iter(index_documents),
+            debounce: Duration::from_secs(10),
             limits: SetLimits::with_paths(3_000),
         };
         let mut gathered = Changes::default();
@@ -551,4 +553,70 @@ fn the_longest_key_needs_no_wildcard() {
     assert_eq!(key.len(), 1_024);
     let paths = site().paths(Created, &key);
     assert_eq!(paths, [format!("/{}a", "%ED%95%9C".repeat(341))]);
+}
+
+/// DG, "Generate custom error responses": an error, and the page that viewers get instead of it, is
+/// cached under the path that was asked for.
+#[test]
+fn an_error_page_that_is_cached_for_long_makes_every_path_stale() {
+    let responses = |ttl: Value| {
+        json!({ "Items": [
+            { "ErrorCode": 403, "ResponsePagePath": "/index.html", "ErrorCachingMinTTL": ttl },
+            { "ErrorCode": 404, "ResponsePagePath": "/not%20here.html", "ErrorCachingMinTTL": ttl },
+            { "ErrorCode": 500 },
+        ] })
+    };
+    let with = |ttl: Value| site().with("CustomErrorResponses", responses(ttl));
+    for (ttl, key, expected) in [
+        (json!(1_800), "index.html", "/*"),
+        (json!(1_800), "not here.html", "/*"),
+        (json!(1_800), "app.js", "/app.js"),
+        // The error is gone before the flush, or with it.
+        (json!(10), "index.html", "/index.html"),
+        (json!(0), "index.html", "/index.html"),
+        // The default is 10 seconds.
+        (Value::Null, "index.html", "/index.html"),
+    ] {
+        for kind in [Created, Deleted] {
+            let paths = with(ttl.clone()).paths(kind, key);
+            assert_eq!(paths, [expected], "{ttl} {key}");
+        }
+    }
+    let (_, reasons) = with(json!(1_800)).decides(Created, "index.html");
+    assert_eq!(
+        reasons,
+        [
+            "/index.html: the default behavior: MaxTTL 31536000 by cache policy Managed-CachingOptimized; \
+             /*: error page `/index.html` is cached for 1800 s under any path that has an error"
+        ]
+    );
+
+    // The page's own path is not cached, but it is cached under the others.
+    let mut not_cached = takes("/index.html", "s3");
+    not_cached["CachePolicyId"] = json!(CACHING_DISABLED);
+    let app = with(json!(1_800)).behaviors(&[not_cached]);
+    assert_eq!(app.paths(Created, "index.html"), ["/*"]);
+
+    // The page comes from another origin.
+    let app = with(json!(1_800)).behaviors(&[takes("/index.html", "other")]);
+    assert_eq!(app.paths(Created, "index.html"), [""; 0]);
+}
+
+#[test]
+fn where_nothing_is_cached_an_error_may_hide_a_created_object() {
+    let mut default = behavior("s3");
+    default["CachePolicyId"] = json!(CACHING_DISABLED);
+    let site = site().with("DefaultCacheBehavior", default);
+    let hidden = json!({ "Items": [{ "ErrorCode": 404, "ErrorCachingMinTTL": 300 }] });
+    let (paths, reasons) = site
+        .with("CustomErrorResponses", hidden)
+        .decides(Created, "a");
+    assert_eq!(paths, [""; 0]);
+    assert_eq!(
+        reasons,
+        [
+            "skipped: the default behavior: MaxTTL 0 by cache policy Managed-CachingDisabled; \
+             a cached 403 or 404 may hide it for 300 s"
+        ]
+    );
 }

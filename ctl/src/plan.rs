@@ -6,6 +6,7 @@ mod source;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -47,6 +48,10 @@ pub struct Options {
     /// Paths in a set, as in the function's MAX_PATHS_PER_INVALIDATION.
     #[arg(long, default_value_t = 3_000, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3_000))]
     max_paths: u16,
+    /// Seconds between a change and its flush, as in the function's DEBOUNCE_SECONDS. Errors that are
+    /// cached longer are invalidated.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=300))]
+    debounce: u16,
     /// For a person or for a machine.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -85,7 +90,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let source = source.await?;
     let aliases = OriginBuckets::new(options.origin_buckets);
     let limits = SetLimits::with_paths(usize::from(options.max_paths));
-    let explanation = explained(&source, reading, &aliases, limits).await?;
+    let debounce = Duration::from_secs(options.debounce.into());
+    let explanation = explained(&source, reading, &aliases, (limits, debounce)).await?;
     match options.output {
         Output::Text => print!("{explanation}"),
         Output::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
@@ -128,7 +134,7 @@ async fn explained(
     source: &Source,
     reading: Reading,
     aliases: &OriginBuckets,
-    limits: SetLimits,
+    (limits, debounce): (SetLimits, Duration),
 ) -> Result<Explanation> {
     let buckets: BTreeSet<&BucketName> = reading
         .changes
@@ -157,6 +163,7 @@ async fn explained(
                 Some((bucket.clone(), settings.index_document.clone()?))
             })
             .collect(),
+        debounce,
         limits,
     };
     let keys = KeyChanges::from(changes);

@@ -2,8 +2,8 @@
 
 use aws_sdk_cloudfront::types as sdk;
 use invalidator_core::distributions::listing::{
-    CacheBehavior, CacheKeyParameters, CachePolicyConfig, DistributionSummary, ForwardedValues,
-    Items, Origin, OriginGroup, OriginGroupMember, QueryStringsConfig,
+    CacheBehavior, CacheKeyParameters, CachePolicyConfig, CustomErrorResponse, DistributionSummary,
+    ForwardedValues, Items, Origin, OriginGroup, OriginGroupMember, QueryStringsConfig,
 };
 use invalidator_core::distributions::tenants::Parameters;
 
@@ -25,12 +25,23 @@ pub(super) fn summary(summary: sdk::DistributionSummary) -> DistributionSummary 
             .default_cache_behavior
             .map_or_else(CacheBehavior::absent, default_behavior),
         cache_behaviors: items(behaviors, behavior),
+        custom_error_responses: summary
+            .custom_error_responses
+            .map(|responses| items(responses.items, custom_error_response)),
     }
 }
 
 fn items<S, T>(items: Option<Vec<S>>, convert: impl Fn(S) -> T) -> Items<T> {
     Items {
         items: items.into_iter().flatten().map(convert).collect(),
+    }
+}
+
+fn custom_error_response(response: sdk::CustomErrorResponse) -> CustomErrorResponse {
+    CustomErrorResponse {
+        error_code: response.error_code,
+        response_page_path: response.response_page_path,
+        error_caching_min_ttl: response.error_caching_min_ttl,
     }
 }
 

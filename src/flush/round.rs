@@ -379,6 +379,7 @@ fn rules<'r>(
         distributions,
         origin_buckets: &app.config.origin_buckets,
         index_documents,
+        debounce: app.config.debounce,
         limits: SetLimits::with_paths(app.config.max_paths_per_invalidation),
     }
 }

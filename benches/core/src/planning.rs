@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use invalidator_core::distributions::listing::{DistributionListing, managed_policies};
@@ -66,6 +67,7 @@ pub fn with_rules<T>(
         distributions,
         origin_buckets: &OriginBuckets::default(),
         index_documents: &HashMap::new(),
+        debounce: Duration::from_secs(10),
         limits: SetLimits::with_paths(3_000),
     })
 }

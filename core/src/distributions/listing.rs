@@ -132,6 +132,22 @@ pub struct DistributionSummary {
     pub default_cache_behavior: CacheBehavior,
     #[serde(default)]
     pub cache_behaviors: Items<CacheBehavior>,
+    #[serde(default)]
+    pub custom_error_responses: Option<Items<CustomErrorResponse>>,
+}
+
+/// What CloudFront does when the origin answers with an error.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CustomErrorResponse {
+    pub error_code: i32,
+    /// The page that viewers get instead, if there is one.
+    #[serde(default)]
+    pub response_page_path: Option<String>,
+    /// In seconds.
+    #[serde(rename = "ErrorCachingMinTTL", default)]
+    pub error_caching_min_ttl: Option<i64>,
 }
 
 impl DistributionSummary {

@@ -4,12 +4,14 @@
 //! against all patterns at once. The patterns that match it decide the answer of every list.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::interner::Interner;
+use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::index::index;
-use crate::path::ViewerPath;
+use crate::path::{InvalidationPaths, ViewerPath, WildcardCause};
 use crate::pattern::set::PatternIndex;
 use crate::pattern::{PathPattern, Wildcards};
 
@@ -31,8 +33,7 @@ static EVERY_PATH: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
 pub(super) struct BehaviorList<'a> {
     /// In the order in which they are tried.
     behaviors: Vec<(PatternIndex, Effect)>,
-    default_root_object: Option<&'a str>,
-    index_document: Option<&'a str>,
+    second_paths: Vec<SecondPath<'a>>,
 }
 
 /// What a behavior does with a path that it takes.
@@ -89,12 +90,14 @@ pub(super) struct Outcome {
 }
 
 /// A setting that makes CloudFront cache an object under a second path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum SecondPath<'a> {
     /// The viewer path of the default root object, which is also served for `/`.
     DefaultRootObject(&'a str),
     /// The name of index documents, which are also served for their folders.
     IndexDocument(&'a str),
+    /// A custom error page, which may be cached under any path.
+    ErrorPage(&'a ErrorPage),
 }
 
 impl Outcome {
@@ -131,6 +134,7 @@ impl<'a> BehaviorList<'a> {
         distribution: &'a Distribution,
         origin: &Origin,
         index_document: Option<&'a str>,
+        debounce: Duration,
         patterns: &mut Interner<&'a Wildcards>,
     ) -> Self {
         let behaviors = distribution.behaviors().map(|behavior| {
@@ -139,21 +143,26 @@ impl<'a> BehaviorList<'a> {
             let pattern = PatternIndex::new(patterns.place(pattern));
             (pattern, Effect::new(behavior, origin))
         });
+        let behaviors = behaviors.collect();
+        let root = distribution.default_root_object.as_deref();
+        let root = root.map(SecondPath::DefaultRootObject);
+        let index = index_document.map(SecondPath::IndexDocument);
+        let pages = distribution
+            .error_caching
+            .pages_cached_longer_than(debounce);
+        let pages = pages.map(SecondPath::ErrorPage);
         Self {
-            behaviors: behaviors.collect(),
-            default_root_object: distribution.default_root_object.as_deref(),
-            index_document,
+            behaviors,
+            second_paths: root.into_iter().chain(index).chain(pages).collect(),
         }
     }
 
-    pub(super) fn second_paths(&self) -> impl Iterator<Item = SecondPath<'a>> + use<'a> {
-        let root = self.default_root_object.map(SecondPath::DefaultRootObject);
-        let index = self.index_document.map(SecondPath::IndexDocument);
-        root.into_iter().chain(index)
+    pub(super) fn second_paths(&self) -> &[SecondPath<'a>] {
+        &self.second_paths
     }
 
     pub(super) fn has(&self, second: SecondPath<'_>) -> bool {
-        self.second_paths().any(|own| own == second)
+        self.second_paths.contains(&second)
     }
 }
 
@@ -227,6 +236,34 @@ impl SecondPath<'_> {
                 (path.as_str() == object).then_some(ViewerPath::ROOT)
             }
             Self::IndexDocument(name) => path.folder_of(name),
+            Self::ErrorPage(page) => (path.as_str() == page.path).then_some(path),
+        }
+    }
+
+    /// The ruling on the second path, if this is the ruling of the behavior that decides on it.
+    ///
+    /// An error page is cached with the other paths, whether or not its own path is cached.
+    pub(super) fn ruling(self, ruling: Ruling) -> Ruling {
+        match (self, ruling) {
+            (Self::ErrorPage(_), Ruling::NotCached) => Ruling::Invalidate {
+                query_strings: false,
+            },
+            _ => ruling,
+        }
+    }
+
+    /// The paths that clear the second path from the cache.
+    pub(super) fn invalidation_paths(
+        self,
+        path: ViewerPath<'_>,
+        query_strings: bool,
+    ) -> InvalidationPaths<'_> {
+        match self {
+            Self::DefaultRootObject(_) | Self::IndexDocument(_) => {
+                path.invalidation_paths(query_strings)
+            }
+            // Any path may be missing, and the default behavior takes those that nothing else takes.
+            Self::ErrorPage(_) => InvalidationPaths::everything(WildcardCause::ErrorPage),
         }
     }
 }

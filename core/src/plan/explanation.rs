@@ -3,11 +3,13 @@
 //! Nothing is decided here. Each reason is the answer that the plan's sets of paths were made from.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::behavior_list::{Ruling, SecondPath};
 use super::changes::KeyIndex;
 use super::origin_plan::AnsweredPath;
 use super::{Plan, ServedOrigin};
+use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::path::{InvalidationPath, WildcardCause};
@@ -62,6 +64,8 @@ pub enum PathRole<'a> {
     Root,
     /// The folder that is answered with the index document of this name.
     Folder(&'a str),
+    /// The paths that are answered with this error page.
+    Errors(&'a ErrorPage),
 }
 
 /// Why a key is not invalidated at an origin that is its bucket. The later ones are nearer to a match.
@@ -75,8 +79,9 @@ pub enum Skip<'a> {
     OutsideOriginPath(&'a Origin),
     /// The behavior that takes the path sends it to another origin.
     SentElsewhere(&'a Behavior),
-    /// The behavior that takes the path does not cache.
-    NotCached(&'a Behavior),
+    /// The behavior that takes the path does not cache. If an error is cached longer than the
+    /// debounce, it may hide a created object for this time.
+    NotCached(&'a Behavior, Option<Duration>),
 }
 
 impl<'a> Skip<'a> {
@@ -95,7 +100,7 @@ impl<'a> Skip<'a> {
             Self::NoTenants => 1,
             Self::OutsideOriginPath(_) => 2,
             Self::SentElsewhere(_) => 3,
-            Self::NotCached(_) => 4,
+            Self::NotCached(..) => 4,
         }
     }
 }
@@ -157,7 +162,13 @@ impl Plan<'_> {
         let behavior = distribution.behavior(own.answer.behavior.get());
         let skip = match own.answer.ruling {
             Ruling::SentElsewhere => Some(Skip::SentElsewhere(behavior)),
-            Ruling::NotCached => Some(Skip::NotCached(behavior)),
+            Ruling::NotCached => {
+                let ttl = distribution.error_caching.missing_object_ttl();
+                Some(Skip::NotCached(
+                    behavior,
+                    (ttl > self.debounce).then_some(ttl),
+                ))
+            }
             Ruling::Invalidate { .. } => None,
         };
         let kind = self.keys.get(key).kind;
@@ -187,6 +198,7 @@ fn planned<'a>(
         None => PathRole::Own,
         Some(SecondPath::DefaultRootObject(_)) => PathRole::Root,
         Some(SecondPath::IndexDocument(name)) => PathRole::Folder(name),
+        Some(SecondPath::ErrorPage(page)) => PathRole::Errors(page),
     };
     let behavior = distribution.behavior(answered.answer.behavior.get());
     answered.paths.into_iter().flat_map(move |paths| {
@@ -225,12 +237,19 @@ impl fmt::Display for Decision<'_> {
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.behavior, self.behavior.caching)?;
-        match self.role {
-            PathRole::Own => {}
-            PathRole::Root => write!(f, ", answered with the default root object")?,
-            PathRole::Folder(name) => write!(f, ", answered with its `{name}`")?,
-        }
+        let role = match self.role {
+            PathRole::Own => String::new(),
+            PathRole::Root => ", answered with the default root object".to_owned(),
+            PathRole::Folder(name) => format!(", answered with its `{name}`"),
+            PathRole::Errors(page) => {
+                let (path, seconds) = (&page.path, page.ttl.as_secs());
+                return write!(
+                    f,
+                    "error page `{path}` is cached for {seconds} s under any path that has an error"
+                );
+            }
+        };
+        write!(f, "{}: {}{role}", self.behavior, self.behavior.caching)?;
         if self.kind == ChangeKind::Deleted && !self.behavior.caching.caches() {
             write!(f, ", but a deletion always counts")?;
         }
@@ -257,7 +276,17 @@ impl fmt::Display for Skip<'_> {
             Self::SentElsewhere(behavior) => {
                 write!(f, "{behavior} sends it to `{}`", behavior.target_origin_id)
             }
-            Self::NotCached(behavior) => write!(f, "{behavior}: {}", behavior.caching),
+            Self::NotCached(behavior, hidden) => {
+                write!(f, "{behavior}: {}", behavior.caching)?;
+                match hidden {
+                    Some(ttl) => write!(
+                        f,
+                        "; a cached 403 or 404 may hide it for {} s",
+                        ttl.as_secs()
+                    ),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! distribution.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::behavior_list::{
     Answer, Answers, BehaviorList, ListIndex, Outcome, PatternPlaces, Ruling, SecondPath,
@@ -91,9 +92,10 @@ impl<'a> Builder<'a> {
         distribution: &'a Distribution,
         origin: &Origin,
         index_document: Option<&'a str>,
+        debounce: Duration,
     ) -> ListIndex {
         let patterns = &mut self.patterns;
-        let list = BehaviorList::new(distribution, origin, index_document, patterns);
+        let list = BehaviorList::new(distribution, origin, index_document, debounce, patterns);
         ListIndex::new(self.lists.place(list))
     }
 
@@ -104,7 +106,7 @@ impl<'a> Builder<'a> {
         let patterns = self.patterns.into_values();
         // In order, so that what is said of a distribution does not depend on the other ones.
         let second_paths = lists.iter().flat_map(BehaviorList::second_paths);
-        let second_paths: BTreeSet<SecondPath<'_>> = second_paths.collect();
+        let second_paths: BTreeSet<SecondPath<'_>> = second_paths.copied().collect();
         OriginPlan {
             origin_path: self.origin_path,
             pattern_places: PatternPlaces::new(&lists, patterns.len()),
@@ -153,7 +155,7 @@ impl<'a> OriginPlan<'a> {
         // CloudFront puts the default root object in place of `/` before it looks for a behavior.
         // A folder's own path is what a viewer asks for, so the behavior that takes it decides.
         let answers = match second {
-            SecondPath::DefaultRootObject(_) => of_own,
+            SecondPath::DefaultRootObject(_) | SecondPath::ErrorPage(_) => of_own,
             SecondPath::IndexDocument(_) => self.answers_to(&path, kind),
         };
         self.of_second_paths.push(KeySecondPath {
@@ -166,7 +168,7 @@ impl<'a> OriginPlan<'a> {
         let answers = &self.answers[answers.get()];
         with_second.any(|(list, _)| {
             let answer = answers.of(ListIndex::new(list));
-            matches!(answer.ruling, Ruling::Invalidate { .. })
+            matches!(second.ruling(answer.ruling), Ruling::Invalidate { .. })
         })
     }
 
@@ -195,8 +197,8 @@ impl<'a> OriginPlan<'a> {
         }
     }
 
-    /// The path of a key, or its second path, as an invalidation states it; none if the ruling is to
-    /// leave it.
+    /// The paths that clear a key, or its second path, from the cache; none if the ruling of the
+    /// behavior is to leave it.
     fn invalidation_paths<'k>(
         &self,
         keys: &'k KeyChanges,
@@ -204,16 +206,18 @@ impl<'a> OriginPlan<'a> {
         second: Option<SecondPath<'_>>,
         ruling: Ruling,
     ) -> Option<InvalidationPaths<'k>> {
+        let ruling = second.map_or(ruling, |second| second.ruling(ruling));
         let Ruling::Invalidate { query_strings } = ruling else {
             return None;
         };
         let own = self.viewer_path(keys, key);
-        let path = match second.map(|second| second.of(own)) {
-            None => own,
-            Some(Some(path)) => path,
-            Some(None) => unreachable!("{key:?} has no second path by {second:?}"),
+        let Some(second) = second else {
+            return Some(own.invalidation_paths(query_strings));
         };
-        Some(path.invalidation_paths(query_strings))
+        match second.of(own) {
+            Some(path) => Some(second.invalidation_paths(path, query_strings)),
+            None => unreachable!("{key:?} has no second path by {second:?}"),
+        }
     }
 
     /// Calls `add` with the paths that clear the keys from the caches of distributions with this

@@ -1,6 +1,7 @@
 //! What planning goes by.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::sets::SetLimits;
 use crate::distributions::Distribution;
@@ -19,6 +20,9 @@ pub struct Rules<'a> {
     pub origin_buckets: &'a OriginBuckets,
     /// The index document of each bucket that has an `indexDocument` tag.
     pub index_documents: &'a HashMap<BucketName, String>,
+    /// How long changes are collected before a flush. An error that is cached no longer than this is
+    /// gone by itself.
+    pub debounce: Duration,
     /// How large a set may be.
     pub limits: SetLimits,
 }

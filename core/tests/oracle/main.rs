@@ -165,6 +165,7 @@ fn the_cases_reach_every_rule() {
         ("covered by a wildcard", 50),
         ("default root object", 100),
         ("disabled", 50),
+        ("error page", 20),
         ("exempt", 100),
         ("folder with query strings", 25),
         ("group", 100),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::world::{Behavior, Change, Distribution, Event, Origin, Policy, World};
+use super::world::{Behavior, Change, Distribution, ErrorResponse, Event, Origin, Policy, World};
 
 /// Managed policies (Developer Guide, "Use managed cache policies").
 pub const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
@@ -52,7 +52,8 @@ pub enum Reason {
     /// The id of the origin.
     OutsideOriginPath(String),
     SentElsewhere(Deciding),
-    NotCached(Deciding),
+    /// With the seconds for which an error may hide a created object, if it is cached so long.
+    NotCached(Deciding, Option<i64>),
     Invalidate {
         path: String,
         by: Deciding,
@@ -78,6 +79,7 @@ pub enum Role {
     Own,
     Root,
     Folder,
+    Errors,
 }
 
 impl Reason {
@@ -87,7 +89,7 @@ impl Reason {
             Self::NoTenants => 1,
             Self::OutsideOriginPath(_) => 2,
             Self::SentElsewhere(_) => 3,
-            Self::NotCached(_) => 4,
+            Self::NotCached(..) => 4,
             Self::Invalidate { .. } | Self::Unmatched(_) => return None,
         })
     }
@@ -180,7 +182,7 @@ pub fn expected(world: &World) -> Expected {
                             let messages = wanted.entry(path.clone()).or_default();
                             messages.extend(&key.messages);
                         }
-                        not_cached[n] |= matches!(reason, Reason::NotCached(_));
+                        not_cached[n] |= matches!(reason, Reason::NotCached(..));
                         expected.says(key, name(&target), reason);
                     }
                 }
@@ -303,7 +305,10 @@ fn at_origin(
         }
         Answer::NotCached(behavior) => {
             reached.insert("not cached");
-            skip = Some(Reason::NotCached(deciding(behavior, world)));
+            skip = Some(Reason::NotCached(
+                deciding(behavior, world),
+                hidden_for(distribution),
+            ));
         }
     }
     let tag = index_document(world, key.bucket);
@@ -320,8 +325,55 @@ fn at_origin(
             clear(behavior, folder, Role::Folder);
         }
     }
+    // An error page is stale under the paths that it stands in for, if it is served from here.
+    let is_sent_elsewhere = matches!(
+        answer(world, distribution, origin, &path, key.deleted),
+        Answer::SentElsewhere(_)
+    );
+    let mut pages = distribution.custom_error_responses.items.iter();
+    let is_long_cached_page = |response: &ErrorResponse| {
+        let page = response
+            .response_page_path
+            .replace("%20", " ")
+            .replace("%25", "%");
+        page == path && seconds(response) > DEBOUNCE
+    };
+    if !is_sent_elsewhere && pages.any(is_long_cached_page) {
+        reached.insert("error page");
+        skip = None;
+        let chosen = chosen(distribution, &path);
+        if !reasons
+            .iter()
+            .any(|it| matches!(it, Reason::Invalidate { path, .. } if path == "/*"))
+        {
+            reasons.push(Reason::Invalidate {
+                path: "/*".to_owned(),
+                by: deciding(chosen, world),
+                deleted: key.deleted,
+                role: Role::Errors,
+                wildcard: Some("error page"),
+            });
+        }
+    }
     reasons.extend(skip);
     reasons
+}
+
+/// Seconds between a change and the flush.
+pub const DEBOUNCE: i64 = 10;
+
+fn seconds(response: &ErrorResponse) -> i64 {
+    response.ttl.unwrap_or(10)
+}
+
+/// For how long the error of a missing object is cached, if that is longer than the debounce.
+fn hidden_for(distribution: &Distribution) -> Option<i64> {
+    let of_code = |code| {
+        let mut responses = distribution.custom_error_responses.items.iter().rev();
+        let response = responses.find(|it| it.error_code == code);
+        response.map_or(10, seconds)
+    };
+    Some(of_code(403).max(of_code(404))).filter(|seconds| *seconds > DEBOUNCE)
 }
 
 fn deciding(behavior: &Behavior, world: &World) -> Deciding {
@@ -340,17 +392,7 @@ fn answer<'a>(
     path: &str,
     deleted: bool,
 ) -> Answer<'a> {
-    let path = normalized(path);
-    let encoded = encoded(&path);
-    let mut chosen = &distribution.default_cache_behavior;
-    // From the last to the first, so that the first match wins.
-    for behavior in distribution.cache_behaviors.items.iter().rev() {
-        if let Some(pattern) = &behavior.path_pattern
-            && (takes(pattern, &path) || takes(pattern, &encoded))
-        {
-            chosen = behavior;
-        }
-    }
+    let chosen = chosen(distribution, path);
     let group = distribution
         .origin_groups
         .items
@@ -371,6 +413,22 @@ fn answer<'a>(
     } else {
         Answer::Clear(chosen)
     }
+}
+
+/// The behavior that takes a path.
+fn chosen<'a>(distribution: &'a Distribution, path: &str) -> &'a Behavior {
+    let path = normalized(path);
+    let encoded = encoded(&path);
+    let mut chosen = &distribution.default_cache_behavior;
+    // From the last to the first, so that the first match wins.
+    for behavior in distribution.cache_behaviors.items.iter().rev() {
+        if let Some(pattern) = &behavior.path_pattern
+            && (takes(pattern, &path) || takes(pattern, &encoded))
+        {
+            chosen = behavior;
+        }
+    }
+    chosen
 }
 
 fn targets(distribution: &Distribution) -> Vec<Target> {

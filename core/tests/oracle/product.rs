@@ -1,6 +1,7 @@
 //! The product's result for a world, and how it differs from the model's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
 use invalidator_core::distributions::listing::{
@@ -59,6 +60,7 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
         distributions: &distributions,
         origin_buckets: &aliases,
         index_documents: &index_documents,
+        debounce: Duration::from_secs(model::DEBOUNCE as u64),
         limits: SetLimits {
             paths: world.limits.paths,
             wildcards: world.limits.wildcards,
@@ -97,7 +99,7 @@ fn reasons(verdict: &Verdict<'_>, key: &KeyChange<'_>) -> Vec<(String, Reason)> 
                 Skip::NoTenants => 1,
                 Skip::OutsideOriginPath(_) => 2,
                 Skip::SentElsewhere(_) => 3,
-                Skip::NotCached(_) => 4,
+                Skip::NotCached(..) => 4,
             });
             return vec![(String::new(), Reason::Unmatched(nearest))];
         }
@@ -129,12 +131,14 @@ fn invalidated(planned: &PlannedPath<'_>, key: &KeyChange<'_>) -> Reason {
             PathRole::Own => Role::Own,
             PathRole::Root => Role::Root,
             PathRole::Folder(_) => Role::Folder,
+            PathRole::Errors(_) => Role::Errors,
         },
         wildcard: reason.wildcard.map(|cause| match cause {
             WildcardCause::QueryStrings => "query strings",
             WildcardCause::Tilde => "tilde",
             WildcardCause::TooLong => "length",
             WildcardCause::Asterisk => "asterisk",
+            WildcardCause::ErrorPage => "error page",
         }),
     }
 }
@@ -145,7 +149,10 @@ fn skipped(skip: Skip<'_>) -> Reason {
         Skip::NoTenants => Reason::NoTenants,
         Skip::OutsideOriginPath(origin) => Reason::OutsideOriginPath(origin.id.clone()),
         Skip::SentElsewhere(behavior) => Reason::SentElsewhere(deciding(behavior)),
-        Skip::NotCached(behavior) => Reason::NotCached(deciding(behavior)),
+        Skip::NotCached(behavior, hidden) => {
+            let hidden = hidden.map(|ttl| ttl.as_secs() as i64);
+            Reason::NotCached(deciding(behavior), hidden)
+        }
     }
 }
 

@@ -35,6 +35,17 @@ pub struct Distribution {
     pub origin_groups: List<Group>,
     pub cache_behaviors: List<Behavior>,
     pub default_cache_behavior: Behavior,
+    pub custom_error_responses: List<ErrorResponse>,
+}
+
+/// What viewers get when the origin answers with an error.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ErrorResponse {
+    pub error_code: i32,
+    pub response_page_path: String,
+    #[serde(rename = "ErrorCachingMinTTL", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
 }
 
 /// A tenant of a multi-tenant distribution, and its values for placeholders.
@@ -490,8 +501,30 @@ fn distribution(tape: &mut Tape<'_>, number: usize, keys: &[String]) -> Distribu
             behavior(tape, Some(pattern), &targets)
         })),
         default_cache_behavior: behavior(tape, None, &targets),
+        custom_error_responses: List::of(
+            (0..tape.below(6).saturating_sub(3)).map(|_| error_response(tape, keys)),
+        ),
         origins,
         origin_groups: groups,
+    }
+}
+
+fn error_response(tape: &mut Tape<'_>, keys: &[String]) -> ErrorResponse {
+    let page = match tape.below(4) {
+        0 => String::new(),
+        1 => "/index.html".to_owned(),
+        _ => {
+            let key = tape.pick(keys);
+            // Spaces are encoded in a configuration, as in any URL.
+            below_some_folder(tape, key)
+                .replace('%', "%25")
+                .replace(' ', "%20")
+        }
+    };
+    ErrorResponse {
+        error_code: *tape.pick(&[403, 404, 500]),
+        response_page_path: page,
+        ttl: *tape.pick(&[None, Some(0), Some(10), Some(11), Some(1_800)]),
     }
 }
 
