@@ -82,7 +82,10 @@ fn ttl(response: &CustomErrorResponse) -> Duration {
 fn viewer_path(configured: &str) -> String {
     let decoded = percent_decode_str(configured).decode_utf8();
     let path = decoded.unwrap_or(Cow::Borrowed(configured));
-    format!("/{}", path.trim_start_matches('/'))
+    match path.starts_with('/') {
+        true => path.into_owned(),
+        false => format!("/{path}"),
+    }
 }
 
 #[cfg(test)]
