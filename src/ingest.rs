@@ -33,11 +33,11 @@ pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
         skipped,
         problems,
     } = event::read(payload);
-    let mut counts = Counts {
+    let mut counts = EventCounts {
         received: changes.len(),
         skipped: skipped.values().sum(),
         unreadable: problems.len(),
-        ..Counts::default()
+        ..EventCounts::default()
     };
     let kept = without_excepted(app, changes, &mut counts).await;
     let buffered = buffer(app, &kept, &mut counts).await;
@@ -48,7 +48,7 @@ pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
 
 /// How many records of an event were handled in which way.
 #[derive(Default)]
-struct Counts {
+struct EventCounts {
     received: usize,
     excepted: usize,
     buffered: usize,
@@ -58,7 +58,7 @@ struct Counts {
     ticks: usize,
 }
 
-impl Counts {
+impl EventCounts {
     /// Logs the counts in one line and emits them as metrics.
     fn tell(&self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
         info!(
@@ -86,7 +86,7 @@ impl Counts {
 }
 
 /// Buffers changes, and only then sends a tick.
-async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut Counts) -> Result<()> {
+async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -112,7 +112,7 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut Counts) -> Resul
 async fn without_excepted<'a>(
     app: &App,
     mut changes: Vec<Change<'a>>,
-    counts: &mut Counts,
+    counts: &mut EventCounts,
 ) -> Vec<Change<'a>> {
     let settings = settings(app, &changes, counts).await;
     let mut logged = 0;
@@ -144,7 +144,7 @@ async fn without_excepted<'a>(
 async fn settings(
     app: &App,
     changes: &[Change<'_>],
-    counts: &mut Counts,
+    counts: &mut EventCounts,
 ) -> HashMap<BucketName, Arc<BucketSettings>> {
     let created = changes
         .iter()

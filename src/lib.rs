@@ -33,7 +33,7 @@
 //! * [`catalog`]: reads CloudFront's configuration
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
-//! * [`report`]: error files and mails
+//! * [`rejections`]: error files and mails
 //! * [`metrics`]: CloudWatch embedded metric format
 //! * [`aws`]: the SDK clients, and what their errors mean
 //! * [`config`]: the settings
@@ -50,7 +50,7 @@ pub mod ingest;
 pub mod last_flush;
 pub mod metrics;
 pub mod queue;
-pub mod report;
+pub mod rejections;
 pub mod submit;
 pub mod tags;
 pub mod ticker;

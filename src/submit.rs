@@ -33,7 +33,7 @@ use crate::clock::Deadline;
 use crate::config::QueueUrl;
 use crate::metrics::{MAX_VALUES, Metric};
 use crate::queue::{self, Received};
-use crate::report::{Filed, file_unreadable, mail};
+use crate::rejections::{Filed, file_unreadable, mail};
 use group::{Group, GroupEnd, Message, PathCounts, delete};
 
 /// How long after the first error file the mail is sent. It lists all files written by then.

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::path::{InvalidPath, InvalidationPath};
-use crate::rejection::{Reason, Rejected};
+use crate::rejection::{Rejected, ServiceError};
 use crate::target::Target;
 
 /// The folder of the error files.
@@ -116,7 +116,7 @@ pub struct TargetFailure<'a> {
     /// The file to write.
     pub file: ErrorFile<'a>,
     /// The different reasons, in order of appearance.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<ServiceError>,
 }
 
 impl<'a> TargetFailure<'a> {
@@ -149,7 +149,7 @@ impl<'a> TargetFailure<'a> {
     pub fn summary(&self) -> Summary {
         let paths: usize = self.file.sets.iter().map(Vec::len).sum();
         let noun = if paths == 1 { "path" } else { "paths" };
-        let line = |reason: &Reason| {
+        let line = |reason: &ServiceError| {
             let code = printable(&reason.code);
             let message: String = printable(&reason.message).chars().take(500).collect();
             format!("{}: {code}: {message} ({paths} {noun})", self.target)
@@ -287,7 +287,7 @@ mod tests {
                 tenant: None,
             },
             paths: paths.iter().map(|text| path(text)).collect(),
-            reason: Reason::new(code, format!("{code} happened")),
+            reason: ServiceError::new(code, format!("{code} happened")),
         }
     }
 

@@ -4,7 +4,7 @@
 //! The merge remembers each set, so that it knows which sets are done and what is left of the others.
 
 use crate::path::{InvalidationPath, coverage};
-use crate::rejection::Reason;
+use crate::rejection::ServiceError;
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
 /// The index of a path of the merge, in the order in which paths are submitted.
@@ -17,7 +17,7 @@ pub struct SetIndex(pub usize);
 
 /// The answer to a path so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PathState {
     /// There is no final answer yet.
     Waiting,
     /// CloudFront accepted it.
@@ -32,9 +32,9 @@ pub struct Merge<'a> {
     sets: Vec<Merged<'a>>,
     /// For each path of the merge the index of its set, and its index there.
     paths: Vec<(usize, usize)>,
-    answers: Vec<Answer>,
+    answers: Vec<PathState>,
     /// Reasons of rejections, each once.
-    reasons: Vec<Reason>,
+    reasons: Vec<ServiceError>,
     /// No path before this index is waiting.
     first_waiting: usize,
 }
@@ -71,7 +71,7 @@ impl<'a> Merge<'a> {
             sets: merged
                 .map(|(paths, cleared_by)| Merged { paths, cleared_by })
                 .collect(),
-            answers: vec![Answer::Waiting; paths.len()],
+            answers: vec![PathState::Waiting; paths.len()],
             paths,
             reasons: Vec::new(),
             first_waiting: 0,
@@ -90,14 +90,14 @@ impl<'a> Merge<'a> {
         while self
             .answers
             .get(self.first_waiting)
-            .is_some_and(|it| *it != Answer::Waiting)
+            .is_some_and(|it| *it != PathState::Waiting)
         {
             self.first_waiting += 1;
         }
         let mut bytes = 0;
         let waiting = (self.first_waiting..self.paths.len()).map(|index| PathIndex(index as u32));
         waiting
-            .filter(|index| self.answers[index.0 as usize] == Answer::Waiting)
+            .filter(|index| self.answers[index.0 as usize] == PathState::Waiting)
             .filter(|index| Lane::of(self.path(*index)) == lane)
             .take(most)
             .take_while(|index| {
@@ -110,27 +110,27 @@ impl<'a> Merge<'a> {
     /// Records that CloudFront accepted these paths.
     pub fn accept(&mut self, paths: &[PathIndex]) {
         for index in paths {
-            self.answers[index.0 as usize] = Answer::Accepted;
+            self.answers[index.0 as usize] = PathState::Accepted;
         }
     }
 
     /// Records that CloudFront will never accept these paths.
-    pub fn reject(&mut self, paths: &[PathIndex], reason: Reason) {
+    pub fn reject(&mut self, paths: &[PathIndex], reason: ServiceError) {
         let known = self.reasons.iter().position(|known| *known == reason);
         let number = known.unwrap_or_else(|| {
             self.reasons.push(reason);
             self.reasons.len() - 1
         });
         for index in paths {
-            self.answers[index.0 as usize] = Answer::Rejected(number);
+            self.answers[index.0 as usize] = PathState::Rejected(number);
         }
     }
 
     /// Makes the rejected paths wait again, because their error file could not be written.
     pub fn wait_again(&mut self) {
         for answer in &mut self.answers {
-            if matches!(answer, Answer::Rejected(_)) {
-                *answer = Answer::Waiting;
+            if matches!(answer, PathState::Rejected(_)) {
+                *answer = PathState::Waiting;
             }
         }
         self.first_waiting = 0;
@@ -139,15 +139,15 @@ impl<'a> Merge<'a> {
     /// All waiting paths.
     pub fn waiting(&self) -> Vec<PathIndex> {
         let all = (0..self.paths.len()).map(|index| PathIndex(index as u32));
-        all.filter(|index| self.answers[index.0 as usize] == Answer::Waiting)
+        all.filter(|index| self.answers[index.0 as usize] == PathState::Waiting)
             .collect()
     }
 
     /// The paths that were rejected, by reason.
-    pub fn rejected(&self) -> Vec<(&Reason, Vec<InvalidationPath<'a>>)> {
+    pub fn rejected(&self) -> Vec<(&ServiceError, Vec<InvalidationPath<'a>>)> {
         let mut all: Vec<_> = self.reasons.iter().map(|it| (it, Vec::new())).collect();
         for (index, answer) in (0..).map(PathIndex).zip(&self.answers) {
-            if let Answer::Rejected(number) = answer {
+            if let PathState::Rejected(number) = answer {
                 all[*number].1.push(self.path(index).clone());
             }
         }
@@ -161,7 +161,7 @@ impl<'a> Merge<'a> {
             .cleared_by
             .iter()
             .copied()
-            .filter(|index| self.answers[index.0 as usize] == Answer::Waiting)
+            .filter(|index| self.answers[index.0 as usize] == PathState::Waiting)
             .collect();
         waiting.sort_unstable();
         waiting.dedup();
@@ -174,7 +174,7 @@ impl<'a> Merge<'a> {
         let left: Vec<InvalidationPath<'a>> = paths
             .iter()
             .zip(cleared_by)
-            .filter(|(_, by)| self.answers[by.0 as usize] == Answer::Waiting)
+            .filter(|(_, by)| self.answers[by.0 as usize] == PathState::Waiting)
             .map(|(path, _)| path.clone())
             .collect();
         match left.len() {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(merged.left_of(SetIndex(0)), Left::Nothing);
         assert_eq!(merged.left_of(SetIndex(1)), Left::Part(vec![path("/c")]));
         assert_eq!(merged.left_of(SetIndex(2)), Left::All);
-        merged.reject(&bad, Reason::new("InvalidArgument", "no"));
+        merged.reject(&bad, ServiceError::new("InvalidArgument", "no"));
         assert_eq!(merged.left_of(SetIndex(1)), Left::Nothing);
         assert_eq!(merged.rejected()[0].1, [path("/c")]);
         assert_eq!(texts(&merged, &merged.waiting()), ["/e", "/x"]);

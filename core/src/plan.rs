@@ -6,7 +6,7 @@
 //! of a missing object.
 //!
 //! * [`changes`]: collects changes, then keeps one entry per key
-//! * [`behavior_list`]: what the behaviors of a distribution answer for a path
+//! * [`behavior_list`]: what the behaviors of a distribution say about a path
 //! * [`origin_plan`]: the decisions on all keys of a bucket
 //! * [`explanation`]: the reasons of these decisions, key by key
 //! * [`sets`]: paths, cut into sets

@@ -7,14 +7,14 @@ use crate::target::Target;
 
 /// Why CloudFront did not accept a set: the code and message of its error, or of the failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct ServiceError {
     /// `AccessDenied`
     pub code: String,
     /// CloudFront's message.
     pub message: String,
 }
 
-impl Reason {
+impl ServiceError {
     /// A reason.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
     }
@@ -38,5 +38,5 @@ pub struct Rejected<'a> {
     /// The paths.
     pub paths: Vec<InvalidationPath<'a>>,
     /// Why.
-    pub reason: Reason,
+    pub reason: ServiceError,
 }

@@ -219,7 +219,7 @@ impl Rounds<'_> {
         until: Instant,
         done: &[Distribution],
         targets: Option<&[TargetScope]>,
-    ) -> Known {
+    ) -> ReadDistributions {
         let app = self.app;
         let cloudfront = app.clients.cloudfront();
         let aliases = &app.config.origin_buckets;
@@ -231,7 +231,7 @@ impl Rounds<'_> {
         let is_meant = |id: &DistributionId| {
             targets.is_none_or(|targets| targets.iter().any(|it| it.distribution() == id))
         };
-        let mut known = Known {
+        let mut known = ReadDistributions {
             distributions: serving.distributions,
             unread: BTreeSet::new(),
         };
@@ -392,7 +392,7 @@ fn report(plan: &Plan<'_>, end: &mut RoundEnd) {
 
 /// The distributions to plan with, and the targets of those that could not be read.
 #[derive(Default)]
-struct Known {
+struct ReadDistributions {
     distributions: Vec<Distribution>,
     unread: BTreeSet<TargetScope>,
 }

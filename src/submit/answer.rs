@@ -3,7 +3,7 @@
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use invalidator_core::rejection::Reason;
+use invalidator_core::rejection::ServiceError;
 
 use crate::aws::error::{Meaning, code, describe, meaning_of};
 
@@ -13,20 +13,20 @@ pub enum Answer {
     /// Accepted, as the invalidation with this id.
     Accepted(String),
     /// Throttled: CloudFront did not look at the call.
-    Throttled(Reason),
+    Throttled(ServiceError),
     /// Too many invalidations are in progress. CloudFront did look at the call, and does not know its
     /// caller reference, so it has not accepted the call before.
-    TooManyInProgress(Reason),
+    TooManyInProgress(ServiceError),
     /// The service failed, or the answer was lost: the call may have been accepted.
-    Lost(Reason),
+    Lost(ServiceError),
     /// The call is too large. Half of it may be accepted.
-    TooLarge(Reason),
+    TooLarge(ServiceError),
     /// At least one path is bad. The others would be accepted without it.
-    BadPath(Reason),
+    BadPath(ServiceError),
     /// The caller reference was used before, with other paths.
-    ReferenceTaken(Reason),
+    ReferenceTaken(ServiceError),
     /// Everything else: CloudFront will never accept the call.
-    Rejected(Reason),
+    Rejected(ServiceError),
 }
 
 impl Answer {
@@ -51,12 +51,12 @@ impl Answer {
         let message = error
             .message()
             .map_or_else(|| describe(error), str::to_owned);
-        classify(status, code, Reason::new(code, message))
+        classify(status, code, ServiceError::new(code, message))
     }
 }
 
 /// Sources: CloudFront API Reference, "CreateInvalidation" and "Common errors".
-fn classify(status: u16, code: &str, reason: Reason) -> Answer {
+fn classify(status: u16, code: &str, reason: ServiceError) -> Answer {
     match code {
         "TooManyInvalidationsInProgress" => return Answer::TooManyInProgress(reason),
         "BatchTooLarge" => return Answer::TooLarge(reason),
@@ -79,8 +79,8 @@ mod tests {
     /// Each row: status, code, what to do. Source: CloudFront API Reference, "CreateInvalidation".
     #[test]
     fn answers_are_told_apart_by_what_is_to_be_done() {
-        let reason = Reason::new("code", "message");
-        let throttled: fn(Reason) -> Answer = Answer::Throttled;
+        let reason = ServiceError::new("code", "message");
+        let throttled: fn(ServiceError) -> Answer = Answer::Throttled;
         for (status, code, expected) in [
             (400, "Throttling", throttled),
             (429, "SomethingNew", throttled),

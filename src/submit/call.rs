@@ -6,7 +6,7 @@ use aws_sdk_cloudfront::error::BuildError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use invalidator_core::caller_reference::CallerReference;
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::rejection::Reason;
+use invalidator_core::rejection::ServiceError;
 use invalidator_core::target::Target;
 
 use super::answer::Answer;
@@ -21,7 +21,9 @@ pub async fn create_invalidation(
 ) -> Answer {
     let batch = match batch(paths, reference) {
         Ok(batch) => batch,
-        Err(error) => return Answer::Rejected(Reason::new("InvalidBatch", error.to_string())),
+        Err(error) => {
+            return Answer::Rejected(ServiceError::new("InvalidBatch", error.to_string()));
+        }
     };
     let once = aws_sdk_cloudfront::Config::builder().retry_config(RetryConfig::disabled());
     match &target.tenant {

@@ -11,7 +11,7 @@ use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
 use invalidator_core::merge::{Left, Merge, PathIndex, SetIndex};
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::rejection::{Reason, Rejected};
+use invalidator_core::rejection::{Rejected, ServiceError};
 use invalidator_core::retry::{self, MAX_HOPS};
 use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, OURSELVES, Set};
 use invalidator_core::target::Target;
@@ -25,7 +25,7 @@ use crate::clock::Deadline;
 use crate::config::QueueUrl;
 use crate::metrics::milliseconds;
 use crate::queue::{self, Entry};
-use crate::report::{Filed, file};
+use crate::rejections::{Filed, file};
 
 /// How long looking up the target may take.
 const TIME_TO_READ: Duration = Duration::from_secs(30);
@@ -120,7 +120,7 @@ impl Group<'_> {
                     );
                     let waiting = unit.merge.waiting();
                     unit.merge
-                        .reject(&waiting, Reason::new("UnknownDistribution", message));
+                        .reject(&waiting, ServiceError::new("UnknownDistribution", message));
                 }
                 Err(error) => {
                     warn!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
@@ -247,7 +247,7 @@ impl Group<'_> {
         let message = format!("gave up after {hours:.1} hours: {}", reason.message);
         let given_up: Vec<PathIndex> = old.difference(&young).copied().collect();
         unit.merge
-            .reject(&given_up, Reason::new(reason.code, message));
+            .reject(&given_up, ServiceError::new(reason.code, message));
         // A lost call of which paths were given up goes to the error file, not into a new message.
         if let Some(call) = &unit.lost
             && call.paths.iter().any(|path| !young.contains(path))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use invalidator_core::caller_reference::{CallerReference, SetId};
 use invalidator_core::merge::{Merge, PathIndex};
-use invalidator_core::rejection::Reason;
+use invalidator_core::rejection::ServiceError;
 use invalidator_core::retry::{Pace, TIME_TO_STOP};
 use invalidator_core::set::Lane;
 use invalidator_core::target::Target;
@@ -79,7 +79,7 @@ pub struct Unit<'a> {
     /// The invalidations that CloudFront accepted.
     pub accepted: Vec<Accepted>,
     /// The reason if CloudFront answered later to the last call.
-    pub later: Option<Reason>,
+    pub later: Option<ServiceError>,
     /// The call whose answer was lost, if time ran out before CloudFront answered it.
     pub lost: Option<Call>,
     searches: usize,
@@ -91,9 +91,9 @@ enum Step {
     Accepted,
     /// CloudFront answered later. The paths wait, and the next call may be smaller.
     Again,
-    TooLarge(Reason),
-    BadPath(Reason),
-    Rejected(Reason),
+    TooLarge(ServiceError),
+    BadPath(ServiceError),
+    Rejected(ServiceError),
     TimeOver,
 }
 
@@ -283,7 +283,7 @@ impl<'a> Unit<'a> {
         &mut self,
         lane: Lane,
         mut suspects: Vec<PathIndex>,
-        mut reason: Reason,
+        mut reason: ServiceError,
         paces: &mut Paces,
         means: &Means<C, T>,
     ) -> bool
@@ -296,7 +296,7 @@ impl<'a> Unit<'a> {
                 let message = format!("gave up after {MAX_SEARCH_CALLS} calls: {reason}");
                 let waiting = self.merge.waiting();
                 self.merge
-                    .reject(&waiting, Reason::new("TooManyBadPaths", message));
+                    .reject(&waiting, ServiceError::new("TooManyBadPaths", message));
                 return false;
             }
             self.searches += 1;
@@ -367,8 +367,8 @@ mod tests {
         InvalidationPath::try_from(format!("/{n:05}*")).unwrap()
     }
 
-    fn reason(code: &str) -> Reason {
-        Reason::new(code, "no")
+    fn reason(code: &str) -> ServiceError {
+        ServiceError::new(code, "no")
     }
 
     /// What came of a unit.
@@ -379,7 +379,7 @@ mod tests {
         took: Duration,
         rejected: Vec<Vec<InvalidationPath<'static>>>,
         left: Left<'static>,
-        later: Option<Reason>,
+        later: Option<ServiceError>,
         lost: Option<Call>,
     }
 

@@ -1,7 +1,7 @@
-//! Behavior lists, and what they answer for a path.
+//! Behavior lists, and what they say about a path.
 //!
 //! Many distributions have the same list, so each different list is kept once. A path is matched
-//! against all patterns at once. The patterns that match it decide the answer of every list.
+//! against all patterns at once. The patterns that match it decide what every list says.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -28,7 +28,7 @@ index! {
 /// The default behavior takes every path that no other behavior takes.
 static EVERY_PATH: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
 
-/// Everything that a distribution's answers for one origin depend on.
+/// Everything that decides what a distribution does with the paths of one origin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BehaviorList<'a> {
     /// In the order in which they are tried.
@@ -47,7 +47,7 @@ struct Effect {
 
 /// What a behavior list says about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Finding {
     /// The behavior that takes the path: the first whose pattern matches.
     pub behavior: BehaviorIndex,
     pub ruling: Ruling,
@@ -75,10 +75,10 @@ struct PatternPlace {
     effect: Effect,
 }
 
-/// The answers of all behavior lists to the paths that the same patterns match.
+/// What all behavior lists say about the paths that the same patterns match.
 #[derive(Debug)]
-pub(super) struct Answers {
-    of_lists: Vec<Answer>,
+pub(super) struct Findings {
+    of_lists: Vec<Finding>,
     pub outcome: Outcome,
 }
 
@@ -196,26 +196,26 @@ impl PatternPlaces {
     }
 }
 
-impl Answers {
-    /// The answers if these patterns match, and no others.
+impl Findings {
+    /// The findings if these patterns match, and no others.
     ///
     /// # Panics
     /// If a list has no behavior that matches. Its default behavior matches every path.
     pub(super) fn new(places: &PatternPlaces, matching: &[PatternIndex], kind: ChangeKind) -> Self {
         let first = places.first_behaviors(matching).into_iter();
-        let of_lists: Vec<Answer> = first
+        let of_lists: Vec<Finding> = first
             .map(|place| match place {
                 Some(PatternPlace {
                     behavior, effect, ..
-                }) => Answer {
+                }) => Finding {
                     behavior,
                     ruling: effect.ruling(kind),
                 },
                 None => unreachable!("a default behavior does not match"),
             })
             .collect();
-        let is_invalidate = |answer: &Answer| matches!(answer.ruling, Ruling::Invalidate { .. });
-        let is_not_cached = |answer: &Answer| answer.ruling == Ruling::NotCached;
+        let is_invalidate = |finding: &Finding| matches!(finding.ruling, Ruling::Invalidate { .. });
+        let is_not_cached = |finding: &Finding| finding.ruling == Ruling::NotCached;
         let outcome = Outcome {
             invalidated: of_lists.iter().any(is_invalidate),
             not_cached: of_lists.iter().any(is_not_cached),
@@ -223,7 +223,7 @@ impl Answers {
         Self { of_lists, outcome }
     }
 
-    pub(super) fn of(&self, list: ListIndex) -> Answer {
+    pub(super) fn of(&self, list: ListIndex) -> Finding {
         self.of_lists[list.get()]
     }
 }

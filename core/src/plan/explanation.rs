@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::behavior_list::{Ruling, SecondPath};
 use super::changes::KeyIndex;
-use super::origin_plan::AnsweredPath;
+use super::origin_plan::FoundPath;
 use super::{Plan, ServedOrigin};
 use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
@@ -155,12 +155,12 @@ impl Plan<'_> {
         served: &'p ServedOrigin<'_>,
     ) -> Decision<'p> {
         let origin_plan = &self.origin_plans[served.origin_plan.get()];
-        let answered = origin_plan.answers_for(served.list, self.keys, key);
-        let Some(own) = answered.first() else {
+        let found = origin_plan.findings_for(served.list, self.keys, key);
+        let Some(own) = found.first() else {
             return Decision::Skip(Skip::OutsideOriginPath(served.origin));
         };
-        let behavior = distribution.behavior(own.answer.behavior.get());
-        let skip = match own.answer.ruling {
+        let behavior = distribution.behavior(own.finding.behavior.get());
+        let skip = match own.finding.ruling {
             Ruling::SentElsewhere => Some(Skip::SentElsewhere(behavior)),
             Ruling::NotCached => {
                 let ttl = distribution.error_caching.missing_object_ttl();
@@ -173,7 +173,7 @@ impl Plan<'_> {
         };
         let kind = self.keys.get(key).kind;
         let mut paths: Vec<PlannedPath<'_>> = Vec::new();
-        for path in answered
+        for path in found
             .into_iter()
             .flat_map(|it| planned(it, distribution, kind))
         {
@@ -190,18 +190,18 @@ impl Plan<'_> {
 
 /// The paths of an answer, with their reason.
 fn planned<'a>(
-    answered: AnsweredPath<'a, 'a>,
+    found: FoundPath<'a, 'a>,
     distribution: &'a Distribution,
     kind: ChangeKind,
 ) -> impl Iterator<Item = PlannedPath<'a>> {
-    let role = match answered.second {
+    let role = match found.second {
         None => PathRole::Own,
         Some(SecondPath::DefaultRootObject(_)) => PathRole::Root,
         Some(SecondPath::IndexDocument(name)) => PathRole::Folder(name),
         Some(SecondPath::ErrorPage(page)) => PathRole::Errors(page),
     };
-    let behavior = distribution.behavior(answered.answer.behavior.get());
-    answered.paths.into_iter().flat_map(move |paths| {
+    let behavior = distribution.behavior(found.finding.behavior.get());
+    found.paths.into_iter().flat_map(move |paths| {
         let cause = paths.cause;
         paths.into_iter().map(move |path| PlannedPath {
             reason: Reason {

@@ -1,15 +1,15 @@
 //! The decisions on all keys of one bucket below one origin path, for all distributions.
 //!
 //! Distributions with the same behavior list decide alike, and paths that the same patterns match
-//! are decided on alike. So the answers of all lists are worked out once for each combination of
-//! matching patterns, and a key only keeps the index of its answers. Nothing is stored per key and
+//! are decided on alike. So the findings of all lists are worked out once for each combination of
+//! matching patterns, and a key only keeps the index of its findings. Nothing is stored per key and
 //! distribution.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::behavior_list::{
-    Answer, Answers, BehaviorList, ListIndex, Outcome, PatternPlaces, Ruling, SecondPath,
+    BehaviorList, Finding, Findings, ListIndex, Outcome, PatternPlaces, Ruling, SecondPath,
 };
 use super::changes::{BucketKeys, KeyChanges, KeyIndex, KeyRange};
 use super::interner::Interner;
@@ -26,8 +26,8 @@ index! {
 }
 
 index! {
-    /// The place of [`Answers`] in their origin plan.
-    AnswersIndex
+    /// The place of [`Findings`] in their origin plan.
+    FindingsIndex
 }
 
 /// The decisions for the distributions that serve a bucket from one origin path.
@@ -37,12 +37,12 @@ pub(super) struct OriginPlan<'a> {
     lists: Vec<BehaviorList<'a>>,
     pattern_places: PatternPlaces,
     patterns: PatternSet,
-    answers: Vec<Answers>,
-    /// For each kind of change, the answers by the patterns that match.
-    known_answers: [HashMap<Box<[PatternIndex]>, AnswersIndex>; 2],
-    /// The keys below the origin path, and the answers to each.
+    findings: Vec<Findings>,
+    /// For each kind of change, the findings by the patterns that match.
+    known_findings: [HashMap<Box<[PatternIndex]>, FindingsIndex>; 2],
+    /// The keys below the origin path, and the findings on each.
     keys: KeyRange,
-    of_keys: Vec<AnswersIndex>,
+    of_keys: Vec<FindingsIndex>,
     /// Whether all of them are [exact](ViewerPath::is_exact).
     are_exact: bool,
     /// The different settings that make second paths.
@@ -51,21 +51,21 @@ pub(super) struct OriginPlan<'a> {
     of_second_paths: Vec<KeySecondPath<'a>>,
 }
 
-/// A key that is cached under a second path, and the answers to that.
+/// A key that is cached under a second path, and the findings on that path.
 #[derive(Clone, Copy, Debug)]
 struct KeySecondPath<'a> {
     key: KeyIndex,
     second: SecondPath<'a>,
-    answers: AnswersIndex,
+    findings: FindingsIndex,
 }
 
 /// A path at which a key is cached, and what a behavior list says about it.
 #[derive(Clone, Debug)]
-pub(super) struct AnsweredPath<'a, 'k> {
+pub(super) struct FoundPath<'a, 'k> {
     /// Why it is not the key's own path, if it is not.
     pub second: Option<SecondPath<'a>>,
-    pub answer: Answer,
-    /// None, unless the answer is to invalidate.
+    pub finding: Finding,
+    /// None, unless the path is invalidated.
     pub paths: Option<InvalidationPaths<'k>>,
 }
 
@@ -112,8 +112,8 @@ impl<'a> Builder<'a> {
             pattern_places: PatternPlaces::new(&lists, patterns.len()),
             lists,
             patterns: PatternSet::new(patterns),
-            answers: Vec::new(),
-            known_answers: Default::default(),
+            findings: Vec::new(),
+            known_findings: Default::default(),
             of_keys: Vec::with_capacity(keys.len()),
             keys,
             are_exact: true,
@@ -130,13 +130,13 @@ impl<'a> OriginPlan<'a> {
         for (key, outcome) in indices.zip(self.keys.clone().slice_mut(outcomes)) {
             let kind = keys.get(key).kind;
             let path = self.viewer_path(keys, key);
-            let answers = self.answers_to(&path, kind);
-            self.of_keys.push(answers);
+            let findings = self.findings_on(&path, kind);
+            self.of_keys.push(findings);
             self.are_exact &= path.is_exact();
-            outcome.add(self.answers[answers.get()].outcome);
+            outcome.add(self.findings[findings.get()].outcome);
             for second in 0..self.second_paths.len() {
                 let second = self.second_paths[second];
-                outcome.invalidated |= self.decide_on_second(second, key, &path, (kind, answers));
+                outcome.invalidated |= self.decide_on_second(second, key, &path, (kind, findings));
             }
         }
     }
@@ -147,41 +147,41 @@ impl<'a> OriginPlan<'a> {
         second: SecondPath<'a>,
         key: KeyIndex,
         own: &ViewerPath<'_>,
-        (kind, of_own): (ChangeKind, AnswersIndex),
+        (kind, of_own): (ChangeKind, FindingsIndex),
     ) -> bool {
         let Some(path) = second.of(*own) else {
             return false;
         };
         // CloudFront puts the default root object in place of `/` before it looks for a behavior.
         // A folder's own path is what a viewer asks for, so the behavior that takes it decides.
-        let answers = match second {
+        let findings = match second {
             SecondPath::DefaultRootObject(_) | SecondPath::ErrorPage(_) => of_own,
-            SecondPath::IndexDocument(_) => self.answers_to(&path, kind),
+            SecondPath::IndexDocument(_) => self.findings_on(&path, kind),
         };
         self.of_second_paths.push(KeySecondPath {
             key,
             second,
-            answers,
+            findings,
         });
         let lists = self.lists.iter().enumerate();
         let mut with_second = lists.filter(|(_, list)| list.has(second));
-        let answers = &self.answers[answers.get()];
+        let findings = &self.findings[findings.get()];
         with_second.any(|(list, _)| {
-            let answer = answers.of(ListIndex::new(list));
-            matches!(second.ruling(answer.ruling), Ruling::Invalidate { .. })
+            let finding = findings.of(ListIndex::new(list));
+            matches!(second.ruling(finding.ruling), Ruling::Invalidate { .. })
         })
     }
 
-    /// The index of the answers to a path.
-    fn answers_to(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> AnswersIndex {
+    /// The index of the findings on a path.
+    fn findings_on(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> FindingsIndex {
         let matching = self.patterns.matching(&path.normalized());
-        let known = &mut self.known_answers[kind as usize];
+        let known = &mut self.known_findings[kind as usize];
         if let Some(index) = known.get(matching) {
             return *index;
         }
-        let index = AnswersIndex::new(self.answers.len());
-        let answers = Answers::new(&self.pattern_places, matching, kind);
-        self.answers.push(answers);
+        let index = FindingsIndex::new(self.findings.len());
+        let findings = Findings::new(&self.pattern_places, matching, kind);
+        self.findings.push(findings);
         known.insert(matching.into(), index);
         index
     }
@@ -229,17 +229,17 @@ impl<'a> OriginPlan<'a> {
         mut add: impl FnMut(InvalidationPath<'k>, KeyIndex),
     ) {
         let rulings = self.rulings(list);
-        let mut add_paths = |key, second, answers: AnswersIndex| {
-            let paths = self.invalidation_paths(keys, key, second, rulings[answers.get()]);
+        let mut add_paths = |key, second, findings: FindingsIndex| {
+            let paths = self.invalidation_paths(keys, key, second, rulings[findings.get()]);
             let paths = paths.into_iter().flatten();
             paths.for_each(|path| add(path, key));
         };
-        for (key, answers) in self.keys.iter().zip(&self.of_keys) {
-            add_paths(key, None, *answers);
+        for (key, findings) in self.keys.iter().zip(&self.of_keys) {
+            add_paths(key, None, *findings);
         }
         for of_key in &self.of_second_paths {
             if self.lists[list.get()].has(of_key.second) {
-                add_paths(of_key.key, Some(of_key.second), of_key.answers);
+                add_paths(of_key.key, Some(of_key.second), of_key.findings);
             }
         }
     }
@@ -262,8 +262,8 @@ impl<'a> OriginPlan<'a> {
         if !are_different {
             return None;
         }
-        let path = move |(key, answers): (KeyIndex, &AnswersIndex)| {
-            let paths = self.invalidation_paths(keys, key, None, rulings[answers.get()])?;
+        let path = move |(key, findings): (KeyIndex, &FindingsIndex)| {
+            let paths = self.invalidation_paths(keys, key, None, rulings[findings.get()])?;
             Some((paths.first, key))
         };
         Some(self.keys.iter().zip(&self.of_keys).filter_map(path))
@@ -271,12 +271,12 @@ impl<'a> OriginPlan<'a> {
 
     /// What a behavior list says about a key: about its own path first, then about its second paths.
     /// Empty if the key is outside the origin path.
-    pub(super) fn answers_for<'k>(
+    pub(super) fn findings_for<'k>(
         &self,
         list: ListIndex,
         keys: &'k KeyChanges,
         key: KeyIndex,
-    ) -> Vec<AnsweredPath<'a, 'k>> {
+    ) -> Vec<FoundPath<'a, 'k>> {
         let Some(place) = self.keys.place_of(key) else {
             return Vec::new();
         };
@@ -284,23 +284,23 @@ impl<'a> OriginPlan<'a> {
         let second = self.of_second_paths[begin..].iter();
         let second = second.take_while(|it| it.key == key);
         let second = second.filter(|it| self.lists[list.get()].has(it.second));
-        let second = second.map(|it| (Some(it.second), it.answers));
+        let second = second.map(|it| (Some(it.second), it.findings));
         let own = (None, self.of_keys[place]);
         let all = std::iter::once(own).chain(second);
-        all.map(|(second, answers)| {
-            let answer = self.answers[answers.get()].of(list);
-            AnsweredPath {
+        all.map(|(second, findings)| {
+            let finding = self.findings[findings.get()].of(list);
+            FoundPath {
                 second,
-                answer,
-                paths: self.invalidation_paths(keys, key, second, answer.ruling),
+                finding,
+                paths: self.invalidation_paths(keys, key, second, finding.ruling),
             }
         })
         .collect()
     }
 
-    /// The rulings of a behavior list, in the order of the answers.
+    /// The rulings of a behavior list, in the order of the findings.
     fn rulings(&self, list: ListIndex) -> Vec<Ruling> {
-        let answers = self.answers.iter();
-        answers.map(|answers| answers.of(list).ruling).collect()
+        let findings = self.findings.iter();
+        findings.map(|findings| findings.of(list).ruling).collect()
     }
 }
