@@ -5,8 +5,8 @@ mod support;
 
 use std::process::{Command, Output, Stdio};
 
+use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use support::account::Account;
-use support::cloudfront::{Distribution, Fault, Operation, Origin};
 
 const FILES: [&str; 6] = [
     "--distributions",

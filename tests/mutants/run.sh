@@ -36,7 +36,7 @@ copy() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/tests"
     cp "$root/Cargo.toml" "$root/Cargo.lock" "$scratch/tree/"
-    cp -R "$root/core" "$root/src" "$scratch/tree/"
+    cp -R "$root/core" "$root/src" "$root/strict-cloudfront" "$scratch/tree/"
     # Members of the workspace, so cargo wants them there.
     mkdir "$scratch/tree/benches"
     cp -R "$root/benches/core" "$scratch/tree/benches/"

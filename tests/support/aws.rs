@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::cloudfront::route;
-use super::cloudfront::service::{Delivery, Service};
 use super::queue::{Message, Queue, Settings};
+use strict_cloudfront::route;
+use strict_cloudfront::service::{Delivery, Service};
 
 /// How long the queues hide what was received, as in the template.
 const VISIBILITY: Duration = Duration::from_secs(160);
