@@ -16,7 +16,7 @@ local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample 
 
 test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
 	cargo nextest run --locked --workspace
-	@test -x $(BINARY) # the tests above have built it, with the features they share
+	@test -x $(BINARY) # the tests above have built it and strict-cloudfront, with the features they share
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
 fmt: $(VENV)/checks ## Format everything
@@ -87,7 +87,7 @@ clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
-	cargo build --quiet --locked --bin invalidator
+	cargo build --quiet --locked --workspace --bin invalidator --bin strict-cloudfront
 
 # By the same tools as the function, which it shares its dependencies with.
 bench-core: need-rust $(VENV)/lambda
