@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
-PYTHON_SOURCES := tests/local tests/checks docs benches
+PYTHON_SOURCES := tests/local tests/checks docs benches/peers
 
 .DEFAULT_GOAL := help
 .PHONY: help local test fmt lint check-template check-docs pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-python need-node need-valgrind need-fuzz binary
@@ -26,7 +26,6 @@ fmt: $(VENV)/checks ## Format everything
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@# As if libFuzzer were there: checking needs no C++ compiler.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
@@ -58,11 +57,13 @@ build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=
 BENCH := target/bench
-bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (five minutes; UPDATE=1 writes docs/performance.md)
-	@$(VENV)/peers/bin/python benches/bench.py $(if $(UPDATE),--update)
+# With the features that the tests are built with, so that little is left to build.
+RUN_BENCH := cargo bench --quiet --locked --workspace --profile dev --bench bench --
+bench: build bench-core peers need-valgrind ## Measure against boto3 and Node (five minutes; UPDATE=1 writes docs/performance.md)
+	@$(RUN_BENCH) $(if $(UPDATE),update)
 
 budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
-	@$(PYTHON) benches/budget.py $(if $(UPDATE),--update)
+	@$(RUN_BENCH) budget $(if $(UPDATE),update)
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
@@ -93,10 +94,8 @@ binary: need-rust
 bench-core: need-rust $(VENV)/lambda
 	@$(CARGO_LAMBDA) --quiet --package bench-core --bin bench-core
 
-# What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
-peers: need-rust need-node $(VENV)/peers $(BENCH)/boto3
-	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --quiet --locked --release \
-	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
+# What `make bench` compares with.
+peers: need-node $(VENV)/peers $(BENCH)/boto3
 	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
 	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node
 

@@ -37,9 +37,9 @@ copy() {
     mkdir -p "$scratch/tree/tests"
     cp "$root/Cargo.toml" "$root/Cargo.lock" "$scratch/tree/"
     cp -R "$root/core" "$root/src" "$root/strict-cloudfront" "$scratch/tree/"
-    # Members of the workspace, so cargo wants them there.
+    # Named in Cargo.toml, so cargo wants them there.
     mkdir "$scratch/tree/benches"
-    cp -R "$root/benches/core" "$scratch/tree/benches/"
+    cp -R "$root/benches/core" "$root/benches/bench" "$scratch/tree/benches/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
     for other in clippy.toml README.md; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"
