@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
-PYTHON_SOURCES := tests/local tests/checks docs benches
+PYTHON_SOURCES := tests/local tests/checks docs benches/peers
 
 .DEFAULT_GOAL := help
 .PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
@@ -16,7 +16,7 @@ local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample 
 
 test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
 	cargo nextest run --locked --workspace
-	@test -x $(BINARY) # the tests above have built it, with the features they share
+	@test -x $(BINARY) # the tests above have built it and strict-cloudfront, with the features they share
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
 fmt: $(VENV)/checks ## Format everything
@@ -26,7 +26,6 @@ fmt: $(VENV)/checks ## Format everything
 lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo fmt --check --manifest-path benches/peers/native/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@# As if libFuzzer were there: checking needs no C++ compiler.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
@@ -63,11 +62,13 @@ build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=
 BENCH := target/bench
-bench: build bench-core peers need-valgrind ## Measure against boto3, Node, and the least possible (five minutes; UPDATE=1 writes docs/performance.md)
-	@$(VENV)/peers/bin/python benches/bench.py $(if $(UPDATE),--update)
+# With the features that the tests are built with, so that little is left to build.
+RUN_BENCH := cargo bench --quiet --locked --workspace --profile dev --bench bench --
+bench: build bench-core peers need-valgrind ## Measure against boto3 and Node (five minutes; UPDATE=1 writes docs/performance.md)
+	@$(RUN_BENCH) $(if $(UPDATE),update)
 
 budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
-	@$(PYTHON) benches/budget.py $(if $(UPDATE),--update)
+	@$(RUN_BENCH) budget $(if $(UPDATE),update)
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
@@ -92,16 +93,14 @@ clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
-	cargo build --quiet --locked --bin invalidator
+	cargo build --quiet --locked --workspace --bin invalidator --bin strict-cloudfront
 
 # By the same tools as the function, which it shares its dependencies with.
 bench-core: need-rust $(VENV)/lambda
 	@$(CARGO_LAMBDA) --quiet --package bench-core --bin bench-core
 
-# What `make bench` compares with. crt-static would break proc macros if it were not for the target alone.
-peers: need-rust need-node $(VENV)/peers $(BENCH)/boto3
-	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --quiet --locked --release \
-	  --manifest-path benches/peers/native/Cargo.toml --target $$(rustc --print host-tuple) --target-dir $(BENCH)/native
+# What `make bench` compares with.
+peers: need-node $(VENV)/peers $(BENCH)/boto3
 	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
 	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use invalidator_core::buffered::pack;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use strict_cloudfront::rate::TokenBucket;
+use strict_cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::aws::Aws;
-use support::cloudfront::rate::TokenBucket;
-use support::cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::function::Function;
 
 const TIMEOUT: Duration = Duration::from_secs(150);
@@ -113,7 +113,7 @@ async fn a_key_that_is_written_often_is_billed_once() {
 async fn what_one_target_accepted_is_not_paid_again_when_another_cannot_be_filed() {
     let aws = Aws::start().await;
     add(&aws, [site("E1"), site("E2")]);
-    let denied = support::cloudfront::Fault::AccessDenied.always();
+    let denied = strict_cloudfront::Fault::AccessDenied.always();
     let denied = denied.of("E2").on(Operation::CreateInvalidation);
     aws.account().cloudfront.faults.add(denied);
     aws.account().is_bucket_writable = false;
@@ -132,7 +132,7 @@ async fn what_one_target_accepted_is_not_paid_again_when_another_cannot_be_filed
 async fn an_outage_of_cloudfront_uses_up_no_receive() {
     let aws = Aws::start().await;
     add(&aws, [site("E1")]);
-    let denied = support::cloudfront::Fault::AccessDenied.always();
+    let denied = strict_cloudfront::Fault::AccessDenied.always();
     aws.account()
         .cloudfront
         .faults

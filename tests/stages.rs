@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::sqs::SqsBatchResponse;
 use invalidator_core::tick::Window;
 use serde_json::json;
-use support::account::{Account, flush, s3_event};
-use support::cloudfront::{
+use strict_cloudfront::{
     Behavior, CACHING_DISABLED, CachePolicy, Distribution, Fault, Operation, Origin, QueryStrings,
 };
+use support::account::{Account, flush, s3_event};
 
 const PUT: &str = "ObjectCreated:Put";
 const DELETE: &str = "ObjectRemoved:Delete";
@@ -800,8 +800,8 @@ async fn paths_that_cloudfront_does_not_take_are_filed_and_the_others_go_through
     account.cloudfront.add(site("E1"));
     let error = Fault::Refuse {
         status: 400,
-        code: "InvalidArgument",
-        message: "Your request contains one or more invalid invalidation paths.",
+        code: "InvalidArgument".to_owned(),
+        message: "Your request contains one or more invalid invalidation paths.".to_owned(),
     };
     // The whole set, its first half, and the first half of that: the first of four is the bad one.
     let times = error.times(3).on(Operation::CreateInvalidation);

@@ -5,14 +5,13 @@
 #[allow(dead_code, unused_imports)] // The tests of the function use the rest.
 mod support {
     pub mod account;
-    pub mod cloudfront;
     pub mod emulator;
 }
 
 use std::process::{Command, Output, Stdio};
 
+use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use support::account::Account;
-use support::cloudfront::{Distribution, Fault, Operation, Origin};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -10,7 +10,12 @@ import pytest
 import template
 
 ROOT = template.TEMPLATE.parent
-CRATES = {"core": ROOT / "core/src", "function": ROOT / "src", "ctl": ROOT / "ctl/src"}
+CRATES = {
+    "core": ROOT / "core/src",
+    "function": ROOT / "src",
+    "ctl": ROOT / "ctl/src",
+    "strict-cloudfront": ROOT / "strict-cloudfront/src",
+}
 USE = re.compile(r"^\s*(?:pub(?:\([a-z]+\))? )?use ([^;]*);|\b((?:crate|super)::[a-z_:]+)", re.M)
 
 

@@ -1,7 +1,6 @@
 """The AWS calls the function makes, as IAM sees them: an action on a resource."""
 
 import json
-import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -10,23 +9,6 @@ from emulator import REGION
 ACCOUNT = "000000000000"
 DISTRIBUTION = f"arn:aws:cloudfront::{ACCOUNT}:distribution/"
 TENANT = f"arn:aws:cloudfront::{ACCOUNT}:distribution-tenant/"
-
-# Method, path below the API's version, action, and the resource, in which \1 is the id (Service Authorization
-# Reference).
-CLOUDFRONT = [
-    ("GET", r"distribution", "ListDistributions", "*"),
-    ("POST", r"distribution-tenants", "ListDistributionTenants", "*"),
-    ("GET", r"cache-policy", "ListCachePolicies", "*"),
-    ("GET", r"distribution/([^/]+)/config", "GetDistributionConfig", rf"{DISTRIBUTION}\1"),
-    ("GET", r"distribution-tenant/([^/]+)", "GetDistributionTenant", rf"{TENANT}\1"),
-    ("POST", r"distribution/([^/]+)/invalidation", "CreateInvalidation", rf"{DISTRIBUTION}\1"),
-    (
-        "POST",
-        r"distribution-tenant/([^/]+)/invalidation",
-        "CreateInvalidationForDistributionTenant",
-        rf"{TENANT}\1",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -39,7 +21,7 @@ class Call:
 
 def read(service: str, method: str, target: str, headers: dict[str, str], body: bytes) -> Call:
     """The call in an HTTP request."""
-    return {"sqs": sqs, "sns": sns, "s3": s3, "cloudfront": cloudfront}[service](
+    return {"sqs": sqs, "sns": sns, "s3": s3}[service](
         method, urlsplit(target), {name.lower(): value for name, value in headers.items()}, body
     )
 
@@ -67,11 +49,9 @@ def s3(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
     return Call(f"s3:{method} {url.path}?{url.query}", f"arn:aws:s3:::{bucket}")
 
 
-def cloudfront(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
-    """CloudFront: the path."""
-    path = url.path.removeprefix("/2020-05-31/").rstrip("/")
-    for its_method, pattern, action, resource in CLOUDFRONT:
-        match = re.fullmatch(pattern, path)
-        if match and method == its_method:
-            return Call(f"cloudfront:{action}", match.expand(resource) if match.groups() else resource)
-    return Call(f"cloudfront:{method} {path}", "*")
+def of_cloudfront(call: dict) -> Call:
+    """A call of CloudFront, as the stand-in tells of it. To list has no resource (Service Authorization Reference)."""
+    operation, target = call["operation"], call["target"]
+    if operation.startswith("List"):
+        return Call(f"cloudfront:{operation}", "*")
+    return Call(f"cloudfront:{operation}", (TENANT if "Tenant" in operation else DISTRIBUTION) + target)

@@ -8,8 +8,8 @@ import pytest
 
 import pipeline
 import sample_site
-from cloudfront_front import CloudFrontFront
 from emulator import forget_user_settings, interrupt_when_told_to_end
+from recorder import Recorder
 
 # The shortest there is: the tests need not wait longer.
 DEBOUNCE_SECONDS = 3
@@ -21,20 +21,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def front() -> Iterator[CloudFrontFront]:
-    """The proxy, which the function takes for AWS."""
-    with CloudFrontFront() as started:
+def recorder() -> Iterator[Recorder]:
+    """What the function takes for S3, SNS and SQS."""
+    with Recorder() as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def running(front: CloudFrontFront) -> Iterator[pipeline.Pipeline]:
+def running(recorder: Recorder) -> Iterator[pipeline.Pipeline]:
     """Everything deployed and connected, all changes of the sample site made, none in flight."""
     forget_user_settings()
     interrupt_when_told_to_end()
     binary = Path(os.environ.get("INVALIDATOR_BINARY", pipeline.ROOT / "target/debug/invalidator"))
-    with pipeline.running(binary, DEBOUNCE_SECONDS, front.environment) as started:
-        front.upstream = started.emulator.endpoint
+    with pipeline.running(binary, DEBOUNCE_SECONDS, recorder.environment) as started:
+        recorder.upstream = started.emulator.endpoint
         started.connect()
         sample_site.publish(started.emulator)
         assert started.wait_for_sample(), f"not done in time; the function logged {started.complaints()}"

@@ -1,8 +1,8 @@
 """Adapts policies where the emulator's IAM uses names of actions that AWS does not have.
 
-On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator wants `sqs:SendMessageBatch`. The
-function's role gets the emulator's actions on exactly the resources that the template allows, so that the template's
-own policy still decides. The emulator's IAM has no ARN for tenants, and wants their actions on `*`.
+On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator asks for `sqs:SendMessageBatch`. The
+function's role gets what the emulator asks for, on the very resources the template allows and no others, so that the
+template's own policy still decides.
 """
 
 import json
@@ -12,7 +12,6 @@ BATCH_ACTIONS = {
     "sqs:DeleteMessage": "sqs:DeleteMessageBatch",
     "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibilityBatch",
 }
-TENANT_ACTIONS = {"cloudfront:GetDistributionTenant", "cloudfront:CreateInvalidationForDistributionTenant"}
 
 
 def bridge(emulator, role: str) -> None:
@@ -24,7 +23,6 @@ def bridge(emulator, role: str) -> None:
         for statement in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
     ]
     granted = [batched(s) for s in statements if batch_actions(s)]
-    granted += [on_any_resource(s) for s in statements if tenant_actions(s)]
     document = {"Version": "2012-10-17", "Statement": granted}
     iam.put_role_policy(RoleName=role, PolicyName="emulator-gaps", PolicyDocument=json.dumps(document))
 
@@ -37,16 +35,6 @@ def batched(statement: dict) -> dict:
 def batch_actions(statement: dict) -> list[str]:
     """What the emulator calls the actions of a statement when they come in batches."""
     return [BATCH_ACTIONS[action] for action in actions(statement) if action in BATCH_ACTIONS]
-
-
-def on_any_resource(statement: dict) -> dict:
-    """The statement's actions on tenants, as the emulator asks for them."""
-    return {"Effect": "Allow", "Action": tenant_actions(statement), "Resource": "*"}
-
-
-def tenant_actions(statement: dict) -> list[str]:
-    """The actions on tenants that a statement allows."""
-    return [action for action in actions(statement) if action in TENANT_ACTIONS]
 
 
 def actions(statement: dict) -> list[str]:

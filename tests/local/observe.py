@@ -1,4 +1,4 @@
-"""The results of the changes: the function's decisions, CloudFront's records, and the messages left in the queues."""
+"""What came of the changes: the function's own decisions, and what is left in the queues."""
 
 import json
 from collections.abc import Iterator
@@ -22,15 +22,6 @@ class Decision:
     decision: str
     reason: str
     distribution: str | None
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Invalidation:
-    """An invalidation as CloudFront recorded it."""
-
-    id: str
-    status: str
     paths: tuple[str, ...]
 
 
@@ -70,26 +61,6 @@ def complaints(emulator, log_group: str) -> list[str]:
 def summary(line: dict) -> str:
     """A line of the log, without what differs when the same happens again."""
     return json.dumps({key: value for key, value in line.items() if key != "timestamp"}, ensure_ascii=False)
-
-
-def invalidations(emulator, distribution_id: str) -> list[Invalidation]:
-    """What CloudFront was asked to invalidate, oldest first."""
-    cloudfront = emulator.client("cloudfront")
-    pages = cloudfront.get_paginator("list_invalidations").paginate(DistributionId=distribution_id)
-    ids = [item["Id"] for page in pages for item in page["InvalidationList"].get("Items", [])]
-    return [read_invalidation(cloudfront, distribution_id, its_id) for its_id in reversed(ids)]
-
-
-def read_invalidation(cloudfront, distribution_id: str, invalidation_id: str) -> Invalidation:
-    """One invalidation, with its paths."""
-    answer = cloudfront.get_invalidation(DistributionId=distribution_id, Id=invalidation_id)["Invalidation"]
-    paths = answer["InvalidationBatch"]["Paths"]["Items"]
-    return Invalidation(answer["Id"], answer["Status"], tuple(paths))
-
-
-def invalidated_paths(emulator, distribution_id: str) -> set[str]:
-    """All paths that CloudFront was asked to invalidate on a distribution."""
-    return {path for record in invalidations(emulator, distribution_id) for path in record.paths}
 
 
 def queue_depth(emulator, queue_url: str) -> int:

@@ -12,6 +12,7 @@ import iam_gaps
 import observe
 import sample_site
 import stack
+from cloudfront import CloudFront, Invalidation
 from emulator import Emulator
 from waiting import wait_until
 
@@ -40,6 +41,7 @@ class Pipeline:
     """All that is running."""
 
     emulator: Emulator
+    cloudfront: CloudFront
     stack: stack.Stack
     site: sample_site.Site
     debounce_seconds: int
@@ -72,13 +74,13 @@ class Pipeline:
         """The warnings and errors the function has logged."""
         return observe.complaints(self.emulator, self.stack.outputs["LogGroupName"])
 
-    def invalidations(self, distribution: str) -> list[observe.Invalidation]:
-        """The invalidations that CloudFront recorded for the distribution of this name."""
-        return observe.invalidations(self.emulator, self.site.distributions[distribution])
+    def invalidations(self, distribution: str) -> list[Invalidation]:
+        """What CloudFront accepted for the distribution of this name."""
+        return self.cloudfront.invalidations(self.site.distributions[distribution])
 
     def invalidated_paths(self, distribution: str) -> set[str]:
-        """The paths CloudFront recorded for the distribution of this name."""
-        return observe.invalidated_paths(self.emulator, self.site.distributions[distribution])
+        """The paths CloudFront accepted for the distribution of this name."""
+        return {path for accepted in self.invalidations(distribution) for path in accepted.paths}
 
     def depth(self, queue: str) -> int:
         """How many messages are in the queue whose URL is this output of the stack."""
@@ -120,12 +122,11 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def running(
-    binary: Path, debounce_seconds: int, function_environment: dict[str, str] | None = None
-) -> Iterator[Pipeline]:
+def running(binary: Path, debounce_seconds: int, environment: dict[str, str] | None = None) -> Iterator[Pipeline]:
     """Start everything, and end it whatever happens."""
-    with Emulator(WORK_FOLDER, function_environment) as emulator:
+    with CloudFront() as cloudfront, Emulator(WORK_FOLDER, cloudfront.environment | (environment or {})) as emulator:
         parameters = {"DebounceSeconds": str(debounce_seconds)}
         deployed = stack.deploy(emulator, TEMPLATE, binary, parameters)
         iam_gaps.bridge(emulator, deployed.resources["FunctionRole"])
-        yield Pipeline(emulator, deployed, sample_site.build(emulator), debounce_seconds)
+        site = sample_site.build(emulator, cloudfront)
+        yield Pipeline(emulator, cloudfront, deployed, site, debounce_seconds)

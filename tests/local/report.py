@@ -68,8 +68,8 @@ def what(decision: observe.Decision) -> str:
 
 
 def invalidations(pipeline: Pipeline, distribution: str) -> Iterator[str]:
-    """Each invalidation of a distribution, as CloudFront recorded it."""
-    yield f"What CloudFront recorded for {distribution} ({pipeline.site.distributions[distribution]})"
+    """Each invalidation of a distribution, as CloudFront accepted it."""
+    yield f"What CloudFront accepted for {distribution} ({pipeline.site.distributions[distribution]})"
     records = pipeline.invalidations(distribution)
     for record in records:
         yield ""

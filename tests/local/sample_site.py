@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from cloudfront import CloudFront
 from emulator import REGION
 
 SITE = "sample-site"
@@ -82,7 +83,7 @@ def expected_paths(distribution: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Site:
-    """The site as it stands in the emulator: the id of each distribution by its name."""
+    """The site as it stands: the id of each distribution by its name."""
 
     distributions: dict[str, str]
 
@@ -91,9 +92,9 @@ class Site:
         return next(name for name, its_id in self.distributions.items() if its_id == distribution_id)
 
 
-def build(emulator) -> Site:
+def build(emulator, cloudfront: CloudFront) -> Site:
     """Make the buckets, with what is in them before, and the distributions."""
-    s3, cloudfront = emulator.client("s3"), emulator.client("cloudfront")
+    s3 = emulator.client("s3")
     s3.create_bucket(Bucket=INTERNAL)
     s3.create_bucket(Bucket=SITE)
     tags = [{"Key": key, "Value": legal_tag_value(value)} for key, value in EXCEPTION_TAGS.items()]
@@ -102,7 +103,8 @@ def build(emulator) -> Site:
     s3.put_bucket_notification_configuration(Bucket=SITE, NotificationConfiguration={"EventBridgeConfiguration": {}})
     for key in BEFORE:
         s3.put_object(Bucket=SITE, Key=key, Body=b"before")
-    return Site({name: create(cloudfront, name) for name in ("www", "docs")})
+    cloudfront.add(www(), docs())
+    return Site({"www": www()["Id"], "docs": docs()["Id"]})
 
 
 def legal_tag_value(value: str) -> str:
@@ -141,20 +143,13 @@ def apply(s3, change: Change) -> None:
         s3.delete_object(Bucket=change.bucket, Key=change.key)
 
 
-def create(cloudfront, name: str) -> str:
-    """Create one of the distributions, and return its id."""
-    config = {"www": www_config, "docs": docs_config}[name]()
-    return cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
-
-
-def www_config() -> dict:
+def www() -> dict:
     """The whole bucket, with three kinds of caching: by policy, none, and by query string."""
     return {
-        "CallerReference": "www",
-        "Comment": "www",
+        "Id": "E1SAMPLEWWW",
         "Enabled": True,
         "DefaultRootObject": "index.html",
-        "Origins": items([s3_origin("bucket", f"{SITE}.s3.{REGION}.amazonaws.com", "")]),
+        "Origins": items([origin("bucket", f"{SITE}.s3.{REGION}.amazonaws.com")]),
         "DefaultCacheBehavior": behavior("bucket", CachePolicyId=CACHING_OPTIMIZED),
         "CacheBehaviors": items(
             [
@@ -165,15 +160,12 @@ def www_config() -> dict:
     }
 
 
-def docs_config() -> dict:
-    """A folder of the bucket, and another origin for /live/."""
+def docs() -> dict:
+    """A folder of the bucket, and another origin for what is live."""
     return {
-        "CallerReference": "docs",
-        "Comment": "docs",
+        "Id": "E2SAMPLEDOCS",
         "Enabled": True,
-        "Origins": items(
-            [s3_origin("folder", f"{SITE}.s3.amazonaws.com", "/docs"), custom_origin("live", "live.example.com")]
-        ),
+        "Origins": items([origin("folder", f"{SITE}.s3.amazonaws.com", "/docs"), origin("live", "live.example.com")]),
         "DefaultCacheBehavior": behavior("folder", **legacy_caching(query_string=False)),
         "CacheBehaviors": items([behavior("live", PathPattern="/live/*", CachePolicyId=CACHING_OPTIMIZED)]),
     }
@@ -184,31 +176,20 @@ def items(members: list[dict]) -> dict:
     return {"Quantity": len(members), "Items": members}
 
 
-def s3_origin(name: str, domain: str, path: str) -> dict:
-    """A bucket, or a folder of it."""
-    return {
-        "Id": name,
-        "DomainName": domain,
-        "OriginPath": path,
-        "S3OriginConfig": {"OriginAccessIdentity": ""},
-    }
+def origin(name: str, domain: str, path: str = "") -> dict:
+    """A bucket, a folder of it, or a web server."""
+    return {"Id": name, "DomainName": domain, "OriginPath": path}
 
 
-def custom_origin(name: str, domain: str) -> dict:
-    """A web server."""
-    ports = {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "https-only"}
-    return {"Id": name, "DomainName": domain, "OriginPath": "", "CustomOriginConfig": ports}
-
-
-def behavior(origin: str, **settings: object) -> dict:
-    """A cache behavior that sends requests to this origin."""
-    return {"TargetOriginId": origin, "ViewerProtocolPolicy": "redirect-to-https", **settings}
+def behavior(target: str, **settings: object) -> dict:
+    """A cache behavior that asks this origin."""
+    return {"TargetOriginId": target, **settings}
 
 
 def legacy_caching(query_string: bool) -> dict:
     """Legacy caching settings on the behavior itself."""
     return {
-        "ForwardedValues": {"QueryString": query_string, "Cookies": {"Forward": "none"}},
+        "ForwardedValues": {"QueryString": query_string},
         "MinTTL": 0,
         "DefaultTTL": 600,
         "MaxTTL": 3600,

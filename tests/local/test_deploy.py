@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 import iam_gaps
 import stack
 from calls import ACCOUNT, Call
-from cloudfront_front import CloudFrontFront
 from emulator import REGION
 from pipeline import TEMPLATE, Pipeline
+from recorder import Recorder
 
 EVENT_SITE = "event-site"
 
@@ -37,7 +37,7 @@ def test_only_tls_gets_through_where_nothing_is_taken_out_of_the_template(runnin
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_eventbridge_as_the_source(running: Pipeline, front: CloudFrontFront) -> None:
+def test_eventbridge_as_the_source(running: Pipeline, recorder: Recorder) -> None:
     parameters = {"EventSource": "EventBridge", "EventBridgeBuckets": f"{EVENT_SITE},other-site"}
     deployed = stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, "by-eventbridge")
     iam_gaps.bridge(running.emulator, deployed.resources["FunctionRole"])
@@ -56,8 +56,8 @@ def test_eventbridge_as_the_source(running: Pipeline, front: CloudFrontFront) ->
         )
         s3.put_object(Bucket=bucket, Key="index.html", Body=b"new")
     buffered = Call("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name_of(deployed, 'BufferQueue')}")
-    assert running.wait(lambda: buffered in front.calls)
-    assert Call("s3:GetBucketTagging", "arn:aws:s3:::unlisted-site") not in front.calls
+    assert running.wait(lambda: buffered in recorder.calls)
+    assert Call("s3:GetBucketTagging", "arn:aws:s3:::unlisted-site") not in recorder.calls
 
 
 def name_of(deployed: stack.Stack, queue: str) -> str:

@@ -7,10 +7,10 @@ import pytest
 import policy
 import sample_site
 import stack
-from calls import ACCOUNT, Call
-from cloudfront_front import CloudFrontFront
+from calls import ACCOUNT, Call, of_cloudfront
 from emulator import REGION
 from pipeline import TEMPLATE, Pipeline
+from recorder import Recorder
 
 # Conditions that hold for the function's calls, and would not for others.
 CONTEXT = {"aws:ResourceAccount": ACCOUNT, "kms:ViaService": f"sns.{REGION}.amazonaws.com"}
@@ -33,32 +33,30 @@ BY_AWS = {
 
 
 @pytest.fixture(scope="module")
-def recorded(running: Pipeline, front: CloudFrontFront) -> set[Call]:
+def recorded(running: Pipeline, recorder: Recorder) -> set[Call]:
     """All calls of the function: the sample site's, and the rare ones, provoked here."""
     try:
-        provoke_rare_calls(running, front)
+        provoke_rare_calls(running, recorder)
     finally:
-        # Otherwise the following tests would wait for a CloudFront that never answers.
-        front.unlistable = False
-        front.refused.clear()
-        front.unreadable.clear()
+        # Else the tests that follow would wait for a CloudFront that never answers.
+        running.cloudfront.heal()
     # Other tests have stacks of their own.
-    return {call for call in front.calls if "by-eventbridge" not in call.resource}
+    return {call for call in called(running, recorder) if "by-eventbridge" not in call.resource}
 
 
-def provoke_rare_calls(running: Pipeline, front: CloudFrontFront) -> None:
-    """Make CloudFront reject, then fail to list, then fail to read a distribution."""
-    www = running.site.distributions["www"]
+def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
+    """Let CloudFront refuse, hide its list, and hide a distribution, one after another."""
+    www, cloudfront = running.site.distributions["www"], running.cloudfront
     serve_with_custom_policy(running)
     serve_by_tenant(running)
-    # Rejected: a file and a mail.
-    front.refused.add(www)
+    # Refused for good: a file and a mail.
+    cloudfront.fail("AccessDenied", "CreateInvalidation", www)
     put(running, "refused-once.html")
-    assert running.wait(lambda: called(front, "sns:Publish"))
-    front.refused.clear()
+    assert running.wait(lambda: has_called(running, recorder, "sns:Publish"))
+    cloudfront.heal()
     # Distributions that cannot be listed: ticks come back later, and so do sets, wherever they wait.
     assert running.wait(running.idle)
-    front.unlistable = True
+    cloudfront.fail("AccessDenied", "ListDistributions")
     running.restart_function()
     put(running, "unlisted.html")
     enqueue(running, "SubmitQueueUrl", {"v": 1, "distribution": www, "paths": ["/by-hand.html"]})
@@ -66,17 +64,18 @@ def provoke_rare_calls(running: Pipeline, front: CloudFrontFront) -> None:
     enqueue(running, "RetryQueueUrl", of_version_01)
     for queue in ("TickQueue", "SubmitQueue", "RetryQueue"):
         hidden = Call("sqs:ChangeMessageVisibility", arn(running, queue))
-        assert running.wait(lambda hidden=hidden: hidden in front.calls), queue
-    front.unlistable = False
+        assert running.wait(lambda hidden=hidden: hidden in recorder.calls), queue
+    cloudfront.heal()
     # One distribution that cannot be read: its changes go back into the buffer.
-    front.unreadable.add(www)
+    cloudfront.fail("AccessDenied", "GetDistributionConfig", www)
     running.restart_function()
     put(running, "unread.html")
     buffer = arn(running, "BufferQueue")
-    front.calls.discard(Call("sqs:SendMessage", buffer))
-    assert running.wait(lambda: Call("sqs:SendMessage", buffer) in front.calls)
-    front.unreadable.clear()
-    tenant_served = running.wait(lambda: called(front, "cloudfront:CreateInvalidationForDistributionTenant"))
+    recorder.calls.discard(Call("sqs:SendMessage", buffer))
+    assert running.wait(lambda: Call("sqs:SendMessage", buffer) in recorder.calls)
+    cloudfront.heal()
+    for_tenant = "cloudfront:CreateInvalidationForDistributionTenant"
+    tenant_served = running.wait(lambda: has_called(running, recorder, for_tenant))
     assert tenant_served, "\n".join(line[:600] for line in running.complaints()[-6:])
     # Waiting messages come back within minutes; the test does not wait for that.
     for queue in ("BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl"):
@@ -162,9 +161,14 @@ def arn(running: Pipeline, logical_id: str) -> str:
     return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{its_id}"
 
 
-def called(front: CloudFrontFront, action: str) -> bool:
-    """Whether the function has made this call."""
-    return any(call.action == action for call in front.calls)
+def called(running: Pipeline, recorder: Recorder) -> set[Call]:
+    """All that the function has called."""
+    return recorder.calls | {of_cloudfront(call) for call in running.cloudfront.calls()}
+
+
+def has_called(running: Pipeline, recorder: Recorder, action: str) -> bool:
+    """Whether the function has done this."""
+    return any(call.action == action for call in called(running, recorder))
 
 
 def put(running: Pipeline, key: str) -> None:
@@ -182,39 +186,36 @@ def enqueue(running: Pipeline, queue: str, message: dict) -> None:
 
 def serve_with_custom_policy(running: Pipeline) -> None:
     """A distribution with a cache policy of the account's own."""
-    cloudfront = running.emulator.client("cloudfront")
-    made = cloudfront.create_cache_policy(
-        CachePolicyConfig={"Name": "own", "MinTTL": 0, "DefaultTTL": 60, "MaxTTL": 3600}
+    settings = {"Name": "own", "MinTTL": 0, "DefaultTTL": 60, "MaxTTL": 3600}
+    running.cloudfront.add(
+        {
+            "Id": "E3OWNPOLICY",
+            "Enabled": True,
+            "Origins": sample_site.items(
+                [sample_site.origin("bucket", f"{sample_site.SITE}.s3.amazonaws.com", "/own")]
+            ),
+            "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId="own"),
+        },
+        policies=({"Id": "own", "CachePolicyConfig": settings},),
     )
-    config = {
-        "CallerReference": "own-policy",
-        "Comment": "own policy",
-        "Enabled": True,
-        "Origins": sample_site.items([sample_site.s3_origin("bucket", f"{sample_site.SITE}.s3.amazonaws.com", "/own")]),
-        "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=made["CachePolicy"]["Id"]),
-    }
-    cloudfront.create_distribution(DistributionConfig=config)
 
 
 def serve_by_tenant(running: Pipeline) -> None:
-    """A multi-tenant distribution, with a tenant whose placeholder value names the bucket."""
-    cloudfront = running.emulator.client("cloudfront")
-    config = {
-        "CallerReference": "tenants",
-        "Comment": "tenants",
-        "Enabled": True,
-        "ConnectionMode": "tenant-only",
-        "TenantConfig": {
-            "ParameterDefinitions": [{"Name": "site", "Definition": {"StringSchema": {"Required": True}}}]
+    """A multi-tenant distribution, with a tenant who fills its placeholder with the whole bucket."""
+    running.cloudfront.add(
+        {
+            "Id": "E4TENANTS",
+            "Enabled": True,
+            "ConnectionMode": "tenant-only",
+            "Origins": sample_site.items([sample_site.origin("bucket", "{{site}}.s3.amazonaws.com")]),
+            "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=sample_site.CACHING_OPTIMIZED),
         },
-        "Origins": sample_site.items([sample_site.s3_origin("bucket", "{{site}}.s3.amazonaws.com", "")]),
-        "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=sample_site.CACHING_OPTIMIZED),
-    }
-    made = cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
-    cloudfront.create_distribution_tenant(
-        DistributionId=made,
-        Name="acme",
-        Domains=[{"Domain": "acme.example.com"}],
-        Parameters=[{"Name": "site", "Value": sample_site.SITE}],
-        Enabled=True,
+        tenants=(
+            {
+                "Id": "dt_acme",
+                "DistributionId": "E4TENANTS",
+                "Enabled": True,
+                "Parameters": [{"Name": "site", "Value": sample_site.SITE}],
+            },
+        ),
     )

@@ -6,7 +6,6 @@ import os
 import pytest
 
 import sample_site
-from cloudfront_front import CloudFrontFront
 from pipeline import Pipeline
 from sample_site import CHANGES, SITE, Change
 
@@ -84,15 +83,15 @@ def test_an_event_the_function_cannot_read_is_kept_whole(running: Pipeline) -> N
     assert kept["requestPayload"] == event
 
 
-def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline, front: CloudFrontFront) -> None:
+def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -> None:
     docs = running.site.distributions["docs"]
     mailbox = subscribe_mailbox(running)
-    front.refused.add(docs)
+    running.cloudfront.fail("AccessDenied", "CreateInvalidation", docs)
     try:
         put(running, "docs/refused.html")
         mail = json.loads(take_message(running, mailbox))
     finally:
-        front.refused.clear()
+        running.cloudfront.heal()
 
     key = error_files(running)[-1]
     assert key.startswith("invalidation_error/")
@@ -116,23 +115,28 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline, f
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the function's processes in /proc")
-def test_what_a_dying_submit_had_in_hand_is_submitted_again(running: Pipeline, front: CloudFrontFront) -> None:
+def test_what_a_dying_submit_had_in_hand_is_submitted_again(running: Pipeline) -> None:
     queues = ("SubmitQueueUrl",)
     patience = {queue: visibility_timeout(running, queue) for queue in queues}
     for queue in queues:
         set_visibility_timeout(running, queue, "2")
-    front.held.add(running.site.distributions["www"])
+    running.cloudfront.fail("Hang", "CreateInvalidation", running.site.distributions["www"])
     try:
         put(running, "survivor.html")
-        assert running.wait(front.holding.is_set), "no submit has called CloudFront"
+        assert running.wait(lambda: is_kept_waiting(running)), "no submit has called CloudFront"
         running.restart_function()
-        front.held.clear()
+        running.cloudfront.heal()
         assert running.wait(lambda: "/survivor.html" in running.invalidated_paths("www"))
         assert running.wait(running.idle)
     finally:
-        front.held.clear()
+        running.cloudfront.heal()
         for queue in queues:
             set_visibility_timeout(running, queue, patience[queue])
+
+
+def is_kept_waiting(running: Pipeline) -> bool:
+    """Whether CloudFront has not answered a call."""
+    return any(call["status"] is None for call in running.cloudfront.calls())
 
 
 def decisions_on(running: Pipeline, change: Change) -> list:

@@ -36,11 +36,10 @@ copy() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/tests"
     cp "$root/Cargo.toml" "$root/Cargo.lock" "$scratch/tree/"
-    cp -R "$root/core" "$root/src" "$scratch/tree/"
-    # Members of the workspace, so cargo wants them there.
+    cp -R "$root/core" "$root/ctl" "$root/src" "$root/strict-cloudfront" "$scratch/tree/"
+    # Named in Cargo.toml, so cargo wants them there.
     mkdir "$scratch/tree/benches"
-    cp -R "$root/benches/core" "$scratch/tree/benches/"
-    cp -R "$root/ctl" "$scratch/tree/"
+    cp -R "$root/benches/core" "$root/benches/bench" "$scratch/tree/benches/"
     cp -R "$root/tests/simulation" "$root/tests/support" "$scratch/tree/tests/"
     for other in clippy.toml README.md; do
         [ ! -e "$root/$other" ] || ln -s "$root/$other" "$scratch/tree/$other"

@@ -15,9 +15,6 @@
 //! `SIM_FIRST` on; with `SIM_STOP=1` the run stops at the first seed that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../support/cloudfront/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod cloudfront;
 mod connector;
 mod faults;
 mod lambda;

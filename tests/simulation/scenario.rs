@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cloudfront::rate::TokenBucket;
-use crate::cloudfront::rules::InProgressLimit;
-use crate::cloudfront::service::Service;
-use crate::cloudfront::{Behavior, CACHING_DISABLED, Distribution, Origin};
 use crate::faults::{Call, Fault, Rule};
 use crate::queue::Moods;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
+use strict_cloudfront::rate::TokenBucket;
+use strict_cloudfront::rules::InProgressLimit;
+use strict_cloudfront::service::Service;
+use strict_cloudfront::{Behavior, CACHING_DISABLED, Distribution, Origin};
 
 /// The virtual time of day at the start, without the phase.
 pub fn epoch() -> SystemTime {

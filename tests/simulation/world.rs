@@ -12,12 +12,12 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::cloudfront::route::Request as CloudFrontRequest;
-use crate::cloudfront::service::{Delivery, Service};
 use crate::faults::{Call, Fault};
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
+use strict_cloudfront::route::Request as CloudFrontRequest;
+use strict_cloudfront::service::{Delivery, Service};
 
 #[derive(Clone, Debug)]
 pub struct Request {

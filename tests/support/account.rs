@@ -16,8 +16,8 @@ use invalidator::config::Config;
 use invalidator::handler::handle;
 use serde_json::{Value, json};
 
-use super::cloudfront::CloudFront;
 use super::emulator::Emulator;
+use strict_cloudfront::CloudFront;
 
 /// The account, with the function deployed in it.
 pub struct Account {
@@ -36,6 +36,7 @@ impl Account {
     /// An account with these settings beside the required ones.
     pub async fn new(settings: &[(&'static str, &str)]) -> Self {
         let (emulator, cloudfront) = tokio::join!(Emulator::start(), CloudFront::start());
+        let cloudfront = cloudfront.unwrap();
         let clients = clients(&emulator, &cloudfront);
         let mut all: HashMap<&'static str, String> = HashMap::from([
             ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),

@@ -12,19 +12,25 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use fastrand::Rng;
+use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::cloudfront::route;
-use super::cloudfront::service::{Delivery, Service};
+use super::function::processor_time;
 use super::queue::{Message, Queue, Settings};
+use strict_cloudfront::route;
+use strict_cloudfront::service::{Delivery, Service};
 
 /// How long the queues hide what was received, as in the template.
 const VISIBILITY: Duration = Duration::from_secs(160);
 
+/// How often it is looked whether a process asks for an invocation.
+const STEP: Duration = Duration::from_millis(1);
+
+/// The account.
 pub struct Aws {
     shared: Arc<Shared>,
     address: String,
@@ -51,6 +57,14 @@ pub struct Account {
     pub timings: Vec<(String, Duration, Duration)>,
     /// Every answer takes this long.
     pub latency: Duration,
+    /// The tags of every bucket.
+    pub tags: Vec<(&'static str, &'static str)>,
+    /// The process whose time is taken.
+    pub process: Option<u32>,
+    /// How much processor time it had used when it last answered an invocation.
+    pub processor: Duration,
+    /// When messages were last received.
+    pub last_received: Duration,
     /// Whether files can be written.
     pub is_bucket_writable: bool,
     /// How many receives are answered before one fails, after it hid its messages.
@@ -97,6 +111,10 @@ impl Aws {
             calls: BTreeMap::new(),
             timings: Vec::new(),
             latency: Duration::ZERO,
+            tags: Vec::new(),
+            process: None,
+            processor: Duration::ZERO,
+            last_received: Duration::ZERO,
             is_bucket_writable: true,
             receives_until_one_fails: None,
             rng: Rng::with_seed(1),
@@ -153,7 +171,8 @@ impl Aws {
         ]
     }
 
-    fn now(&self) -> Duration {
+    /// The time since the start.
+    pub fn now(&self) -> Duration {
         self.shared.start.elapsed()
     }
 
@@ -264,7 +283,14 @@ impl Aws {
     /// Waits until no process asks for invocations: one that was killed must not be given the next.
     pub async fn nobody_waits(&self) {
         while self.account().waiting > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    /// Waits until a process asks for an invocation.
+    pub async fn somebody_waits(&self) {
+        while self.account().waiting == 0 {
+            tokio::time::sleep(STEP).await;
         }
     }
 }
@@ -374,7 +400,14 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             .calls
             .entry("GetBucketTagging".to_owned())
             .or_default() += 1;
-        return answered(404, "<Error><Code>NoSuchTagSet</Code></Error>");
+        let tag = |(key, value): &(&str, &str)| {
+            format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")
+        };
+        let tags: String = account.tags.iter().map(tag).collect();
+        return match tags.is_empty() {
+            true => answered(404, "<Error><Code>NoSuchTagSet</Code></Error>"),
+            false => answered(200, format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")),
+        };
     }
     assert_eq!(head.method, "PUT", "{path}");
     if !account.is_bucket_writable {
@@ -421,6 +454,7 @@ async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
                     let next = account.invocations.remove(0);
                     account.running.insert(next.id, next.answer);
                     return Response::builder()
+                        .header("Content-Type", "application/json")
                         .header("Lambda-Runtime-Aws-Request-Id", next.id.to_string())
                         .header("Lambda-Runtime-Deadline-Ms", next.deadline.to_string())
                         .header(
@@ -442,10 +476,15 @@ async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
         _ => Err(text),
     };
     let id: u64 = id.parse().unwrap_or(0);
-    if let Some(running) = shared.account.lock().unwrap().running.remove(&id) {
+    let mut account = shared.account.lock().unwrap();
+    if let Some(process) = account.process {
+        // Before it is answered: what it does then is no longer this invocation.
+        account.processor = processor_time(process);
+    }
+    if let Some(running) = account.running.remove(&id) {
         let _ = running.send(answer);
     }
-    answered(202, "")
+    answered(202, "{}")
 }
 
 async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
@@ -484,11 +523,12 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
         .get_mut(name)
         .unwrap_or_else(|| panic!("no queue {name}"));
     let mut done = Vec::new();
-    for entry in body["Entries"].as_array().into_iter().flatten() {
+    let alone = std::slice::from_ref(&body);
+    for entry in body["Entries"].as_array().map_or(alone, Vec::as_slice) {
         let text = |field: &str| entry[field].as_str().unwrap_or_default();
         let handle = text("ReceiptHandle");
         match operation {
-            "SendMessageBatch" => {
+            "SendMessage" | "SendMessageBatch" => {
                 let delay = Duration::from_secs(entry["DelaySeconds"].as_u64().unwrap_or(0));
                 let group = text("MessageGroupId");
                 let id = entry["MessageDeduplicationId"].as_str();
@@ -503,9 +543,19 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
             }
             other => panic!("no operation {other}"),
         }
-        done.push(json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "" }));
+        let checksum = checksum(text("MessageBody"));
+        done.push(json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": checksum }));
+    }
+    if operation == "SendMessage" {
+        return answered(200, done[0].to_string());
     }
     answered(200, json!({ "Successful": done, "Failed": [] }).to_string())
+}
+
+/// Some SDKs compare it with their own.
+fn checksum(text: &str) -> String {
+    let bytes = Md5::digest(text);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn receive(shared: &Shared, name: &str) -> Option<Response<Body>> {
@@ -517,6 +567,7 @@ fn receive(shared: &Shared, name: &str) -> Option<Response<Body>> {
     if received.is_empty() {
         return None;
     }
+    account.last_received = now;
     if let Some(left) = &mut account.receives_until_one_fails {
         if *left == 0 {
             account.receives_until_one_fails = None;

@@ -4,7 +4,6 @@
 
 pub mod account;
 pub mod aws;
-pub mod cloudfront;
 pub mod emulator;
 pub mod function;
 pub mod queue;

@@ -1,4 +1,4 @@
-//! A client of CloudFront whose requests stay in this process.
+//! A client of CloudFront whose requests are made and signed, and then only counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,15 +9,10 @@ use aws_sdk_cloudfront::config::{BehaviorVersion, Config, Region};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-
-const CREATED: &str = "<Invalidation><Id>I1</Id><Status>InProgress</Status>\
-    <CreateTime>2026-11-21T05:43:04Z</CreateTime></Invalidation>";
 
 /// What the client has sent.
 #[derive(Clone, Debug, Default)]
@@ -55,10 +50,6 @@ impl HttpConnector for Received {
             .and_then(|(_, rest)| rest.split_once('<'))
             .and_then(|(quantity, _)| quantity.parse().ok());
         self.0.fetch_add(quantity.unwrap_or(0), Ordering::Relaxed);
-        HttpConnectorFuture::ready(
-            StatusCode::try_from(201)
-                .map(|status| HttpResponse::new(status, SdkBody::from(CREATED)))
-                .map_err(|error| ConnectorError::other(error.into(), None)),
-        )
+        HttpConnectorFuture::ready(Err(ConnectorError::user("nobody is asked".into())))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::route::Operation;
 use super::rules::{self, Refusal};
 
 /// How a call fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub enum Fault {
     /// `Throttling`, "Rate exceeded" (400).
     Throttling,
@@ -25,15 +27,16 @@ pub enum Fault {
         /// HTTP status.
         status: u16,
         /// `<Code>`.
-        code: &'static str,
+        code: String,
         /// `<Message>`.
-        message: &'static str,
+        message: String,
     },
     /// No answer, ever: the client's timeout has to end it.
     Hang,
     /// The connection breaks in the middle of the answer.
     BreakOff,
     /// The right answer, late.
+    #[serde(skip)]
     Late(Duration),
 }
 
@@ -74,20 +77,24 @@ impl Fault {
                 status,
                 code,
                 message,
-            } => Some(Refusal::new(*status, *code, *message)),
+            } => Some(Refusal::new(*status, code, message)),
             Self::Hang | Self::BreakOff | Self::Late(_) => None,
         }
     }
 }
 
 /// A fault, and the calls it is for: all calls until it is narrowed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Injection {
     fault: Fault,
+    #[serde(rename = "times")]
     left: Option<u32>,
+    #[serde(rename = "after", default)]
     spare: u32,
     operation: Option<Operation>,
     target: Option<String>,
+    #[serde(rename = "after_it_took_effect", default)]
     after_effect: bool,
 }
 

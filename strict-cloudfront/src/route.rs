@@ -1,12 +1,13 @@
 //! Which operation a request asks for.
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
 /// The version of the API, the first segment of every path.
 pub const VERSION: &str = "2020-05-31";
 
 /// What the stand-in can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operation {
     /// `GET /distribution`
     ListDistributions,

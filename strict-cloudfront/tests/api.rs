@@ -1,7 +1,7 @@
 //! The stand-in for CloudFront is as strict as CloudFront, so the tests that use it may trust it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
+mod client;
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use aws_sdk_cloudfront::types::{
     ConnectionMode, DistributionTenantAssociationFilter, Invalidation, InvalidationBatch, Paths,
 };
 
-use support::cloudfront::{
+use client::client_at;
+use strict_cloudfront::{
     Behavior, CACHING_DISABLED, CACHING_OPTIMIZED, CachePolicy, CloudFront, Distribution, Fault,
     Operation, Origin, QueryStrings,
 };
@@ -23,9 +24,9 @@ use support::cloudfront::{
 type Answer = Result<Invalidation, (u16, String)>;
 
 async fn one_distribution() -> (CloudFront, Client) {
-    let cloudfront = CloudFront::start().await;
+    let cloudfront = CloudFront::start().await.unwrap();
     cloudfront.add(site("E1"));
-    let client = cloudfront.client();
+    let client = client_at(&cloudfront.endpoint_url());
     (cloudfront, client)
 }
 
@@ -71,7 +72,7 @@ fn refused<T>(status: u16, code: &str) -> Result<T, (u16, String)> {
 }
 
 mod paths {
-    use super::support::cloudfront::rules::{MAX_PATH_LENGTH, PathFault, check_path};
+    use strict_cloudfront::rules::{MAX_PATH_LENGTH, PathFault, check_path};
 
     #[test]
     fn everything_that_need_not_be_encoded_may_stand_raw() {
@@ -339,10 +340,10 @@ mod lists {
 
     #[tokio::test]
     async fn distributions_come_in_pages_of_100() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         let ids: Vec<_> = (0..126).map(|n| format!("E{n:04}")).collect();
         ids.iter().for_each(|id| cloudfront.add(site(id)));
-        let client = cloudfront.client();
+        let client = client_at(&cloudfront.endpoint_url());
         let listed: Vec<_> = listed(&client).await.into_iter().map(|it| it.id).collect();
         assert_eq!(listed, ids);
         assert_eq!(cloudfront.calls_of(Operation::ListDistributions).len(), 2);
@@ -357,21 +358,28 @@ mod lists {
 
     #[tokio::test]
     async fn exactly_one_page_is_not_truncated() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         (0..100).for_each(|n| cloudfront.add(site(&format!("E{n}"))));
-        assert_eq!(listed(&cloudfront.client()).await.len(), 100);
+        assert_eq!(
+            listed(&client_at(&cloudfront.endpoint_url())).await.len(),
+            100
+        );
         assert_eq!(cloudfront.calls().len(), 1);
     }
 
     #[tokio::test]
     async fn an_account_may_have_no_distributions() {
-        let cloudfront = CloudFront::start().await;
-        assert!(listed(&cloudfront.client()).await.is_empty());
+        let cloudfront = CloudFront::start().await.unwrap();
+        assert!(
+            listed(&client_at(&cloudfront.endpoint_url()))
+                .await
+                .is_empty()
+        );
     }
 
     #[tokio::test]
     async fn a_distribution_tells_its_origins_and_behaviors_in_order() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         cloudfront.add(
             site("E1")
                 .origin(Origin::s3("docs", "example-site").path("/docs"))
@@ -386,7 +394,7 @@ mod lists {
                 )
                 .default_behavior(Behavior::default_for("docs").legacy(None, None, None)),
         );
-        let listed = listed(&cloudfront.client()).await;
+        let listed = listed(&client_at(&cloudfront.endpoint_url())).await;
         let [distribution] = &listed[..] else {
             panic!("{listed:?}");
         };
@@ -440,11 +448,11 @@ mod lists {
 
     #[tokio::test]
     async fn disabled_staging_and_multi_tenant_distributions_say_so() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         cloudfront.add(site("E1").disabled());
         cloudfront.add(site("E2").staging());
         cloudfront.add(site("E3").tenant_only());
-        let listed = listed(&cloudfront.client()).await;
+        let listed = listed(&client_at(&cloudfront.endpoint_url())).await;
         assert!(!listed[0].enabled);
         assert!(listed[1].staging);
         assert_eq!(listed[2].connection_mode, Some(ConnectionMode::TenantOnly));
@@ -460,9 +468,9 @@ mod lists {
 
     #[tokio::test]
     async fn only_the_configuration_tells_the_default_root_object() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         cloudfront.add(site("E1").default_root_object("index.html"));
-        let client = cloudfront.client();
+        let client = client_at(&cloudfront.endpoint_url());
         let config = client.get_distribution_config().id("E1").send().await;
         let config = config.unwrap();
         assert!(config.e_tag.is_some());
@@ -476,10 +484,10 @@ mod lists {
 
     #[tokio::test]
     async fn cache_policies_tell_their_ttls_and_query_strings() {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         let names = QueryStrings::Whitelist(vec!["v".to_owned()]);
         cloudfront.add_cache_policy(CachePolicy::new("P1", 0, 60, 600).query_strings(names));
-        let client = cloudfront.client();
+        let client = client_at(&cloudfront.endpoint_url());
         for (id, min, default, max, query_strings) in [
             ("P1", 0, 60, 600, "whitelist"),
             (CACHING_OPTIMIZED, 1, 86_400, 31_536_000, "none"),
@@ -509,13 +517,13 @@ mod tenants {
     use super::*;
 
     async fn two_tenants() -> (CloudFront, Client) {
-        let cloudfront = CloudFront::start().await;
+        let cloudfront = CloudFront::start().await.unwrap();
         cloudfront.add(site("E1").tenant_only());
         cloudfront.add(site("E2").tenant_only());
         cloudfront.add_tenant("E1", "dt_1", true);
         cloudfront.add_tenant("E1", "dt_2", false);
         cloudfront.add_tenant("E2", "dt_3", true);
-        let client = cloudfront.client();
+        let client = client_at(&cloudfront.endpoint_url());
         (cloudfront, client)
     }
 
@@ -574,8 +582,8 @@ mod tenants {
 }
 
 mod access {
-    use super::support::cloudfront::rules::check_authorization;
     use super::*;
+    use strict_cloudfront::rules::check_authorization;
 
     #[tokio::test]
     async fn an_unsigned_request_is_refused() {
@@ -610,7 +618,7 @@ mod access {
 }
 
 mod malformed {
-    use super::support::cloudfront::rules::Batch;
+    use strict_cloudfront::rules::Batch;
 
     fn code(body: &str) -> String {
         Batch::read(body.as_bytes()).unwrap_err().code
@@ -649,8 +657,8 @@ mod faults {
         let (cloudfront, client) = one_distribution().await;
         let odd = Fault::Refuse {
             status: 418,
-            code: "Teapot",
-            message: "short and stout",
+            code: "Teapot".to_owned(),
+            message: "short and stout".to_owned(),
         };
         for (fault, status, code) in [
             (Fault::Throttling, 400, "Throttling"),

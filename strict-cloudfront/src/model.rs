@@ -105,13 +105,19 @@ impl Distribution {
         self.tenant_only
     }
 
-    /// CloudFront accepts no behavior without its target; a test that has one is wrong.
-    pub fn check(&self) {
-        let behaviors = self.behaviors.iter().chain([&self.default_behavior]);
-        for Behavior { target, .. } in behaviors {
-            let is_origin = self.origins.iter().any(|origin| origin.id == *target);
-            let is_group = self.groups.iter().any(|(id, _)| id == target);
-            assert!(is_origin || is_group, "{}: no origin {target}", self.id);
+    /// CloudFront accepts no behavior that goes to an origin the distribution does not have.
+    ///
+    /// # Errors
+    /// It names the origin.
+    pub fn check(&self) -> Result<(), String> {
+        let mut behaviors = self.behaviors.iter().chain([&self.default_behavior]);
+        let is_missing = |target: &str| {
+            !self.origins.iter().any(|origin| origin.id == target)
+                && !self.groups.iter().any(|(id, _)| id == target)
+        };
+        match behaviors.find(|behavior| is_missing(&behavior.target)) {
+            Some(behavior) => Err(format!("{}: no origin {}", self.id, behavior.target)),
+            None => Ok(()),
         }
     }
 

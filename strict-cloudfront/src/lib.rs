@@ -1,19 +1,27 @@
 //! A stand-in for CloudFront that is as strict as CloudFront, over real HTTP.
 //!
-//! The tests point the real SDK client at [`CloudFront::endpoint_url`], so the XML, the quantities,
-//! the paging and the error codes are tested too. A request comes in through [`server`], [`route`]
-//! says what it asks for, [`faults`] and [`rate`] may stop it, [`service`] knows the account
-//! ([`model`]) and answers, and [`rules`] says what is refused and why. All but [`server`] do no IO
-//! and take the time as an argument: a simulation may call [`service::Service::handle`] below the SDK.
+//! Tests point the real SDK client at [`CloudFront::endpoint_url`], so the XML, the quantities, the
+//! paging and the error codes are tested too. A request comes in through [`server`], [`route`] says
+//! what it asks for, [`faults`] and [`rate`] may stop it, [`service`] knows the account ([`model`])
+//! and answers, and [`rules`] says what is refused and why. All but [`server`] do no IO and take the
+//! time as an argument: a simulation may call [`service::Service::handle`] below the SDK.
 //!
 //! ```no_run
-//! let cloudfront = CloudFront::start().await;
+//! # use strict_cloudfront::{CloudFront, Distribution, Fault, Origin};
+//! # async fn example() -> std::io::Result<()> {
+//! let cloudfront = CloudFront::start().await?;
 //! cloudfront.add(Distribution::new("E1", Origin::s3("site", "example-site")));
 //! cloudfront.fail(Fault::Throttling.times(2).of("E1"));
 //! // ... a client at cloudfront.endpoint_url() ...
 //! assert_eq!(cloudfront.invalidations("E1")[0].paths, ["/index.html"]);
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! As a program (`strict-cloudfront --help`) it is told what to do over HTTP, see [`control`].
 
+pub mod account;
+pub mod control;
 pub mod faults;
 pub mod model;
 pub mod page;
@@ -24,11 +32,10 @@ pub mod server;
 pub mod service;
 pub mod xml;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_sdk_cloudfront::config::retry::RetryConfig;
-use aws_sdk_cloudfront::config::{BehaviorVersion, Credentials, Region};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
@@ -63,13 +70,18 @@ enum Clock {
     Stopped(Duration),
 }
 
+/// What a task that panicked left behind is whole: nothing here panics half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
     fn service(&self) -> MutexGuard<'_, Service> {
-        self.service.lock().unwrap()
+        lock(&self.service)
     }
 
     fn now(&self) -> Duration {
-        match &*self.clock.lock().unwrap() {
+        match &*lock(&self.clock) {
             Clock::Running { since, ahead } => since.elapsed() + *ahead,
             Clock::Stopped(at) => *at,
         }
@@ -79,7 +91,18 @@ impl Shared {
 impl CloudFront {
     /// Starts on a free loopback port, on the current tokio runtime. The account has no
     /// distributions yet, and CloudFront's managed cache policies.
-    pub async fn start() -> Self {
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_at(0).await
+    }
+
+    /// As [`Self::start`], on this loopback port, or on a free one if it is 0.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn start_at(port: u16) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             service: Mutex::new(Service::new(OffsetDateTime::now_utc())),
             clock: Mutex::new(Clock::Running {
@@ -88,30 +111,17 @@ impl CloudFront {
             }),
             in_flight: Mutex::default(),
         });
-        let (address, task) = server::start(Arc::clone(&shared)).await;
-        Self {
+        let (address, task) = server::start(Arc::clone(&shared), port).await?;
+        Ok(Self {
             shared,
             endpoint_url: format!("http://{address}"),
             task,
-        }
+        })
     }
 
     /// For the client's `endpoint_url`, or `AWS_ENDPOINT_URL_CLOUDFRONT`.
     pub fn endpoint_url(&self) -> String {
         self.endpoint_url.clone()
-    }
-
-    /// A real client of it, on the product's own HTTP client. It tries each call once, so that a test sees every answer.
-    pub fn client(&self) -> aws_sdk_cloudfront::Client {
-        let config = aws_sdk_cloudfront::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("ap-northeast-2"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(invalidator::aws::http_client())
-            .endpoint_url(self.endpoint_url())
-            .retry_config(RetryConfig::disabled())
-            .build();
-        aws_sdk_cloudfront::Client::from_conf(config)
     }
 
     /// Adds a distribution, or replaces the one of this id (its invalidations stay).
@@ -122,6 +132,14 @@ impl CloudFront {
     /// Deletes a distribution. What it once accepted can still be asked for in [`Self::invalidations`].
     pub fn remove(&self, distribution: &str) {
         self.shared.service().remove_distribution(distribution);
+    }
+
+    /// Adds what an account holds, as the AWS CLI prints it.
+    ///
+    /// # Errors
+    /// It is not what the AWS CLI prints, or a behavior goes to an origin that is not there.
+    pub fn add_account(&self, account: &[u8]) -> Result<(), account::Invalid> {
+        account::add(&mut self.shared.service(), account)
     }
 
     /// Adds a cache policy, or replaces the one of this id.
@@ -201,12 +219,12 @@ impl CloudFront {
     /// Stops the clock that rates and completion run on, until [`Self::advance`].
     pub fn stop_clock(&self) {
         let now = self.shared.now();
-        *self.shared.clock.lock().unwrap() = Clock::Stopped(now);
+        *lock(&self.shared.clock) = Clock::Stopped(now);
     }
 
     /// Puts the clock forward.
     pub fn advance(&self, by: Duration) {
-        match &mut *self.shared.clock.lock().unwrap() {
+        match &mut *lock(&self.shared.clock) {
             Clock::Running { ahead: time, .. } | Clock::Stopped(time) => *time += by,
         }
     }
@@ -243,12 +261,12 @@ impl CloudFront {
 
     /// The most calls that were being answered at the same time.
     pub fn most_in_flight(&self) -> usize {
-        self.shared.in_flight.lock().unwrap().most()
+        lock(&self.shared.in_flight).most()
     }
 
     /// The most calls for one distribution or tenant that were being answered at the same time.
     pub fn most_in_flight_of(&self, target: &str) -> usize {
-        self.shared.in_flight.lock().unwrap().most_of(target)
+        lock(&self.shared.in_flight).most_of(target)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
 
 use super::faults::{Fault, Faults};
 use super::model::{CachePolicy, Distribution, Tenant};
@@ -13,6 +15,10 @@ use super::rate::Rates;
 use super::route::{Operation, Request, Route, VERSION};
 use super::rules::{self, Batch, InProgressLimit, Refusal};
 use super::xml::Element;
+
+/// CloudFront's times have milliseconds.
+const TIMESTAMP: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -81,9 +87,10 @@ impl Answer {
 }
 
 /// A call that was made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Call {
     /// When, since the start.
+    #[serde(skip)]
     pub at: Duration,
     /// What was asked.
     pub operation: Operation,
@@ -100,7 +107,7 @@ pub struct Call {
 }
 
 /// An invalidation that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invalidation {
     /// Its id.
     pub id: String,
@@ -111,11 +118,12 @@ pub struct Invalidation {
     /// Where it is.
     pub status: Status,
     /// When it was accepted, since the start.
+    #[serde(skip)]
     pub created: Duration,
 }
 
 /// Where an invalidation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Status {
     /// Not everywhere yet.
     InProgress,
@@ -165,8 +173,11 @@ impl Service {
     }
 
     /// Adds or replaces.
+    ///
+    /// # Panics
+    /// A behavior goes to an origin that is not there.
     pub fn put_distribution(&mut self, distribution: Distribution) {
-        distribution.check();
+        assert_eq!(distribution.check(), Ok(()));
         let mut known = self.distributions.iter_mut();
         match known.find(|(known, _)| known.id == distribution.id) {
             Some((known, version)) => {
@@ -189,6 +200,9 @@ impl Service {
     }
 
     /// Adds or replaces.
+    ///
+    /// # Panics
+    /// The distribution is no multi-tenant distribution.
     pub fn put_tenant(
         &mut self,
         distribution: &str,
@@ -197,8 +211,7 @@ impl Service {
         parameters: Vec<(String, String)>,
     ) {
         assert!(
-            self.distribution(distribution)
-                .is_ok_and(|(it, _)| it.is_tenant_only()),
+            self.is_tenant_only(distribution),
             "{distribution} is no multi-tenant distribution"
         );
         self.tenants.retain(|known| known.id != id);
@@ -208,6 +221,12 @@ impl Service {
             enabled,
             parameters,
         });
+    }
+
+    /// Whether it is a multi-tenant distribution.
+    pub fn is_tenant_only(&self, distribution: &str) -> bool {
+        self.distribution(distribution)
+            .is_ok_and(|(it, _)| it.is_tenant_only())
     }
 
     /// What a distribution or tenant accepted, oldest first.
@@ -551,8 +570,7 @@ impl Service {
 
     fn time(&self, since_start: Duration) -> String {
         let time = self.epoch + since_start;
-        let time = time.replace_millisecond(time.millisecond()).unwrap();
-        time.format(&Rfc3339).unwrap()
+        time.format(TIMESTAMP).unwrap_or_default()
     }
 
     fn distribution(&self, id: &str) -> Result<&(Distribution, u32), Refusal> {

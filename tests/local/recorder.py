@@ -1,49 +1,27 @@
-"""A proxy before the emulator's services: it records the function's calls, and makes CloudFront fail on demand.
+"""A proxy before the emulator's services, which notes what the function asks of them.
 
-The emulator accepts every invalidation at once. The tests need one that is rejected with CloudFront's own error, one
-that CloudFront delays, and one that takes so long that the function dies meanwhile. All other calls pass through
-unchanged, including their signatures.
+All goes through untouched, signatures included.
 """
 
 import http.client
-import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import calls
 
-CREATE_INVALIDATION = re.compile(r"/2020-05-31/distribution/([^/]+)/invalidation/?")
-# Headers of a single connection, which a proxy does not pass on.
+# A connection's own business, which a proxy does not pass on.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
-SERVICES = ("cloudfront", "s3", "sns", "sqs")
-ERROR = """<?xml version="1.0"?>
-<ErrorResponse xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">
-  <Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>
-  <RequestId>00000000-0000-0000-0000-000000000000</RequestId>
-</ErrorResponse>"""
-REFUSED = (403, ERROR.format(code="AccessDenied", message="You may not."))
-READ_ONE = "cloudfront:GetDistributionConfig"
-UNREADABLE = (403, ERROR.format(code="AccessDenied", message="You may not read."))
-UNLISTABLE = (403, ERROR.format(code="AccessDenied", message="You may not list."))
+SERVICES = ("s3", "sns", "sqs")
 
 
-class CloudFrontFront:
-    """The proxy: a server for each service, and the faults of each distribution. Use it in a `with` statement."""
+class Recorder:
+    """The proxy: a server for each service. Use it in a `with` statement."""
 
     def __init__(self) -> None:
         self.upstream = ""
-        self.refused: set[str] = set()
-        self.held: set[str] = set()
-        # Those whose configuration cannot be read.
-        self.unreadable: set[str] = set()
-        # Whether the distributions cannot be listed.
-        self.unlistable = False
         # What the function has called.
         self.calls: set[calls.Call] = set()
-        # Set when an invalidation of a held distribution has arrived; it is never answered.
-        self.holding = threading.Event()
-        self.closing = threading.Event()
         self.servers = {
             service: ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self, service)) for service in SERVICES
         }
@@ -56,25 +34,19 @@ class CloudFrontFront:
             for service, server in self.servers.items()
         }
 
-    def __enter__(self) -> "CloudFrontFront":
+    def __enter__(self) -> "Recorder":
         for server in self.servers.values():
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closing.set()
         for server in self.servers.values():
             server.shutdown()
             server.server_close()
 
-    def hold(self) -> None:
-        """Keep a caller waiting until everything ends."""
-        self.holding.set()
-        self.closing.wait()
 
-
-def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHandler]:
+def handler_of(recorder: Recorder, service: str) -> type[BaseHTTPRequestHandler]:
     """The request handler of a service."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,20 +65,8 @@ def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHand
 
         def handle_call(self) -> None:
             body = self.body()
-            call = calls.read(service, self.command, self.path, dict(self.headers), body)
-            front.calls.add(call)
-            match = CREATE_INVALIDATION.fullmatch(urlsplit(self.path).path) if self.command == "POST" else None
-            distribution = match.group(1) if match else ""
-            if distribution in front.held:
-                front.hold()
-            elif distribution in front.refused:
-                self.fail(*REFUSED)
-            elif any(call.action == READ_ONE and call.resource.endswith(f"/{it}") for it in front.unreadable):
-                self.fail(*UNREADABLE)
-            elif front.unlistable and call.action == "cloudfront:ListDistributions":
-                self.fail(*UNLISTABLE)
-            else:
-                self.forward(body)
+            recorder.calls.add(calls.read(service, self.command, self.path, dict(self.headers), body))
+            self.forward(body)
 
         def body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -118,12 +78,9 @@ def handler_of(front: CloudFrontFront, service: str) -> type[BaseHTTPRequestHand
             self.rfile.readline()
             return body
 
-        def fail(self, status: int, text: str) -> None:
-            self.answer(status, {"Content-Type": "text/xml"}, text.encode())
-
         def forward(self, body: bytes) -> None:
             """Let the emulator answer. The Host header stays: it is part of what the caller has signed."""
-            connection = http.client.HTTPConnection(urlsplit(front.upstream).netloc)
+            connection = http.client.HTTPConnection(urlsplit(recorder.upstream).netloc)
             connection.request(self.command, self.path, body, dict(self.headers))
             response = connection.getresponse()
             headers = {name: value for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP}

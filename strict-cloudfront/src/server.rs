@@ -14,17 +14,21 @@ use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::Shared;
 use super::route::Request;
-use super::service::{Answer, Delivery};
+use super::service::Delivery;
+use super::{Shared, control, lock};
 
-/// Starts to serve on a free loopback port.
-pub(super) async fn start(shared: Arc<Shared>) -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+/// Starts to serve on a loopback port.
+pub(super) async fn start(
+    shared: Arc<Shared>,
+    port: u16,
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
     let router = Router::new().fallback(serve).with_state(shared);
-    let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (address, task)
+    // It ends with the handle, not by itself: axum's `serve` goes on after an error.
+    let task = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+    Ok((address, task))
 }
 
 async fn serve(State(shared): State<Arc<Shared>>, request: http::Request<Body>) -> Response {
@@ -34,6 +38,17 @@ async fn serve(State(shared): State<Arc<Shared>>, request: http::Request<Body>) 
         Ok(body) => body,
         Err(_) => return broken_off(),
     };
+    if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
+        let now = shared.now();
+        let answer = control::handle(
+            &mut shared.service(),
+            head.method.as_str(),
+            path,
+            &body,
+            now,
+        );
+        return response(answer.status, Vec::new(), "application/json", answer.body);
+    }
     let request = Request {
         method: head.method.as_str(),
         path: head.uri.path(),
@@ -48,21 +63,30 @@ async fn serve(State(shared): State<Arc<Shared>>, request: http::Request<Body>) 
         tokio::time::sleep(reply.delay).await;
     }
     match reply.delivery {
-        Delivery::Answer(answer) => response(answer),
+        Delivery::Answer(answer) => {
+            response(answer.status, answer.headers, "text/xml", answer.body)
+        }
         Delivery::BreakOff => broken_off(),
         // Ends when the client has lost patience and closes the connection.
         Delivery::Hang => std::future::pending().await,
     }
 }
 
-fn response(answer: Answer) -> Response {
+fn response(
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    content_type: &'static str,
+    body: String,
+) -> Response {
     let mut response = Response::builder()
-        .status(answer.status)
-        .header(header::CONTENT_TYPE, "text/xml");
-    for (name, value) in answer.headers {
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type);
+    for (name, value) in headers {
         response = response.header(name, value);
     }
-    response.body(Body::from(answer.body)).unwrap()
+    let response = response.body(Body::from(body));
+    // A fault may have a status that HTTP does not.
+    response.unwrap_or_else(|error| Response::new(Body::from(error.to_string())))
 }
 
 /// A body that fails before it is there: the connection is closed, and the client cannot know why.
@@ -114,7 +138,7 @@ struct Flight {
 
 impl Flight {
     fn begin(shared: &Arc<Shared>, target: Option<String>) -> Self {
-        let mut in_flight = shared.in_flight.lock().unwrap();
+        let mut in_flight = lock(&shared.in_flight);
         in_flight.counts(target.as_ref()).for_each(Count::up);
         Self {
             shared: Arc::clone(shared),
@@ -125,7 +149,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut in_flight = self.shared.in_flight.lock().unwrap();
+        let mut in_flight = lock(&self.shared.in_flight);
         in_flight
             .counts(self.target.as_ref())
             .for_each(|count| count.now -= 1);
