@@ -22,6 +22,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use invalidator_core::target::Target;
 
 /// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
 /// for all services is part of the [`SdkConfig`].
@@ -120,6 +121,12 @@ impl Clients {
         self.sns.get_or_init(|| {
             aws_sdk_sns::Client::from_conf(builder!(self, aws_sdk_sns, sns).build())
         })
+    }
+
+    /// The client that invalidates a target. All targets are in this account; a target of another
+    /// account would get its client here.
+    pub fn cloudfront_for(&self, _target: &Target) -> &aws_sdk_cloudfront::Client {
+        self.cloudfront()
     }
 
     pub fn sqs(&self) -> &aws_sdk_sqs::Client {

@@ -78,10 +78,10 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     };
     loop {
         let time = deadline.remaining().saturating_sub(TIME_TO_STOP);
-        if time < TIME_FOR_A_ROUND || report.changes >= app.config.max_changes_per_flush {
+        if time < TIME_FOR_A_ROUND || report.counts.changes >= app.config.max_changes_per_flush {
             return (end(&drain, &report, FlushEnd::WorkLeft), report);
         }
-        let left = app.config.max_changes_per_flush - report.changes;
+        let left = app.config.max_changes_per_flush - report.counts.changes;
         let batch = drain.round(time, left).await;
         let is_last = drain.is_drained() || drain.is_broken();
         if !batch.is_empty() {
@@ -99,7 +99,7 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
 fn end(drain: &Drain<'_>, report: &Report, so_far: FlushEnd) -> FlushEnd {
     if drain.has_failed() {
         FlushEnd::MayHaveHidden
-    } else if report.released > 0 {
+    } else if report.counts.released > 0 {
         FlushEnd::Failed
     } else if report.unsent > 0 {
         FlushEnd::WorkLeft

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::app::App;
+use crate::counters::counters;
 use crate::metrics::{MAX_LOGGED_DECISIONS, Metric};
 use crate::queue::{self, Entry};
 
@@ -46,41 +47,27 @@ pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     answer(problems)
 }
 
-/// How many records of an event were handled in which way.
-#[derive(Default)]
-struct EventCounts {
-    received: usize,
-    excepted: usize,
-    buffered: usize,
-    skipped: usize,
-    unreadable: usize,
-    tags_unreadable: usize,
-    ticks: usize,
+counters! {
+    /// How many records of an event were handled in which way.
+    EventCounts {
+        received: "ChangesReceived",
+        excepted: "ChangesExcepted",
+        buffered: "ChangesBuffered",
+        skipped: "EventsSkipped",
+        unreadable: "RecordsUnreadable",
+        /// Buckets whose tags could not be read.
+        tags_unreadable: "TagsUnreadable",
+        ticks: "Ticks",
+    }
 }
 
 impl EventCounts {
     /// Logs the counts in one line and emits them as metrics.
-    fn tell(&self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
-        info!(
-            stage = "ingest",
-            received = self.received,
-            excepted = self.excepted,
-            buffered = self.buffered,
-            skipped = self.skipped,
-            skipped_events = (!skipped.is_empty()).then(|| format!("{skipped:?}")),
-            unreadable = self.unreadable,
-            "ingested"
-        );
-        let metrics = [
-            Metric::Count("ChangesReceived", self.received),
-            Metric::Count("ChangesExcepted", self.excepted),
-            Metric::Count("ChangesBuffered", self.buffered),
-            Metric::Count("EventsSkipped", self.skipped),
-            Metric::Count("RecordsUnreadable", self.unreadable),
-            Metric::Count("TagsUnreadable", self.tags_unreadable),
-            Metric::Count("Ticks", self.ticks),
-            Metric::duration("IngestDuration", duration),
-        ];
+    fn tell(self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
+        let skipped_events = (!skipped.is_empty()).then(|| format!("{skipped:?}"));
+        info!(stage = "ingest", counts = %self, skipped_events, "ingested");
+        let mut metrics = self.metrics();
+        metrics.push(Metric::duration("IngestDuration", duration));
         app.metrics.emit(app.clock.now(), &metrics);
     }
 }

@@ -34,7 +34,7 @@
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`rejections`]: error files and mails
-//! * [`metrics`]: CloudWatch embedded metric format
+//! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
 //! * [`aws`]: the SDK clients, and what their errors mean
 //! * [`config`]: the settings
 //! * [`clock`]: the time of day
@@ -44,6 +44,7 @@ pub mod aws;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+mod counters;
 pub mod flush;
 pub mod handler;
 pub mod ingest;

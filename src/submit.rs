@@ -31,6 +31,7 @@ use tracing::{error, info};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::config::QueueUrl;
+use crate::counters::counters;
 use crate::metrics::{MAX_VALUES, Metric};
 use crate::queue::{self, Received};
 use crate::rejections::{Filed, file_unreadable, mail};
@@ -89,7 +90,7 @@ pub async fn submit(
                     Event::Mailed(sent)
                 }));
             }
-            Event::Mailed(sent) => batch.mails_failed += usize::from(!sent),
+            Event::Mailed(sent) => batch.counts.mails_failed += usize::from(!sent),
         }
         if batch.must_mail() {
             jobs.push(Box::pin(async {
@@ -175,6 +176,16 @@ async fn wait_in_dry_run(app: &App, queue: &QueueUrl, records: &[SqsMessage]) ->
     queue::failed(records.iter().map(Received::id))
 }
 
+counters! {
+    /// What happened to the messages of a batch.
+    BatchCounts {
+        /// Messages that could not be read.
+        unreadable: "SetsUnreadable",
+        waiting: "SetsWaiting",
+        mails_failed: "MailsFailed",
+    }
+}
+
 /// The results of a batch so far.
 struct Batch<'a> {
     app: &'a App,
@@ -183,29 +194,10 @@ struct Batch<'a> {
     filed: Vec<Filed>,
     to_delete: Vec<String>,
     will_mail: bool,
-    mails_failed: usize,
-    unreadable: usize,
-    counts: BTreeMap<DistributionId, PathCounts>,
+    counts: BatchCounts,
+    paths: BTreeMap<DistributionId, PathCounts>,
     ages: Vec<u64>,
     oldest: Option<u64>,
-}
-
-impl PathCounts {
-    fn add(&mut self, other: Self) {
-        self.accepted += other.accepted;
-        self.invalidations += other.invalidations;
-        self.later += other.later;
-        self.rejected += other.rejected;
-    }
-
-    fn metrics(self) -> [Metric; 4] {
-        [
-            Metric::Count("PathsAccepted", self.accepted),
-            Metric::Count("PathsLater", self.later),
-            Metric::Count("PathsRejected", self.rejected),
-            Metric::Count("Invalidations", self.invalidations),
-        ]
-    }
 }
 
 impl<'a> Batch<'a> {
@@ -216,9 +208,8 @@ impl<'a> Batch<'a> {
             filed: Vec::new(),
             to_delete: Vec::new(),
             will_mail: false,
-            mails_failed: 0,
-            unreadable: 0,
-            counts: BTreeMap::new(),
+            counts: BatchCounts::default(),
+            paths: BTreeMap::new(),
             ages: Vec::new(),
             oldest: None,
         }
@@ -226,8 +217,8 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, distribution: Option<DistributionId>, end: GroupEnd) {
         match distribution {
-            Some(id) => self.counts.entry(id).or_default().add(end.paths),
-            None => self.unreadable += 1,
+            Some(id) => self.paths.entry(id).or_default().add(end.paths),
+            None => self.counts.unreadable += 1,
         }
         self.waiting.extend(end.returned);
         let room = MAX_VALUES.saturating_sub(self.ages.len());
@@ -255,31 +246,22 @@ impl<'a> Batch<'a> {
     /// Logs a line, emits the metrics, and makes the answer for Lambda.
     fn finish(self, duration: Duration) -> SqsBatchResponse {
         let mut total = PathCounts::default();
-        self.counts.values().for_each(|counts| total.add(*counts));
-        info!(
-            stage = "submit",
-            targets = self.counts.len(),
-            accepted = total.accepted,
-            invalidations = total.invalidations,
-            later = total.later,
-            rejected = total.rejected,
-            unreadable = self.unreadable,
-            sets_waiting = self.waiting.len(),
-            mails_failed = self.mails_failed,
-            "submitted"
-        );
+        self.paths.values().for_each(|counts| total.add(*counts));
+        let counts = BatchCounts {
+            waiting: self.waiting.len(),
+            ..self.counts
+        };
+        info!(stage = "submit", distributions = self.paths.len(), %counts, paths = %total, "submitted");
         let now = self.app.clock.now();
-        let mut metrics = vec![
-            Metric::Count("SetsUnreadable", self.unreadable),
-            Metric::Count("SetsWaiting", self.waiting.len()),
-            Metric::Count("MailsFailed", self.mails_failed),
+        let mut metrics = counts.metrics();
+        metrics.extend([
             Metric::Milliseconds("ChangeAge", self.ages),
             Metric::Milliseconds("OldestSet", self.oldest.into_iter().collect()),
             Metric::duration("SubmitDuration", duration),
-        ];
+        ]);
         metrics.extend(total.metrics());
         self.app.metrics.emit(now, &metrics);
-        for (distribution, counts) in &self.counts {
+        for (distribution, counts) in &self.paths {
             let metrics = counts.metrics();
             self.app
                 .metrics

@@ -90,15 +90,6 @@ pub struct Counts {
     pub not_cached: usize,
 }
 
-impl Counts {
-    /// Adds what became of other keys.
-    pub fn add(&mut self, other: Self) {
-        self.keys += other.keys;
-        self.unmatched += other.unmatched;
-        self.not_cached += other.not_cached;
-    }
-}
-
 /// Plans the invalidations for these changes.
 pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     let mut outcomes = vec![Outcome::default(); keys.len()];

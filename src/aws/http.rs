@@ -4,7 +4,8 @@
 //! the rest of the start; `webpki-roots` are parsed when the function is built.
 
 use std::error::Error;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -21,9 +22,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// AWS closes idle connections after 20 seconds or more, so connections are reused only before that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A flush sends 16 batches at once.
+const MAX_IDLE_PER_HOST: usize = 16;
+
+type HyperClient = Client<HttpsConnector<TcpConnector>, SdkBody>;
+
 /// One pool of connections for all services.
+///
+/// Lambda may freeze the environment for hours between two calls. Meanwhile the connections die, with
+/// or without a sign, and the monotonic clock of hyper's own idle timeout may stand still. So the pool
+/// is dropped by the wall clock. It is dropped when one of its connections fails, too: the next attempt
+/// must not use another dead connection.
 #[derive(Clone, Debug)]
-pub(super) struct PooledClient(Client<HttpsConnector<TcpConnector>, SdkBody>);
+pub(super) struct PooledClient {
+    connector: HttpsConnector<TcpConnector>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    client: HyperClient,
+    generation: u64,
+    last_used: SystemTime,
+}
 
 impl PooledClient {
     pub(super) fn new() -> Self {
@@ -36,12 +57,58 @@ impl PooledClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
-        Self(client)
+        let pool = Pool {
+            client: hyper_client(&connector),
+            generation: 0,
+            last_used: SystemTime::now(),
+        };
+        Self {
+            connector,
+            pool: Arc::new(Mutex::new(pool)),
+        }
     }
+
+    /// The client to use now, and the generation of its pool.
+    fn client(&self) -> (HyperClient, u64) {
+        let mut pool = self.lock();
+        let now = SystemTime::now();
+        // If the clock was set back, the connections may be of any age.
+        let is_old = now
+            .duration_since(pool.last_used)
+            .map_or(true, |idle| idle > IDLE_TIMEOUT);
+        if is_old {
+            pool.replace(&self.connector);
+        }
+        pool.last_used = now;
+        (pool.client.clone(), pool.generation)
+    }
+
+    /// Drops the pool of this generation, because one of its connections failed.
+    fn drop_pool(&self, generation: u64) {
+        let mut pool = self.lock();
+        if pool.generation == generation {
+            pool.replace(&self.connector);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    fn replace(&mut self, connector: &HttpsConnector<TcpConnector>) {
+        self.client = hyper_client(connector);
+        self.generation += 1;
+    }
+}
+
+fn hyper_client(connector: &HttpsConnector<TcpConnector>) -> HyperClient {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .build(connector.clone())
 }
 
 impl HttpConnector for PooledClient {
@@ -52,9 +119,13 @@ impl HttpConnector for PooledClient {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
-        let response = self.0.request(request);
+        let (client, generation) = self.client();
+        let this = self.clone();
         HttpConnectorFuture::new(async move {
-            let response = response.await.map_err(classify)?;
+            let response = client.request(request).await.map_err(|error| {
+                this.drop_pool(generation);
+                classify(error)
+            })?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })

@@ -71,9 +71,9 @@ impl Rounds<'_> {
     /// buffer, and its changes are back in the buffer for the targets that are left.
     pub async fn process(&mut self, batch: Batch) -> RoundEnd {
         let mut end = RoundEnd::default();
-        end.report.changes = batch.len();
-        end.report.messages = batch.messages.len();
-        end.report.unreadable = batch.unreadable;
+        end.report.counts.changes = batch.len();
+        end.report.counts.messages = batch.messages.len();
+        end.report.counts.unreadable = batch.unreadable;
         let Batch {
             messages,
             scopes,
@@ -103,7 +103,7 @@ impl Rounds<'_> {
             enqueuer.add(set.into()).await;
         }
         enqueuer.finish().await;
-        end.report.sets += enqueuer.sets;
+        end.report.counts.sets += enqueuer.sets;
         enqueuer.failed.is_empty()
     }
 
@@ -128,7 +128,7 @@ impl Rounds<'_> {
     fn release(&self, messages: &[Buffered], part: Part, end: &mut RoundEnd) {
         let now = milliseconds(self.app.clock.now());
         for message in messages.iter().filter(|message| message.part == part) {
-            end.report.released += 1;
+            end.report.counts.released += 1;
             let age = message.sent.map(|sent| now.saturating_sub(sent));
             end.report.oldest = end.report.oldest.max(age);
         }
@@ -183,7 +183,7 @@ impl Rounds<'_> {
                 let all = [first.distributions.as_slice(), later.as_slice()].concat();
                 report(&plan(&keys, &rules(app, &all, &index_documents)), end);
             }
-            Some(targets) => self.count_gone(targets, end).await,
+            Some(targets) => self.log_gone(targets).await,
         }
         let scope = Scope {
             targets: Vec::new(),
@@ -273,9 +273,9 @@ impl Rounds<'_> {
                 continue;
             }
             for set in of_target.sets() {
-                end.report.paths += set.paths.len();
+                end.report.counts.paths += set.paths.len();
                 if app.config.dry_run {
-                    end.report.dry_run += set.paths.len();
+                    end.report.counts.dry_run += set.paths.len();
                     info!(stage = "flush", target_id = %of_target.target, paths = set.paths.len(), "dry run: not enqueued");
                     continue;
                 }
@@ -289,7 +289,7 @@ impl Rounds<'_> {
             }
         }
         enqueuer.finish().await;
-        end.report.sets += enqueuer.sets;
+        end.report.counts.sets += enqueuer.sets;
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed);
         untold.stranded += self.keep_in_buffer(failed).await;
@@ -317,12 +317,11 @@ impl Rounds<'_> {
         stranded
     }
 
-    /// Counts distributions whose changes waited, and that are not listed any more.
-    async fn count_gone(&self, targets: &[TargetScope], end: &mut RoundEnd) {
+    /// Logs distributions whose changes waited, and that are not listed any more.
+    async fn log_gone(&self, targets: &[TargetScope]) {
         for id in targets.iter().map(TargetScope::distribution) {
             if !self.app.catalog.is_listed(id).await {
                 info!(stage = "flush", distribution = %id, "changes waited for a distribution that is not listed any more");
-                end.report.gone += 1;
             }
         }
     }
@@ -339,7 +338,7 @@ impl Rounds<'_> {
         let now = milliseconds(self.app.clock.now());
         let until = Instant::now() + TIME_TO_GIVE_BACK;
         let attempts = scope.attempts + 1;
-        end.report.unread += untold.unread.len();
+        end.report.counts.unread += untold.unread.len();
         end.report.unsent += untold.unsent.len();
         let mut is_done = untold.stranded == 0;
         for (targets, attempts, delay) in [
@@ -386,7 +385,10 @@ fn rules<'r>(
 
 /// Counts what became of the keys, and logs the first decisions.
 fn report(plan: &Plan<'_>, end: &mut RoundEnd) {
-    end.report.keys.add(plan.counts);
+    let counts = &mut end.report.counts;
+    counts.keys += plan.counts.keys;
+    counts.unmatched += plan.counts.unmatched;
+    counts.not_cached += plan.counts.not_cached;
     log_first(plan);
 }
 

@@ -23,6 +23,7 @@ use super::unit::{Accepted, Call, Means, Paces, Unit};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::config::QueueUrl;
+use crate::counters::counters;
 use crate::metrics::milliseconds;
 use crate::queue::{self, Entry};
 use crate::rejections::{Filed, file};
@@ -68,15 +69,16 @@ pub struct Group<'a> {
     pub messages: Vec<Message>,
 }
 
-/// Counts of paths, by CloudFront's answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PathCounts {
-    pub accepted: usize,
-    /// Invalidations that were accepted.
-    pub invalidations: usize,
-    /// Paths that CloudFront wants later.
-    pub later: usize,
-    pub rejected: usize,
+counters! {
+    /// Counts of paths, by CloudFront's answer.
+    PathCounts {
+        accepted: "PathsAccepted",
+        /// Paths that CloudFront wants later.
+        later: "PathsLater",
+        rejected: "PathsRejected",
+        /// Invalidations that were accepted.
+        invalidations: "Invalidations",
+    }
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +149,7 @@ impl Group<'_> {
         &self,
     ) -> Means<impl AsyncFn(&Merge<'static>, &Call) -> super::answer::Answer, impl Fn() -> Duration>
     {
-        let cloudfront = self.app.clients.cloudfront();
+        let cloudfront = self.app.clients.cloudfront_for(&self.target);
         Means {
             call: async |merge: &Merge<'static>, call: &Call| {
                 let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
