@@ -11,12 +11,13 @@ use invalidator_core::bucket_tags::BucketSettings;
 use invalidator_core::buffered::pack;
 use invalidator_core::event::{self, BucketName, Change, ChangeKind, Problem};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::counters::counters;
 use crate::metrics::{MAX_LOGGED_DECISIONS, Metric};
 use crate::queue::{self, Entry};
+use crate::ticker::Ticked;
 
 /// How long reading the tags of an event's buckets may take.
 const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
@@ -58,6 +59,7 @@ counters! {
         /// Buckets whose tags could not be read.
         tags_unreadable: "TagsUnreadable",
         ticks: "Ticks",
+        ticks_throttled: "TicksThrottled",
     }
 }
 
@@ -92,7 +94,14 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> 
             app.config.debounce,
         )
         .await?;
-    counts.ticks = usize::from(ticked);
+    counts.ticks = usize::from(ticked == Ticked::Sent);
+    if ticked == Ticked::Throttled {
+        counts.ticks_throttled = 1;
+        warn!(
+            stage = "ingest",
+            "the tick was throttled: another tick or the sweep flushes these changes"
+        );
+    }
     Ok(())
 }
 

@@ -7,7 +7,14 @@ use anyhow::{Context, Result};
 use aws_sdk_sqs::Client;
 use invalidator_core::tick::Window;
 
+use tokio::time::{Instant, sleep};
+
+use crate::aws::error::{Meaning, meaning};
 use crate::config::QueueUrl;
+
+/// How long a throttled tick is repeated. The changes are safe already, every other environment sends
+/// the same tick, and the sweep flushes what no tick flushed.
+const TIME_FOR_A_TICK: Duration = Duration::from_secs(5);
 
 /// The message group of all ticks. As there is only one, one flush runs at a time.
 const TICK_GROUP: &str = "flush";
@@ -19,34 +26,58 @@ pub struct Ticker {
     sent: AtomicU64,
 }
 
+/// What happened to a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticked {
+    Sent,
+    /// This environment has sent it before.
+    Known,
+    /// The queue did not accept it in time.
+    Throttled,
+}
+
 impl Ticker {
-    /// Sends the tick of the window that contains `now`, unless this environment has sent it before.
-    /// Returns whether it was sent.
+    /// Sends the tick of the window that holds `now`, unless this environment has sent it before.
     ///
-    /// Call this after the changes were buffered, with a `now` after that: see [`invalidator_core::tick`].
+    /// To be called after the changes were buffered, with the time after that: see
+    /// [`invalidator_core::tick`].
     ///
     /// # Errors
-    /// If the tick could not be sent.
+    /// If the tick could not be sent for another reason than throttling.
     pub async fn tick(
         &self,
         sqs: &Client,
         queue: &QueueUrl,
         now: SystemTime,
         debounce: Duration,
-    ) -> Result<bool> {
+    ) -> Result<Ticked> {
         let window = Window::at(now, debounce);
         if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
-            return Ok(false);
+            return Ok(Ticked::Known);
         }
-        sqs.send_message()
-            .queue_url(queue.as_str())
-            .message_group_id(TICK_GROUP)
-            .message_deduplication_id(window.deduplication_id())
-            .message_body(window.deduplication_id())
-            .send()
-            .await
-            .context("failed to send a tick: SendMessage to the tick queue")?;
+        let until = Instant::now() + TIME_FOR_A_TICK;
+        loop {
+            let call = sqs
+                .send_message()
+                .queue_url(queue.as_str())
+                .message_group_id(TICK_GROUP)
+                .message_deduplication_id(window.deduplication_id())
+                .message_body(window.deduplication_id());
+            match call.send().await {
+                Ok(_) => break,
+                Err(error) if meaning(&error) != Meaning::Throttled => {
+                    return Err(error)
+                        .context("failed to ask for a flush: SendMessage to the tick queue");
+                }
+                Err(_) => {}
+            }
+            let wait = Duration::from_millis(fastrand::u64(200..1_000));
+            if Instant::now() + wait > until {
+                return Ok(Ticked::Throttled);
+            }
+            sleep(wait).await;
+        }
         self.sent.store(window.number() + 1, Ordering::Relaxed);
-        Ok(true)
+        Ok(Ticked::Sent)
     }
 }

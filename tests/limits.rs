@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use invalidator_core::buffered::pack;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
+use serde_json::json;
 use strict_cloudfront::rate::TokenBucket;
 use strict_cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::aws::Aws;
-use support::function::Function;
+use support::function::{Function, WallClock};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 
@@ -364,4 +365,68 @@ async fn few_calls_are_made_in_a_row() {
         assert!(row.len() <= most, "{:#?}", account.calls_in_a_row());
         assert!(row.iter().any(|call| call.ends_with("/invalidation")));
     }
+}
+
+/// Before: four events in a row failed on 16 dead connections, and a distribution that was added
+/// meanwhile was missed, although the change was acknowledged.
+#[tokio::test]
+async fn after_an_hour_in_the_freezer_everything_works_at_the_first_attempt() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let clock = WallClock::new("freezer");
+    let function = Function::start_with_clock(&aws, &clock);
+    // Many messages, so that many connections are open.
+    buffer_singly(&aws, (0..400).map(|n| format!("before-{n}")));
+    flush_all(&aws).await;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1").len(), 400);
+
+    aws.somebody_waits().await;
+    function.freeze();
+    let hour = Duration::from_secs(3_600);
+    clock.put_forward(hour);
+    {
+        let mut account = aws.account();
+        account.ahead = hour;
+        account.lose_connections();
+    }
+    add(&aws, [site("E2")]);
+    function.thaw();
+
+    aws.invoke(s3_event("after"), TIMEOUT).await.unwrap();
+    assert!(!aws.flush(TIMEOUT).await.unwrap(), "the tick is done");
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E2"), ["/after"]);
+    assert_eq!(aws.account().paths("E1").len(), 401);
+    assert_eq!(aws.account().requests_on_dead_connections, 0);
+}
+
+fn s3_event(key: &str) -> String {
+    let record = json!({
+        "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "s3": { "bucket": { "name": "site" }, "object": { "key": key } },
+    });
+    json!({ "Records": [record] }).to_string()
+}
+
+/// Before: the event failed, and Lambda repeated it, although its changes were safe.
+#[tokio::test]
+async fn a_throttled_tick_does_not_fail_the_event() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    // More than the SDK's own attempts.
+    aws.account().throttled.insert("tick.fifo", 5);
+    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
+    assert_eq!(aws.depth("tick.fifo"), 1, "it was sent in the end");
+
+    let aws = Aws::start().await;
+    let _function = Function::start(&aws, 1_024, &[]);
+    aws.account().throttled.insert("tick.fifo", usize::MAX);
+    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
+    assert_eq!((aws.depth("tick.fifo"), aws.depth("buffer")), (0, 1));
+
+    // Another error than throttling does fail it, as does a buffer that is throttled for good.
+    aws.account().throttled.insert("buffer", usize::MAX);
+    aws.invoke(s3_event("b"), TIMEOUT).await.unwrap_err();
 }

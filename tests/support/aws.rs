@@ -2,13 +2,14 @@
 //! behave as SQS does, the strict CloudFront, S3 and SNS as far as the function needs them, and the
 //! Runtime API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use fastrand::Rng;
@@ -67,6 +68,15 @@ pub struct Account {
     pub last_received: Duration,
     /// Whether files can be written.
     pub is_bucket_writable: bool,
+    /// How many calls on each queue are throttled.
+    pub throttled: BTreeMap<&'static str, usize>,
+    /// How far the clock of Lambda and SQS is ahead of this machine's.
+    pub ahead: Duration,
+    /// Connections to AWS's services, and those of them that died: nothing is answered there.
+    connections: BTreeSet<SocketAddr>,
+    dead_connections: BTreeSet<SocketAddr>,
+    /// How many requests came on a dead connection.
+    pub requests_on_dead_connections: usize,
     /// How many receives are answered before one fails, after it hid its messages.
     pub receives_until_one_fails: Option<usize>,
     rng: Rng,
@@ -116,6 +126,11 @@ impl Aws {
             processor: Duration::ZERO,
             last_received: Duration::ZERO,
             is_bucket_writable: true,
+            throttled: BTreeMap::new(),
+            ahead: Duration::ZERO,
+            connections: BTreeSet::new(),
+            dead_connections: BTreeSet::new(),
+            requests_on_dead_connections: 0,
             receives_until_one_fails: None,
             rng: Rng::with_seed(1),
             waiting: 0,
@@ -134,7 +149,8 @@ impl Aws {
         let router = Router::new()
             .fallback(serve)
             .with_state(Arc::clone(&shared));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         Self {
             shared,
             address,
@@ -211,6 +227,7 @@ impl Aws {
             if messages.is_empty() {
                 return Ok(returned);
             }
+            let ahead = self.account().ahead;
             let record = |message: &Message| {
                 json!({
                     "messageId": message.id, "receiptHandle": message.receipt_handle(), "body": message.body,
@@ -218,7 +235,7 @@ impl Aws {
                     "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:submit.fifo",
                     "attributes": {
                         "ApproximateReceiveCount": message.receives.to_string(),
-                        "SentTimestamp": self.shared.milliseconds(message.sent).to_string(),
+                        "SentTimestamp": self.shared.milliseconds(message.sent, ahead).to_string(),
                         "MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication,
                     },
                 })
@@ -254,7 +271,7 @@ impl Aws {
     /// One invocation.
     pub async fn invoke(&self, payload: String, timeout: Duration) -> Result<Value, String> {
         let (answer, answered) = oneshot::channel();
-        let deadline = SystemTime::now() + timeout;
+        let deadline = SystemTime::now() + self.account().ahead + timeout;
         let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         {
             let mut account = self.account();
@@ -319,6 +336,21 @@ impl Account {
         row
     }
 
+    /// From now on nothing is answered on the connections that are open, as if a router had forgotten them.
+    pub fn lose_connections(&mut self) {
+        self.dead_connections.append(&mut self.connections);
+    }
+
+    fn is_dead(&mut self, connection: SocketAddr) -> bool {
+        let is_dead = self.dead_connections.contains(&connection);
+        if is_dead {
+            self.requests_on_dead_connections += 1;
+        } else {
+            self.connections.insert(connection);
+        }
+        is_dead
+    }
+
     /// Every path that was accepted for a distribution, in order, with repeats.
     pub fn paths(&self, distribution: &str) -> Vec<String> {
         let all = self
@@ -329,18 +361,26 @@ impl Account {
 }
 
 impl Shared {
-    fn milliseconds(&self, since_start: Duration) -> u64 {
-        let time = self.epoch + since_start;
+    /// The time of AWS's clocks, which are `ahead` of this machine's.
+    fn milliseconds(&self, since_start: Duration, ahead: Duration) -> u64 {
+        let time = self.epoch + since_start + ahead;
         time.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
     }
 }
 
-async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let path = head.uri.path().to_owned();
     if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
         return runtime(&shared, rest, &body).await;
+    }
+    if shared.account.lock().unwrap().is_dead(connection) {
+        return std::future::pending().await;
     }
     let start = shared.start.elapsed();
     let target = head.headers.get("x-amz-target");
@@ -501,6 +541,10 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
             .calls
             .entry(format!("{operation} {name}"))
             .or_default() += 1;
+        if let Some(left @ 1..) = account.throttled.get_mut(name) {
+            *left -= 1;
+            return answered(400, r#"{"__type":"RequestThrottled"}"#);
+        }
     }
     if operation == "ReceiveMessage" {
         let wait = Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or(0));
@@ -575,11 +619,12 @@ fn receive(shared: &Shared, name: &str) -> Option<Response<Body>> {
         }
         *left -= 1;
     }
+    let ahead = account.ahead;
     let message = |message: &Message| {
         json!({
             "MessageId": message.id, "ReceiptHandle": message.receipt_handle(), "Body": message.body,
             "Attributes": {
-                "SentTimestamp": shared.milliseconds(message.sent).to_string(),
+                "SentTimestamp": shared.milliseconds(message.sent, ahead).to_string(),
                 "ApproximateReceiveCount": message.receives.to_string(),
             },
         })

@@ -1,5 +1,7 @@
 //! The function's binary, or another that does its job, as a process.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -27,6 +29,25 @@ impl Function {
         command.envs(settings.iter().copied());
         command.env("RUST_LOG", "warn");
         Self::spawn(aws, command)
+    }
+
+    /// Starts it with a library loaded first, which moves its wall clock by the seconds in a file.
+    pub fn start_with_clock(aws: &Aws, clock: &WallClock) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_invalidator"));
+        command.env_clear().env("RUST_LOG", "warn");
+        command.env("LD_PRELOAD", &clock.library);
+        command.env("CLOCK_AHEAD_FILE", &clock.seconds);
+        Self::spawn(aws, command)
+    }
+
+    /// Stops it, as Lambda freezes an environment between two invocations.
+    pub fn freeze(&self) {
+        kill(pid(self.id()), Signal::SIGSTOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        kill(pid(self.id()), Signal::SIGCONT).unwrap();
     }
 
     /// Starts any program that answers Lambda's invocations.
@@ -72,6 +93,41 @@ impl Function {
     pub fn terminate(mut self) {
         kill(pid(self.id()), Signal::SIGTERM).unwrap();
         self.process.wait().unwrap();
+    }
+}
+
+/// A wall clock that can be put forward for one process, while its monotonic clock goes on as before.
+pub struct WallClock {
+    library: PathBuf,
+    seconds: PathBuf,
+}
+
+impl WallClock {
+    /// Compiles the library. `name` tells the tests of one run apart.
+    pub fn new(name: &str) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let library = directory.join(format!("{name}-wall-clock.so"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/wall_clock.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .args([source, "-ldl"])
+            .status()
+            .unwrap();
+        assert!(compiled.success());
+        let clock = Self {
+            library,
+            seconds: directory.join(format!("{name}-seconds-ahead")),
+        };
+        clock.put_forward(Duration::ZERO);
+        clock
+    }
+
+    /// From now on the process's wall clock is so far ahead of this machine's.
+    pub fn put_forward(&self, ahead: Duration) {
+        let new = self.seconds.with_extension("new");
+        fs::write(&new, ahead.as_secs().to_string()).unwrap();
+        fs::rename(&new, &self.seconds).unwrap();
     }
 }
 
