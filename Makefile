@@ -57,7 +57,7 @@ CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" cargo lambda build --l
 	  --$(subst _,-,$(PROCESSOR)) --lambda-dir $(BUILT)
 build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
 	$(CARGO_LAMBDA) --bin invalidator
-	@$(PYTHON) tests/local/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
+	@$(PYTHON) tools/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
 
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=

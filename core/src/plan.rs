@@ -8,16 +8,16 @@
 //! * [`changes`]: collects changes, then keeps one entry per key
 //! * [`behavior_list`]: what the behaviors of a distribution say about a path
 //! * [`origin_plan`]: the decisions on all keys of a bucket
-//! * [`explanation`]: the reasons of these decisions, key by key
+//! * [`reason`]: the reason of each decision
 //! * [`sets`]: paths, cut into sets
 //! * [`rules`]: what planning goes by
 //! * [`interner`]: gives equal values the same small index
 
 mod behavior_list;
 mod changes;
-mod explanation;
 mod interner;
 mod origin_plan;
+mod reason;
 mod rules;
 mod sets;
 
@@ -34,7 +34,7 @@ use changes::{BucketIndex, BucketKeys};
 use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
 
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
-pub use explanation::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
+pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
 pub use rules::{DEFAULT_INDEX_DOCUMENT, Rules};
 pub use sets::{PathSet, SetLimits, Sets};
 
@@ -195,6 +195,43 @@ impl Plan<'_> {
                 origins: &served.origins,
             })
         })
+    }
+
+    /// The verdicts on a key, with their reasons: those that the sets were made by, as nothing is decided
+    /// a second time.
+    pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
+        reason::verdicts(self.decisions(key))
+    }
+
+    fn decisions(&self, key: KeyIndex) -> impl Iterator<Item = (&Distribution, Decision<'_>)> {
+        let bucket = self.keys.bucket_of(key);
+        let in_service = self.served.iter().flat_map(move |served| {
+            let origins = &served.origins;
+            let begin = origins.partition_point(|origin| origin.bucket < bucket);
+            let origins = origins[begin..].iter();
+            let origins = origins.take_while(move |origin| origin.bucket == bucket);
+            let distribution = served.distribution;
+            origins.map(move |origin| (distribution, self.decision(key, distribution, origin)))
+        });
+        let out_of_service = self.out_of_service.iter();
+        let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
+        let out_of_service = out_of_service.map(|(_, distribution)| {
+            let skip = Skip::of_out_of_service(distribution);
+            (*distribution, Decision::Skip(skip))
+        });
+        in_service.chain(out_of_service)
+    }
+
+    fn decision<'p>(
+        &'p self,
+        key: KeyIndex,
+        distribution: &'p Distribution,
+        served: &'p ServedOrigin<'_>,
+    ) -> Decision<'p> {
+        let origin_plan = &self.origin_plans[served.origin_plan.get()];
+        let found = origin_plan.findings_for(served.list, self.keys, key);
+        let when = (self.keys.get(key).kind, self.debounce);
+        Decision::new(found, distribution, served.origin, when)
     }
 }
 

@@ -24,8 +24,6 @@ CUSTOM = {("s3", "cp"), ("s3", "ls")}
 # Options of the CLI that the service does not have, or calls by another name.
 OWN_OPTIONS = {"create-invalidation": {"paths"}, "subscribe": {"notification-endpoint"}}
 GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
-SOURCES = sorted((docs.ROOT / "src").rglob("*.rs"))
-EMITTED = re.compile(r'Metric::(?:Count|Milliseconds|duration)\(\s*"(\w+)"')
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -135,7 +133,7 @@ def test_costs_know_how_many_alarms_and_metrics_there_are() -> None:
     resources = template.load()["Resources"].values()
     alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources)
     assert f"| alarms | {alarms} |" in text
-    emitted = {name for source in SOURCES for name in re.findall(EMITTED, source.read_text().split("#[cfg(test)]")[0])}
+    emitted = docs.emitted_metrics()
     assert f"metrics: {len(emitted)} for the function" in text
 
 

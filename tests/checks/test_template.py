@@ -7,6 +7,7 @@ from pathlib import Path
 import cfnlint
 import pytest
 
+import docs
 import template
 
 ROOT = template.TEMPLATE.parent
@@ -160,18 +161,9 @@ def metric_names(widget: dict) -> set[str]:
     return {row[1] for row in rows if row[0] == "Invalidator"} | set(searched)
 
 
-def emitted_metrics() -> set[str]:
-    """The metrics the function's code emits."""
-    found = set()
-    for source in (ROOT / "src").rglob("*.rs"):
-        code = source.read_text().split("#[cfg(test)]")[0]
-        found |= set(re.findall(r'Metric::(?:Count|Milliseconds|duration)\(\s*"(\w+)"', code))
-    return found
-
-
 def test_the_dashboard_shows_exactly_the_metrics_that_are_emitted() -> None:
     shown = set().union(*(metric_names(widget) for widget in dashboard()["widgets"]))
-    assert shown == emitted_metrics()
+    assert shown == docs.emitted_metrics()
 
 
 def test_the_dashboard_shows_every_alarm() -> None:
@@ -183,7 +175,7 @@ def test_alarms_watch_metrics_that_are_emitted() -> None:
     for alarm in ALARMS.values():
         watched = [alarm["Properties"], *(m["MetricStat"]["Metric"] for m in metric_stats(alarm))]
         own = [metric["MetricName"] for metric in watched if metric.get("Namespace") == "Invalidator"]
-        assert set(own) <= emitted_metrics()
+        assert set(own) <= docs.emitted_metrics()
 
 
 def metric_stats(alarm: dict) -> list[dict]:

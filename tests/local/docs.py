@@ -32,3 +32,13 @@ def blocks(page: Path) -> Iterator[Block]:
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("text")) + 1
         yield Block(page, line, match.group("note"), match.group("text"))
+
+
+# In the code, and in the lists of counters.
+EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)"', re.MULTILINE)
+
+
+def emitted_metrics() -> set[str]:
+    """The metrics that the function's code emits."""
+    sources = (source.read_text().split("#[cfg(test)]")[0] for source in (ROOT / "src").rglob("*.rs"))
+    return {name for source in sources for name in EMITTED.findall(source)}

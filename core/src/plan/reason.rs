@@ -6,9 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::behavior_list::{Ruling, SecondPath};
-use super::changes::KeyIndex;
 use super::origin_plan::FoundPath;
-use super::{Plan, ServedOrigin};
 use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
@@ -84,9 +82,9 @@ pub enum Skip<'a> {
     NotCached(&'a Behavior, Option<Duration>),
 }
 
-impl<'a> Skip<'a> {
+impl Skip<'_> {
     /// Why nothing is invalidated at a distribution that is out of service.
-    fn of_out_of_service(distribution: &Distribution) -> Self {
+    pub(super) fn of_out_of_service(distribution: &Distribution) -> Self {
         if distribution.enabled {
             Self::NoTenants
         } else {
@@ -105,73 +103,26 @@ impl<'a> Skip<'a> {
     }
 }
 
-impl Plan<'_> {
-    /// The decision of each distribution that has the key's bucket as an origin, and whether any of
-    /// them serves the key.
-    pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
-        let decided: Vec<(&Distribution, Decision<'_>)> = self.decisions(key).collect();
-        let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
-        let mut is_matched = false;
-        for (distribution, decision) in &decided {
-            match decision {
-                Decision::Invalidate(_) => is_matched = true,
-                Decision::Skip(skip) => {
-                    if nearest.is_none_or(|(_, other)| skip.nearness() > other.nearness()) {
-                        nearest = Some((distribution, *skip));
-                    }
-                }
-            }
-        }
-        let decided = decided.into_iter();
-        let decided =
-            decided.map(|(distribution, decision)| Verdict::Decided(distribution, decision));
-        let unmatched = (!is_matched).then_some(Verdict::Unmatched(nearest));
-        decided.chain(unmatched).collect()
-    }
-
-    fn decisions(&self, key: KeyIndex) -> impl Iterator<Item = (&Distribution, Decision<'_>)> {
-        let bucket = self.keys.bucket_of(key);
-        let in_service = self.served.iter().flat_map(move |served| {
-            let origins = &served.origins;
-            let begin = origins.partition_point(|origin| origin.bucket < bucket);
-            let origins = origins[begin..].iter();
-            let origins = origins.take_while(move |origin| origin.bucket == bucket);
-            let distribution = served.distribution;
-            origins.map(move |origin| (distribution, self.decision(key, distribution, origin)))
-        });
-        let out_of_service = self.out_of_service.iter();
-        let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
-        let out_of_service = out_of_service.map(|(_, distribution)| {
-            let skip = Skip::of_out_of_service(distribution);
-            (*distribution, Decision::Skip(skip))
-        });
-        in_service.chain(out_of_service)
-    }
-
-    fn decision<'p>(
-        &'p self,
-        key: KeyIndex,
-        distribution: &'p Distribution,
-        served: &'p ServedOrigin<'_>,
-    ) -> Decision<'p> {
-        let origin_plan = &self.origin_plans[served.origin_plan.get()];
-        let found = origin_plan.findings_for(served.list, self.keys, key);
+impl<'a> Decision<'a> {
+    /// The decision on a key at one origin, from what the behavior list says about its paths.
+    pub(super) fn new(
+        found: Vec<FoundPath<'a, 'a>>,
+        distribution: &'a Distribution,
+        origin: &'a Origin,
+        (kind, debounce): (ChangeKind, Duration),
+    ) -> Self {
         let Some(own) = found.first() else {
-            return Decision::Skip(Skip::OutsideOriginPath(served.origin));
+            return Self::Skip(Skip::OutsideOriginPath(origin));
         };
         let behavior = distribution.behavior(own.finding.behavior.get());
         let skip = match own.finding.ruling {
             Ruling::SentElsewhere => Some(Skip::SentElsewhere(behavior)),
             Ruling::NotCached => {
                 let ttl = distribution.error_caching.missing_object_ttl();
-                Some(Skip::NotCached(
-                    behavior,
-                    (ttl > self.debounce).then_some(ttl),
-                ))
+                Some(Skip::NotCached(behavior, (ttl > debounce).then_some(ttl)))
             }
             Ruling::Invalidate { .. } => None,
         };
-        let kind = self.keys.get(key).kind;
         let mut paths: Vec<PlannedPath<'_>> = Vec::new();
         for path in found
             .into_iter()
@@ -182,10 +133,34 @@ impl Plan<'_> {
             }
         }
         match skip {
-            Some(skip) if paths.is_empty() => Decision::Skip(skip),
-            _ => Decision::Invalidate(paths),
+            Some(skip) if paths.is_empty() => Self::Skip(skip),
+            _ => Self::Invalidate(paths),
         }
     }
+}
+
+/// The verdicts on a key, from the decisions of all distributions that have its bucket as an origin.
+pub(super) fn verdicts<'a>(
+    decisions: impl Iterator<Item = (&'a Distribution, Decision<'a>)>,
+) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    let mut nearest: Option<(&Distribution, Skip<'_>)> = None;
+    let mut is_matched = false;
+    for (distribution, decision) in decisions {
+        match &decision {
+            Decision::Invalidate(_) => is_matched = true,
+            Decision::Skip(skip) => {
+                if nearest.is_none_or(|(_, other)| skip.nearness() > other.nearness()) {
+                    nearest = Some((distribution, *skip));
+                }
+            }
+        }
+        verdicts.push(Verdict::Decided(distribution, decision));
+    }
+    if !is_matched {
+        verdicts.push(Verdict::Unmatched(nearest));
+    }
+    verdicts
 }
 
 /// The paths of an answer, with their reason.
