@@ -3,7 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BINARY := target/debug/invalidator
-PYTHON_SOURCES := tests/local tests/checks docs benches/peers
+PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
+export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
 .PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
@@ -31,16 +32,16 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
-	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
 
 check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
 	$(VENV)/bin/cfn-lint --regions us-east-1 --template template.yaml
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
-	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
-	PYTHONPATH=tests/local $(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py
 
 deny: need-deny ## Check licences, sources and known holes of all dependencies
 	cargo deny --locked check bans licenses sources
@@ -48,7 +49,7 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 	else echo "make: the database of advisories cannot be reached: they were not checked" >&2; fi
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
-	@PYTHONPATH=tests/local $(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
+	@$(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
 
 # With what `sam build` uses, and zipped alike. It is also what is measured.
 PROCESSOR ?= $(shell uname -m | sed 's/^aarch64$$/arm64/')
