@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use aws_sdk_sqs::Client;
 use invalidator_core::tick::Window;
-
 use tokio::time::{Instant, sleep};
 
 use crate::aws::error::{Meaning, meaning};

@@ -416,17 +416,37 @@ async fn a_throttled_tick_does_not_fail_the_event() {
     add(&aws, [site("E1")]);
     let _function = Function::start(&aws, 1_024, &[]);
     // More than the SDK's own attempts.
-    aws.account().throttled.insert("tick.fifo", 5);
+    let refuse = |aws: &Aws, queue, times, code| {
+        aws.account().refused.insert(queue, (times, code));
+    };
+    refuse(&aws, "tick.fifo", 5, "RequestThrottled");
     aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
     assert_eq!(aws.depth("tick.fifo"), 1, "it was sent in the end");
 
     let aws = Aws::start().await;
     let _function = Function::start(&aws, 1_024, &[]);
-    aws.account().throttled.insert("tick.fifo", usize::MAX);
+    refuse(&aws, "tick.fifo", usize::MAX, "RequestThrottled");
     aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
     assert_eq!((aws.depth("tick.fifo"), aws.depth("buffer")), (0, 1));
 
-    // Another error than throttling does fail it, as does a buffer that is throttled for good.
-    aws.account().throttled.insert("buffer", usize::MAX);
+    // Another error fails the event, and so does a buffer that is throttled for good.
+    refuse(&aws, "tick.fifo", usize::MAX, "AccessDenied");
     aws.invoke(s3_event("b"), TIMEOUT).await.unwrap_err();
+    refuse(&aws, "tick.fifo", 0, "");
+    refuse(&aws, "buffer", usize::MAX, "RequestThrottled");
+    aws.invoke(s3_event("c"), TIMEOUT).await.unwrap_err();
+}
+
+/// Before: each attempt met another of the dead connections, until all attempts were used up.
+#[tokio::test]
+async fn one_attempt_without_an_answer_gives_up_all_old_connections() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, (0..400).map(|n| format!("before-{n}")));
+    flush_all(&aws).await;
+    aws.account().lose_connections();
+    aws.invoke(s3_event("after"), TIMEOUT).await.unwrap();
+    assert_eq!(aws.depth("buffer"), 1);
+    assert_eq!(aws.account().requests_on_dead_connections, 1);
 }

@@ -101,6 +101,21 @@ async fn changes_of_a_bucket_whose_tags_cannot_be_read_are_kept() {
 }
 
 #[tokio::test]
+async fn a_long_cached_error_page_that_changes_empties_the_cache() {
+    let account = Account::new(&[]).await;
+    let app = site("E1").error_page(403, "/index.html", 1_800);
+    let brief = site("E2").error_page(403, "/index.html", 10);
+    account.cloudfront.add(app);
+    account.cloudfront.add(brief);
+    account
+        .change(&[(PUT, "index.html"), (PUT, "app.js")])
+        .await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*"]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/app.js", "/index.html"]);
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_fails_the_event_after_the_others_were_buffered() {
     let account = Account::new(&[]).await;
     let mut event = s3_event(&[(PUT, "a"), (PUT, "b")]);

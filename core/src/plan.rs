@@ -35,7 +35,7 @@ use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
 
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
-pub use rules::{DEFAULT_INDEX_DOCUMENT, Rules};
+pub use rules::{Rules, index_document_of};
 pub use sets::{PathSet, SetLimits, Sets};
 
 /// Invalidations to make, with their reasons.

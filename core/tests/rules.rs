@@ -597,6 +597,17 @@ fn an_error_page_that_is_cached_for_long_makes_every_path_stale() {
     let app = with(json!(1_800)).behaviors(&[not_cached]);
     assert_eq!(app.paths(Created, "index.html"), ["/*"]);
 
+    // The page is the default root object, or the index document of a folder.
+    let page = |path: &str| json!({ "Items": [{ "ErrorCode": 404, "ResponsePagePath": path, "ErrorCachingMinTTL": 300 }] });
+    let mut app = site().with("CustomErrorResponses", page("/"));
+    app.root_object = Some("index.html");
+    assert_eq!(app.paths(Created, "index.html"), ["/*"]);
+    assert_eq!(app.paths(Created, "a/index.html"), ["/a/index.html"]);
+    let mut app = site().with("CustomErrorResponses", page("/404/"));
+    assert_eq!(app.paths(Created, "404/index.html"), ["/404/index.html"]);
+    app.index_document = Some("index.html");
+    assert_eq!(app.paths(Created, "404/index.html"), ["/*"]);
+
     // The page comes from another origin.
     let app = with(json!(1_800)).behaviors(&[takes("/index.html", "other")]);
     assert_eq!(app.paths(Created, "index.html"), [""; 0]);

@@ -2,6 +2,7 @@
 //! `invalidatorctl replay` submits what CloudFront once refused.
 
 mod account;
+mod output;
 mod plan;
 mod replay;
 

@@ -12,10 +12,13 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
-use invalidator_core::plan::{Changes, KeyChanges, MessageIndex, Rules, SetLimits, plan};
+use invalidator_core::plan::{
+    Changes, KeyChanges, MessageIndex, Rules, SetLimits, index_document_of, plan,
+};
 use invalidator_core::target::DistributionId;
 
 use crate::account;
+use crate::output::print;
 use explanation::Explanation;
 use source::{Source, TagFile};
 
@@ -48,8 +51,8 @@ pub struct Options {
     /// Paths in a set, as in the function's MAX_PATHS_PER_INVALIDATION.
     #[arg(long, default_value_t = 3_000, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3_000))]
     max_paths: u16,
-    /// Seconds between a change and its flush, as in the function's DEBOUNCE_SECONDS. Errors that are
-    /// cached longer are invalidated.
+    /// Seconds between a change and its flush, as in the function's DEBOUNCE_SECONDS. A changed error
+    /// page counts if its error is cached for longer.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=300))]
     debounce: u16,
     /// For a person or for a machine.
@@ -93,8 +96,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let debounce = Duration::from_secs(options.debounce.into());
     let explanation = explained(&source, reading, &aliases, (limits, debounce)).await?;
     match options.output {
-        Output::Text => print!("{explanation}"),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
+        Output::Text => print(&explanation.to_string())?,
+        Output::Json => print(&(serde_json::to_string_pretty(&explanation)? + "\n"))?,
     }
     Ok(if explanation.problems.is_empty() {
         ExitCode::SUCCESS
@@ -157,10 +160,11 @@ async fn explained(
     let rules = Rules {
         distributions: &distributions,
         origin_buckets: aliases,
-        index_documents: &settings
+        index_documents: &buckets
             .iter()
-            .filter_map(|(bucket, settings)| {
-                Some((bucket.clone(), settings.index_document.clone()?))
+            .filter_map(|bucket| {
+                let settings = settings.get(bucket).map(AsRef::as_ref);
+                Some((bucket.clone(), index_document_of(settings)?))
             })
             .collect(),
         debounce,

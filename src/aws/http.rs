@@ -31,7 +31,7 @@ type HyperClient = Client<HttpsConnector<TcpConnector>, SdkBody>;
 ///
 /// Lambda may freeze the environment for hours between two calls. Meanwhile the connections die, with
 /// or without a sign, and the monotonic clock of hyper's own idle timeout may stand still. So the pool
-/// is dropped by the wall clock. It is dropped when one of its connections fails, too: the next attempt
+/// is dropped by the wall clock. It is dropped when an attempt gets no answer, too: the next attempt
 /// must not use another dead connection.
 #[derive(Clone, Debug)]
 pub(super) struct PooledClient {
@@ -111,6 +111,28 @@ fn hyper_client(connector: &HttpsConnector<TcpConnector>) -> HyperClient {
         .build(connector.clone())
 }
 
+/// An attempt that gets no answer drops the pool: whether its connection failed, or the attempt was
+/// given up after a timeout because nothing came.
+struct Attempt {
+    client: PooledClient,
+    generation: u64,
+    is_answered: bool,
+}
+
+impl Attempt {
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.client.drop_pool(self.generation);
+        }
+    }
+}
+
 impl HttpConnector for PooledClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let request = match request.try_into_http1x() {
@@ -120,12 +142,14 @@ impl HttpConnector for PooledClient {
             }
         };
         let (client, generation) = self.client();
-        let this = self.clone();
+        let attempt = Attempt {
+            client: self.clone(),
+            generation,
+            is_answered: false,
+        };
         HttpConnectorFuture::new(async move {
-            let response = client.request(request).await.map_err(|error| {
-                this.drop_pool(generation);
-                classify(error)
-            })?;
+            let response = client.request(request).await.map_err(classify)?;
+            attempt.answered();
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
@@ -150,9 +150,7 @@ impl Batch {
         };
         let index = self.scope(scope.map(|scope| scope.targets));
         let mut oldest = None;
-        let Some(scoped) = self.scopes.get_mut(index) else {
-            bail!("a scope has no place");
-        };
+        let scoped = &mut self.scopes[index];
         scoped.first_seen = [scoped.first_seen, first_seen].into_iter().flatten().min();
         scoped.attempts = scoped.attempts.max(attempts);
         for change in changes {
@@ -287,8 +285,8 @@ impl<'a> Drain<'a> {
         if Instant::now() >= self.receive_until {
             return 0;
         }
-        let told = targets.of(self.app, batch).await;
-        if !room.has_work_left(batch.len(), batch.messages.len(), told) {
+        let targets = targets.of(self.app, batch).await;
+        if !room.has_work_left(batch.len(), batch.messages.len(), targets) {
             return 0;
         }
         let left = room

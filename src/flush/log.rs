@@ -6,12 +6,14 @@ use tracing::info;
 
 use crate::metrics::MAX_LOGGED_DECISIONS;
 
-/// Logs the first verdicts of a plan.
-pub fn log_first(plan: &Plan<'_>) {
+/// Logs the first verdicts of a plan. While some distributions are not read, nobody knows which keys
+/// are unmatched.
+pub fn log_first(plan: &Plan<'_>, is_complete: bool) {
     let verdicts = plan.keys.indices().flat_map(|key| {
         let verdicts = plan.explain(key).into_iter();
         verdicts.map(move |verdict| (key, verdict))
     });
+    let verdicts = verdicts.filter(|(_, it)| is_complete || !matches!(it, Verdict::Unmatched(_)));
     for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
         log(&plan.keys.get(key), &verdict);
     }

@@ -9,7 +9,7 @@ use invalidator_core::caller_reference::SetId;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::plan::{
-    DEFAULT_INDEX_DOCUMENT, KeyChanges, PathSet, Plan, Rules, SetLimits, plan,
+    KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{OURSELVES, Set};
@@ -21,7 +21,7 @@ use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::give_back;
 use super::log::log_first;
-use super::report::Report;
+use super::report::{FlushCounts, Report};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::metrics::milliseconds;
@@ -57,7 +57,7 @@ pub struct RoundEnd {
 
 /// The unfinished work of one scope.
 #[derive(Default)]
-struct Untold {
+struct Unfinished {
     /// Targets whose distributions could not be read.
     unread: BTreeSet<TargetScope>,
     /// Targets for which there was no time.
@@ -155,34 +155,36 @@ impl Rounds<'_> {
             let targets = targets.as_ref();
             targets.is_none_or(|targets| targets.iter().any(|it| it.contains(target)))
         };
-        let mut untold = Untold::default();
+        let mut unfinished = Unfinished::default();
         let at_once = self.read_until.min(Instant::now() + TIME_FOR_ALL);
         let (index_documents, first) = tokio::join!(
             self.index_documents(&buckets),
             self.read(&buckets, at_once, &[], targets.as_deref()),
         );
         let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
-        self.enqueue(&first_plan, is_meant, messages, &mut untold, end)
+        self.enqueue(&first_plan, is_meant, messages, &mut unfinished, end)
             .await;
-        untold.unread = first.unread;
+        unfinished.unread = first.unread;
         let mut later: Vec<Distribution> = Vec::new();
-        if !untold.unread.is_empty() {
+        if !unfinished.unread.is_empty() {
             let (until, done) = (self.read_until, &first.distributions);
             let read = self.read(&buckets, until, done, targets.as_deref()).await;
             later = read.distributions;
-            untold.unread = read.unread;
+            unfinished.unread = read.unread;
             let later_plan = plan(&keys, &rules(app, &later, &index_documents));
-            self.enqueue(&later_plan, is_meant, messages, &mut untold, end)
+            self.enqueue(&later_plan, is_meant, messages, &mut unfinished, end)
                 .await;
         }
-        let unread = untold.unread.iter().map(TargetScope::distribution);
+        let unread = unfinished.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
+        let all = [first.distributions.as_slice(), later.as_slice()].concat();
+        let all_rules = rules(app, &all, &index_documents);
+        let plan_of_all = (!later.is_empty()).then(|| plan(&keys, &all_rules));
+        let plan_of_all = plan_of_all.as_ref().unwrap_or(&first_plan);
+        let is_complete = targets.is_none() && unfinished.unread.is_empty();
+        log_first(plan_of_all, is_complete);
         match &targets {
-            None if later.is_empty() => report(&first_plan, end),
-            None => {
-                let all = [first.distributions.as_slice(), later.as_slice()].concat();
-                report(&plan(&keys, &rules(app, &all, &index_documents)), end);
-            }
+            None => count_keys(plan_of_all, is_complete, &mut end.report.counts),
             Some(targets) => self.log_gone(targets).await,
         }
         let scope = Scope {
@@ -190,22 +192,18 @@ impl Rounds<'_> {
             first_seen: first_seen.unwrap_or_else(|| milliseconds(self.app.clock.now())),
             attempts,
         };
-        self.give_back(scope, untold, (&keys, messages), end).await
+        self.give_back(scope, unfinished, (&keys, messages), end)
+            .await
     }
 
-    /// The index document of each bucket that has one. If the tags of a bucket cannot be read, folders are
-    /// invalidated too: an unnecessary path is better than a stale page.
+    /// The index document of each bucket that has one.
     async fn index_documents(&self, buckets: &[BucketName]) -> HashMap<BucketName, String> {
         let s3 = self.app.clients.s3();
         let time = TIME_FOR_ALL + TIME_FOR_A_BUCKET * u32::try_from(buckets.len()).unwrap_or(1_000);
         let until = self.read_until.min(Instant::now() + time);
         let settings = self.app.tags.settings_of(s3, buckets, until).await;
-        let index_document = |bucket: &BucketName| match settings.get(bucket) {
-            Some(settings) => settings.index_document.clone(),
-            None => Some(DEFAULT_INDEX_DOCUMENT.to_owned()),
-        };
         let documents = buckets.iter().filter_map(|bucket| {
-            let document = index_document(bucket)?;
+            let document = index_document_of(settings.get(bucket).map(AsRef::as_ref))?;
             Some((bucket.clone(), document))
         });
         documents.collect()
@@ -262,14 +260,14 @@ impl Rounds<'_> {
         plan: &Plan<'_>,
         is_meant: impl Fn(&Target) -> bool,
         messages: &[Buffered],
-        untold: &mut Untold,
+        unfinished: &mut Unfinished,
         end: &mut RoundEnd,
     ) {
         let app = self.app;
         let mut enqueuer = Enqueuer::new(app, self.send_until());
         for of_target in plan.targets().filter(|it| is_meant(it.target)) {
             if self.deadline.remaining() < TIME_TO_STOP {
-                untold.unsent.insert(TargetScope::of(of_target.target));
+                unfinished.unsent.insert(TargetScope::of(of_target.target));
                 continue;
             }
             for set in of_target.sets() {
@@ -283,7 +281,7 @@ impl Rounds<'_> {
                     Ok(entry) => enqueuer.add(entry).await,
                     Err(error) => {
                         error!(stage = "flush", target_id = %of_target.target, %error, "a set cannot be serialized");
-                        untold.stranded += 1;
+                        unfinished.stranded += 1;
                     }
                 }
             }
@@ -292,7 +290,7 @@ impl Rounds<'_> {
         end.report.counts.sets += enqueuer.sets;
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed);
-        untold.stranded += self.keep_in_buffer(failed).await;
+        unfinished.stranded += self.keep_in_buffer(failed).await;
     }
 
     /// Puts sets that could not be sent into the buffer. Returns for how many that failed too.
@@ -331,20 +329,24 @@ impl Rounds<'_> {
     async fn give_back(
         &self,
         scope: Scope,
-        untold: Untold,
+        unfinished: Unfinished,
         of: (&KeyChanges, &[Buffered]),
         end: &mut RoundEnd,
     ) -> bool {
         let now = milliseconds(self.app.clock.now());
         let until = Instant::now() + TIME_TO_GIVE_BACK;
         let attempts = scope.attempts + 1;
-        end.report.counts.unread += untold.unread.len();
-        end.report.unsent += untold.unsent.len();
-        let mut is_done = untold.stranded == 0;
+        end.report.counts.unread += unfinished.unread.len();
+        end.report.unsent += unfinished.unsent.len();
+        let mut is_done = unfinished.stranded == 0;
         for (targets, attempts, delay) in [
-            (untold.unread, attempts, unread_distributions_wait(attempts)),
+            (
+                unfinished.unread,
+                attempts,
+                unread_distributions_wait(attempts),
+            ),
             // No delay: there is nothing to wait for, and the tick comes back at once.
-            (untold.unsent, scope.attempts, Duration::ZERO),
+            (unfinished.unsent, scope.attempts, Duration::ZERO),
         ] {
             if targets.is_empty() {
                 continue;
@@ -383,13 +385,14 @@ fn rules<'r>(
     }
 }
 
-/// Counts what became of the keys, and logs the first decisions.
-fn report(plan: &Plan<'_>, end: &mut RoundEnd) {
-    let counts = &mut end.report.counts;
+/// Counts what became of the keys. While some distributions are not read, nobody knows which keys are
+/// unmatched.
+fn count_keys(plan: &Plan<'_>, is_complete: bool, counts: &mut FlushCounts) {
     counts.keys += plan.counts.keys;
-    counts.unmatched += plan.counts.unmatched;
-    counts.not_cached += plan.counts.not_cached;
-    log_first(plan);
+    if is_complete {
+        counts.unmatched += plan.counts.unmatched;
+        counts.not_cached += plan.counts.not_cached;
+    }
 }
 
 /// The distributions to plan with, and the targets of those that could not be read.

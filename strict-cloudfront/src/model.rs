@@ -21,6 +21,8 @@ pub struct Distribution {
     staging: bool,
     tenant_only: bool,
     default_root_object: String,
+    /// Error code, page and seconds.
+    error_pages: Vec<(u16, String, u64)>,
     aliases: Vec<String>,
     origins: Vec<Origin>,
     groups: Vec<(String, Vec<String>)>,
@@ -37,6 +39,7 @@ impl Distribution {
             staging: false,
             tenant_only: false,
             default_root_object: String::new(),
+            error_pages: Vec::new(),
             aliases: Vec::new(),
             groups: Vec::new(),
             behaviors: Vec::new(),
@@ -66,6 +69,12 @@ impl Distribution {
     /// `DefaultRootObject`, which `ListDistributions` does not tell.
     pub fn default_root_object(mut self, key: &str) -> Self {
         self.default_root_object = key.to_owned();
+        self
+    }
+
+    /// What viewers get instead of an error, and for how many seconds it is cached.
+    pub fn error_page(mut self, code: u16, path: &str, ttl: u64) -> Self {
+        self.error_pages.push((code, path.to_owned(), ttl));
         self
     }
 
@@ -133,7 +142,7 @@ impl Distribution {
             .text("DomainName", self.domain_name())
             .with(Element::text_list("Aliases", "CNAME", &self.aliases))
             .with_all(self.routes())
-            .with(Element::list("CustomErrorResponses", Vec::new()))
+            .with(self.custom_error_responses())
             .text("Comment", "")
             .text("PriceClass", "PriceClass_All")
             .text("Enabled", self.enabled)
@@ -153,7 +162,7 @@ impl Distribution {
             .with(Element::text_list("Aliases", "CNAME", &self.aliases))
             .text("DefaultRootObject", &self.default_root_object)
             .with_all(self.routes())
-            .with(Element::list("CustomErrorResponses", Vec::new()))
+            .with(self.custom_error_responses())
             .text("Comment", "")
             .text("PriceClass", "PriceClass_All")
             .text("Enabled", self.enabled)
@@ -165,6 +174,18 @@ impl Distribution {
             .text("ContinuousDeploymentPolicyId", "")
             .text("Staging", self.staging)
             .text("ConnectionMode", self.connection_mode())
+    }
+
+    fn custom_error_responses(&self) -> Element {
+        let response = |(code, path, ttl): &(u16, String, u64)| {
+            Element::new("CustomErrorResponse")
+                .text("ErrorCode", code)
+                .text("ResponsePagePath", path)
+                .text("ResponseCode", "200")
+                .text("ErrorCachingMinTTL", ttl)
+        };
+        let responses = self.error_pages.iter().map(response);
+        Element::list("CustomErrorResponses", responses.collect())
     }
 
     /// Origins, groups and behaviors, which the summary and the configuration share.

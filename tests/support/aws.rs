@@ -68,8 +68,8 @@ pub struct Account {
     pub last_received: Duration,
     /// Whether files can be written.
     pub is_bucket_writable: bool,
-    /// How many calls on each queue are throttled.
-    pub throttled: BTreeMap<&'static str, usize>,
+    /// How many calls on each queue are refused, and with which error code.
+    pub refused: BTreeMap<&'static str, (usize, &'static str)>,
     /// How far the clock of Lambda and SQS is ahead of this machine's.
     pub ahead: Duration,
     /// Connections to AWS's services, and those of them that died: nothing is answered there.
@@ -126,7 +126,7 @@ impl Aws {
             processor: Duration::ZERO,
             last_received: Duration::ZERO,
             is_bucket_writable: true,
-            throttled: BTreeMap::new(),
+            refused: BTreeMap::new(),
             ahead: Duration::ZERO,
             connections: BTreeSet::new(),
             dead_connections: BTreeSet::new(),
@@ -541,9 +541,9 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
             .calls
             .entry(format!("{operation} {name}"))
             .or_default() += 1;
-        if let Some(left @ 1..) = account.throttled.get_mut(name) {
+        if let Some((left @ 1.., code)) = account.refused.get_mut(name) {
             *left -= 1;
-            return answered(400, r#"{"__type":"RequestThrottled"}"#);
+            return answered(400, json!({ "__type": code }).to_string());
         }
     }
     if operation == "ReceiveMessage" {

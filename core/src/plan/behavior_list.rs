@@ -33,7 +33,7 @@ static EVERY_PATH: LazyLock<Wildcards> = LazyLock::new(|| Wildcards::new("/*"));
 pub(super) struct BehaviorList<'a> {
     /// In the order in which they are tried.
     behaviors: Vec<(PatternIndex, Effect)>,
-    second_paths: Vec<SecondPath<'a>>,
+    roles: Vec<ObjectRole<'a>>,
 }
 
 /// What a behavior does with a path that it takes.
@@ -89,15 +89,26 @@ pub(super) struct Outcome {
     pub not_cached: bool,
 }
 
-/// A setting that makes CloudFront cache an object under a second path.
+/// A role in which CloudFront serves an object at another path than its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum SecondPath<'a> {
-    /// The viewer path of the default root object, which is also served for `/`.
+pub(super) enum ObjectRole<'a> {
+    /// The object at this viewer path is the default root object: it is served for `/`.
     DefaultRootObject(&'a str),
-    /// The name of index documents, which are also served for their folders.
+    /// An object of this name is an index document: it is served for its folder.
     IndexDocument(&'a str),
-    /// A custom error page, which may be cached under any path.
-    ErrorPage(&'a ErrorPage),
+    /// The object is a custom error page, which may be served for any path.
+    ErrorPage(&'a ErrorPage, PageObject<'a>),
+}
+
+/// Which object CloudFront gets when it asks for the path of an error page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum PageObject<'a> {
+    /// The object of that name.
+    Named,
+    /// The page is `/`, so the default root object at this viewer path.
+    DefaultRootObject(&'a str),
+    /// The page is a folder, so its index document of this name.
+    IndexDocument(&'a str),
 }
 
 impl Outcome {
@@ -143,26 +154,18 @@ impl<'a> BehaviorList<'a> {
             let pattern = PatternIndex::new(patterns.place(pattern));
             (pattern, Effect::new(behavior, origin))
         });
-        let behaviors = behaviors.collect();
-        let root = distribution.default_root_object.as_deref();
-        let root = root.map(SecondPath::DefaultRootObject);
-        let index = index_document.map(SecondPath::IndexDocument);
-        let pages = distribution
-            .error_caching
-            .pages_cached_longer_than(debounce);
-        let pages = pages.map(SecondPath::ErrorPage);
         Self {
-            behaviors,
-            second_paths: root.into_iter().chain(index).chain(pages).collect(),
+            behaviors: behaviors.collect(),
+            roles: roles(distribution, index_document, debounce),
         }
     }
 
-    pub(super) fn second_paths(&self) -> &[SecondPath<'a>] {
-        &self.second_paths
+    pub(super) fn roles(&self) -> &[ObjectRole<'a>] {
+        &self.roles
     }
 
-    pub(super) fn has(&self, second: SecondPath<'_>) -> bool {
-        self.second_paths.contains(&second)
+    pub(super) fn has(&self, role: ObjectRole<'_>) -> bool {
+        self.roles.contains(&role)
     }
 }
 
@@ -228,42 +231,82 @@ impl Findings {
     }
 }
 
-impl SecondPath<'_> {
-    /// The second path of the object at `path`, if it has one by this setting.
-    pub(super) fn of(self, path: ViewerPath<'_>) -> Option<ViewerPath<'_>> {
+/// The roles that objects of an origin may have.
+fn roles<'a>(
+    distribution: &'a Distribution,
+    index_document: Option<&'a str>,
+    debounce: Duration,
+) -> Vec<ObjectRole<'a>> {
+    let root = distribution.default_root_object.as_deref();
+    let mut roles = Vec::new();
+    roles.extend(root.map(ObjectRole::DefaultRootObject));
+    roles.extend(index_document.map(ObjectRole::IndexDocument));
+    for page in distribution
+        .error_caching
+        .pages_cached_longer_than(debounce)
+    {
+        let of_page = |object| ObjectRole::ErrorPage(page, object);
+        roles.push(of_page(PageObject::Named));
+        let root = root.filter(|_| page.path == "/");
+        roles.extend(root.map(PageObject::DefaultRootObject).map(of_page));
+        let index_document = index_document.filter(|_| page.path.ends_with('/'));
+        roles.extend(index_document.map(PageObject::IndexDocument).map(of_page));
+    }
+    roles
+}
+
+impl ObjectRole<'_> {
+    /// The path that is asked for when the object at `path` is served in this role; none if that object
+    /// does not have it.
+    pub(super) fn asked_path(self, path: ViewerPath<'_>) -> Option<ViewerPath<'_>> {
         match self {
-            Self::DefaultRootObject(object) => {
+            Self::DefaultRootObject(object)
+            | Self::ErrorPage(_, PageObject::DefaultRootObject(object)) => {
                 (path.as_str() == object).then_some(ViewerPath::ROOT)
             }
             Self::IndexDocument(name) => path.folder_of(name),
-            Self::ErrorPage(page) => (path.as_str() == page.path).then_some(path),
+            Self::ErrorPage(page, PageObject::IndexDocument(name)) => path
+                .folder_of(name)
+                .filter(|folder| folder.as_str() == page.path),
+            Self::ErrorPage(page, PageObject::Named) => {
+                (path.as_str() == page.path).then_some(path)
+            }
         }
     }
 
-    /// The ruling on the second path, if this is the ruling of the behavior that decides on it.
+    /// Whether the behavior that takes the object's own path decides. CloudFront puts the default root
+    /// object in place of `/` before it looks for a behavior. A folder is asked for by its own path.
+    pub(super) fn is_decided_by_own_path(self) -> bool {
+        !matches!(
+            self,
+            Self::IndexDocument(_) | Self::ErrorPage(_, PageObject::IndexDocument(_))
+        )
+    }
+
+    /// The ruling for this role, if this is the ruling of the behavior that decides.
     ///
     /// An error page is cached with the other paths, whether or not its own path is cached.
     pub(super) fn ruling(self, ruling: Ruling) -> Ruling {
         match (self, ruling) {
-            (Self::ErrorPage(_), Ruling::NotCached) => Ruling::Invalidate {
+            (Self::ErrorPage(..), Ruling::NotCached) => Ruling::Invalidate {
                 query_strings: false,
             },
             _ => ruling,
         }
     }
 
-    /// The paths that clear the second path from the cache.
+    /// The paths that clear what is cached for this role.
     pub(super) fn invalidation_paths(
         self,
-        path: ViewerPath<'_>,
+        asked: ViewerPath<'_>,
         query_strings: bool,
     ) -> InvalidationPaths<'_> {
         match self {
             Self::DefaultRootObject(_) | Self::IndexDocument(_) => {
-                path.invalidation_paths(query_strings)
+                asked.invalidation_paths(query_strings)
             }
             // Any path may be missing, and the default behavior takes those that nothing else takes.
-            Self::ErrorPage(_) => InvalidationPaths::everything(WildcardCause::ErrorPage),
+            Self::ErrorPage(..) => InvalidationPaths::everything(WildcardCause::ErrorPage),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::behavior_list::{
-    BehaviorList, Finding, Findings, ListIndex, Outcome, PatternPlaces, Ruling, SecondPath,
+    BehaviorList, Finding, Findings, ListIndex, ObjectRole, Outcome, PatternPlaces, Ruling,
 };
 use super::changes::{BucketKeys, KeyChanges, KeyIndex, KeyRange};
 use super::interner::Interner;
@@ -45,25 +45,25 @@ pub(super) struct OriginPlan<'a> {
     of_keys: Vec<FindingsIndex>,
     /// Whether all of them are [exact](ViewerPath::is_exact).
     are_exact: bool,
-    /// The different settings that make second paths.
-    second_paths: Vec<SecondPath<'a>>,
-    /// The second paths of keys, in the order of the keys.
-    of_second_paths: Vec<KeySecondPath<'a>>,
+    /// The different roles of objects.
+    roles: Vec<ObjectRole<'a>>,
+    /// The roles of keys, in the order of the keys.
+    key_roles: Vec<KeyRole<'a>>,
 }
 
-/// A key that is cached under a second path, and the findings on that path.
+/// A key in a role, and the findings of the behaviors that decide for it.
 #[derive(Clone, Copy, Debug)]
-struct KeySecondPath<'a> {
+struct KeyRole<'a> {
     key: KeyIndex,
-    second: SecondPath<'a>,
+    role: ObjectRole<'a>,
     findings: FindingsIndex,
 }
 
 /// A path at which a key is cached, and what a behavior list says about it.
 #[derive(Clone, Debug)]
 pub(super) struct FoundPath<'a, 'k> {
-    /// Why it is not the key's own path, if it is not.
-    pub second: Option<SecondPath<'a>>,
+    /// None for the key's own path.
+    pub role: Option<ObjectRole<'a>>,
     pub finding: Finding,
     /// None, unless the path is invalidated.
     pub paths: Option<InvalidationPaths<'k>>,
@@ -105,8 +105,8 @@ impl<'a> Builder<'a> {
         let lists = self.lists.into_values();
         let patterns = self.patterns.into_values();
         // In order, so that what is said of a distribution does not depend on the other ones.
-        let second_paths = lists.iter().flat_map(BehaviorList::second_paths);
-        let second_paths: BTreeSet<SecondPath<'_>> = second_paths.copied().collect();
+        let roles = lists.iter().flat_map(BehaviorList::roles);
+        let roles: BTreeSet<ObjectRole<'_>> = roles.copied().collect();
         OriginPlan {
             origin_path: self.origin_path,
             pattern_places: PatternPlaces::new(&lists, patterns.len()),
@@ -117,8 +117,8 @@ impl<'a> Builder<'a> {
             of_keys: Vec::with_capacity(keys.len()),
             keys,
             are_exact: true,
-            second_paths: second_paths.into_iter().collect(),
-            of_second_paths: Vec::new(),
+            roles: roles.into_iter().collect(),
+            key_roles: Vec::new(),
         }
     }
 }
@@ -134,41 +134,40 @@ impl<'a> OriginPlan<'a> {
             self.of_keys.push(findings);
             self.are_exact &= path.is_exact();
             outcome.add(self.findings[findings.get()].outcome);
-            for second in 0..self.second_paths.len() {
-                let second = self.second_paths[second];
-                outcome.invalidated |= self.decide_on_second(second, key, &path, (kind, findings));
+            for role in 0..self.roles.len() {
+                let role = self.roles[role];
+                outcome.invalidated |= self.decide_on_role(role, key, &path, (kind, findings));
             }
         }
     }
 
-    /// Whether the second path of a key, if it has one by this setting, is invalidated anywhere.
-    fn decide_on_second(
+    /// Whether a key is invalidated anywhere for a role, if it has that role.
+    fn decide_on_role(
         &mut self,
-        second: SecondPath<'a>,
+        role: ObjectRole<'a>,
         key: KeyIndex,
         own: &ViewerPath<'_>,
         (kind, of_own): (ChangeKind, FindingsIndex),
     ) -> bool {
-        let Some(path) = second.of(*own) else {
+        let Some(path) = role.asked_path(*own) else {
             return false;
         };
-        // CloudFront puts the default root object in place of `/` before it looks for a behavior.
-        // A folder's own path is what a viewer asks for, so the behavior that takes it decides.
-        let findings = match second {
-            SecondPath::DefaultRootObject(_) | SecondPath::ErrorPage(_) => of_own,
-            SecondPath::IndexDocument(_) => self.findings_on(&path, kind),
+        let findings = if role.is_decided_by_own_path() {
+            of_own
+        } else {
+            self.findings_on(&path, kind)
         };
-        self.of_second_paths.push(KeySecondPath {
+        self.key_roles.push(KeyRole {
             key,
-            second,
+            role,
             findings,
         });
         let lists = self.lists.iter().enumerate();
-        let mut with_second = lists.filter(|(_, list)| list.has(second));
+        let mut with_role = lists.filter(|(_, list)| list.has(role));
         let findings = &self.findings[findings.get()];
-        with_second.any(|(list, _)| {
+        with_role.any(|(list, _)| {
             let finding = findings.of(ListIndex::new(list));
-            matches!(second.ruling(finding.ruling), Ruling::Invalidate { .. })
+            matches!(role.ruling(finding.ruling), Ruling::Invalidate { .. })
         })
     }
 
@@ -197,26 +196,26 @@ impl<'a> OriginPlan<'a> {
         }
     }
 
-    /// The paths that clear a key, or its second path, from the cache; none if the ruling of the
+    /// The paths that clear a key, or what is cached for its role; none if the ruling of the
     /// behavior is to leave it.
     fn invalidation_paths<'k>(
         &self,
         keys: &'k KeyChanges,
         key: KeyIndex,
-        second: Option<SecondPath<'_>>,
+        role: Option<ObjectRole<'_>>,
         ruling: Ruling,
     ) -> Option<InvalidationPaths<'k>> {
-        let ruling = second.map_or(ruling, |second| second.ruling(ruling));
+        let ruling = role.map_or(ruling, |role| role.ruling(ruling));
         let Ruling::Invalidate { query_strings } = ruling else {
             return None;
         };
         let own = self.viewer_path(keys, key);
-        let Some(second) = second else {
+        let Some(role) = role else {
             return Some(own.invalidation_paths(query_strings));
         };
-        match second.of(own) {
-            Some(path) => Some(second.invalidation_paths(path, query_strings)),
-            None => unreachable!("{key:?} has no second path by {second:?}"),
+        match role.asked_path(own) {
+            Some(path) => Some(role.invalidation_paths(path, query_strings)),
+            None => unreachable!("{key:?} does not have the role {role:?}"),
         }
     }
 
@@ -229,17 +228,17 @@ impl<'a> OriginPlan<'a> {
         mut add: impl FnMut(InvalidationPath<'k>, KeyIndex),
     ) {
         let rulings = self.rulings(list);
-        let mut add_paths = |key, second, findings: FindingsIndex| {
-            let paths = self.invalidation_paths(keys, key, second, rulings[findings.get()]);
+        let mut add_paths = |key, role, findings: FindingsIndex| {
+            let paths = self.invalidation_paths(keys, key, role, rulings[findings.get()]);
             let paths = paths.into_iter().flatten();
             paths.for_each(|path| add(path, key));
         };
         for (key, findings) in self.keys.iter().zip(&self.of_keys) {
             add_paths(key, None, *findings);
         }
-        for of_key in &self.of_second_paths {
-            if self.lists[list.get()].has(of_key.second) {
-                add_paths(of_key.key, Some(of_key.second), of_key.findings);
+        for of_key in &self.key_roles {
+            if self.lists[list.get()].has(of_key.role) {
+                add_paths(of_key.key, Some(of_key.role), of_key.findings);
             }
         }
     }
@@ -252,12 +251,12 @@ impl<'a> OriginPlan<'a> {
         keys: &'s KeyChanges,
     ) -> Option<impl Iterator<Item = (InvalidationPath<'s>, KeyIndex)> + 's> {
         let rulings = self.rulings(list);
-        let has = |of_key: &KeySecondPath<'_>| self.lists[list.get()].has(of_key.second);
+        let has = |of_key: &KeyRole<'_>| self.lists[list.get()].has(of_key.role);
         let with_query_strings = Ruling::Invalidate {
             query_strings: true,
         };
         let are_different = self.are_exact
-            && !self.of_second_paths.iter().any(has)
+            && !self.key_roles.iter().any(has)
             && !rulings.contains(&with_query_strings);
         if !are_different {
             return None;
@@ -269,7 +268,7 @@ impl<'a> OriginPlan<'a> {
         Some(self.keys.iter().zip(&self.of_keys).filter_map(path))
     }
 
-    /// What a behavior list says about a key: about its own path first, then about its second paths.
+    /// What a behavior list says about a key: about its own path first, then about its roles.
     /// Empty if the key is outside the origin path.
     pub(super) fn findings_for<'k>(
         &self,
@@ -280,19 +279,19 @@ impl<'a> OriginPlan<'a> {
         let Some(place) = self.keys.place_of(key) else {
             return Vec::new();
         };
-        let begin = self.of_second_paths.partition_point(|it| it.key < key);
-        let second = self.of_second_paths[begin..].iter();
-        let second = second.take_while(|it| it.key == key);
-        let second = second.filter(|it| self.lists[list.get()].has(it.second));
-        let second = second.map(|it| (Some(it.second), it.findings));
+        let begin = self.key_roles.partition_point(|it| it.key < key);
+        let roles = self.key_roles[begin..].iter();
+        let roles = roles.take_while(|it| it.key == key);
+        let roles = roles.filter(|it| self.lists[list.get()].has(it.role));
+        let roles = roles.map(|it| (Some(it.role), it.findings));
         let own = (None, self.of_keys[place]);
-        let all = std::iter::once(own).chain(second);
-        all.map(|(second, findings)| {
+        let all = std::iter::once(own).chain(roles);
+        all.map(|(role, findings)| {
             let finding = self.findings[findings.get()].of(list);
             FoundPath {
-                second,
+                role,
                 finding,
-                paths: self.invalidation_paths(keys, key, second, finding.ruling),
+                paths: self.invalidation_paths(keys, key, role, finding.ruling),
             }
         })
         .collect()

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::behavior_list::{Ruling, SecondPath};
+use super::behavior_list::{ObjectRole, Ruling};
 use super::origin_plan::FoundPath;
 use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
@@ -169,11 +169,11 @@ fn planned<'a>(
     distribution: &'a Distribution,
     kind: ChangeKind,
 ) -> impl Iterator<Item = PlannedPath<'a>> {
-    let role = match found.second {
+    let role = match found.role {
         None => PathRole::Own,
-        Some(SecondPath::DefaultRootObject(_)) => PathRole::Root,
-        Some(SecondPath::IndexDocument(name)) => PathRole::Folder(name),
-        Some(SecondPath::ErrorPage(page)) => PathRole::Errors(page),
+        Some(ObjectRole::DefaultRootObject(_)) => PathRole::Root,
+        Some(ObjectRole::IndexDocument(name)) => PathRole::Folder(name),
+        Some(ObjectRole::ErrorPage(page, _)) => PathRole::Errors(page),
     };
     let behavior = distribution.behavior(found.finding.behavior.get());
     found.paths.into_iter().flat_map(move |paths| {

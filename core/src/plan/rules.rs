@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::sets::SetLimits;
+use crate::bucket_tags::BucketSettings;
 use crate::distributions::Distribution;
 use crate::distributions::origin::OriginBuckets;
 use crate::event::BucketName;
 
 /// The index document of a website endpoint whose bucket has no `indexDocument` tag.
-pub const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
+const DEFAULT_INDEX_DOCUMENT: &str = "index.html";
 
 /// What planning goes by.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,15 @@ pub struct Rules<'a> {
     pub debounce: Duration,
     /// How large a set may be.
     pub limits: SetLimits,
+}
+
+/// The index document of a bucket with these tags. If the tags cannot be read, folders are invalidated
+/// too: an unnecessary path is better than a stale page.
+pub fn index_document_of(settings: Option<&BucketSettings>) -> Option<String> {
+    match settings {
+        Some(settings) => settings.index_document.clone(),
+        None => Some(DEFAULT_INDEX_DOCUMENT.to_owned()),
+    }
 }
 
 impl<'a> Rules<'a> {

@@ -74,6 +74,18 @@ pub struct Deciding {
     pub query_strings: bool,
 }
 
+impl Deciding {
+    /// Where it does not matter which behavior decided.
+    pub fn any() -> Self {
+        Self {
+            pattern: None,
+            target_origin_id: String::new(),
+            caches: true,
+            query_strings: false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Own,
@@ -313,7 +325,7 @@ fn at_origin(
     }
     let tag = index_document(world, key.bucket);
     let index = tag.or(is_website.then(|| "index.html".to_owned()));
-    if let Some(index) = index
+    if let Some(index) = &index
         && path.ends_with(&format!("/{index}"))
     {
         let folder = &path[..path.len() - index.len()];
@@ -326,29 +338,38 @@ fn at_origin(
         }
     }
     // An error page is stale under the paths that it stands in for, if it is served from here.
-    let is_sent_elsewhere = matches!(
-        answer(world, distribution, origin, &path, key.deleted),
-        Answer::SentElsewhere(_)
-    );
+    let is_served_here = |asked: &str| {
+        let answer = answer(world, distribution, origin, asked, key.deleted);
+        !matches!(answer, Answer::SentElsewhere(_))
+    };
+    let is_root = |root: &String| {
+        !root.is_empty() && path == format!("/{}", root.strip_prefix('/').unwrap_or(root))
+    };
+    let is_shown_for = |page: &str| {
+        let is_root = page == "/" && distribution.root_object.as_ref().is_some_and(is_root);
+        let is_index = index.as_ref().is_some_and(|index| {
+            page.ends_with('/') && path == format!("{page}{index}") && is_served_here(page)
+        });
+        ((page == path || is_root) && is_served_here(&path)) || is_index
+    };
     let mut pages = distribution.custom_error_responses.items.iter();
     let is_long_cached_page = |response: &ErrorResponse| {
         let page = response
             .response_page_path
             .replace("%20", " ")
             .replace("%25", "%");
-        page == path && seconds(response) > DEBOUNCE
+        !page.is_empty() && seconds(response) > DEBOUNCE && is_shown_for(&page)
     };
-    if !is_sent_elsewhere && pages.any(is_long_cached_page) {
+    if pages.any(is_long_cached_page) {
         reached.insert("error page");
         skip = None;
-        let chosen = chosen(distribution, &path);
         if !reasons
             .iter()
             .any(|it| matches!(it, Reason::Invalidate { path, .. } if path == "/*"))
         {
             reasons.push(Reason::Invalidate {
                 path: "/*".to_owned(),
-                by: deciding(chosen, world),
+                by: Deciding::any(),
                 deleted: key.deleted,
                 role: Role::Errors,
                 wildcard: Some("error page"),

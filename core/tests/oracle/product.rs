@@ -125,7 +125,10 @@ fn invalidated(planned: &PlannedPath<'_>, key: &KeyChange<'_>) -> Reason {
     assert_eq!(reason.kind, key.kind);
     Reason::Invalidate {
         path: planned.path.as_str().to_owned(),
-        by: deciding(reason.behavior),
+        by: match reason.role {
+            PathRole::Errors(_) => Deciding::any(),
+            _ => deciding(reason.behavior),
+        },
         deleted: reason.kind == ChangeKind::Deleted,
         role: match reason.role {
             PathRole::Own => Role::Own,

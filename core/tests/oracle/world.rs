@@ -510,9 +510,16 @@ fn distribution(tape: &mut Tape<'_>, number: usize, keys: &[String]) -> Distribu
 }
 
 fn error_response(tape: &mut Tape<'_>, keys: &[String]) -> ErrorResponse {
-    let page = match tape.below(4) {
+    let page = match tape.below(6) {
         0 => String::new(),
         1 => "/index.html".to_owned(),
+        2 => "/".to_owned(),
+        3 => {
+            let key = tape.pick(keys);
+            let path = below_some_folder(tape, key);
+            let folder = path.rfind('/').map_or("/", |slash| &path[..=slash]);
+            folder.replace('%', "%25").replace(' ', "%20")
+        }
         _ => {
             let key = tape.pick(keys);
             // Spaces are encoded in a configuration, as in any URL.

@@ -105,7 +105,7 @@ impl Source {
         })
     }
 
-    /// What the tags of the buckets ask for.
+    /// What the tags of the buckets ask for. A bucket whose tags cannot be read is left out.
     pub async fn settings(
         &self,
         buckets: &[BucketName],
@@ -122,7 +122,8 @@ impl Source {
                     let until = Instant::now() + TIME_TO_READ;
                     tags.settings(clients.s3(), bucket, until).await
                 }
-                (None, None) => None,
+                // Without an account, a bucket without a file has no tags.
+                (None, None) => Some(Arc::default()),
             };
             all.extend(settings.map(|settings| (bucket.clone(), settings)));
         }
