@@ -15,8 +15,9 @@ help: ## List these commands
 local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..300)
 	@$(VENV)/bin/python tests/local/run.py $(BINARY)
 
-test: need-nextest $(VENV)/local $(VENV)/aws ## Run all tests
+test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests
 	cargo nextest run --locked --workspace
+	EMULATOR=moto cargo nextest run --locked --workspace --test stages
 	@test -x $(BINARY) # the tests above have built it and strict-cloudfront, with the features they share
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local
 
@@ -117,7 +118,7 @@ $(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
 
 # On their own: checkov, and the AWS CLI that the commands of docs/ are run with, as their libraries fit no other;
 # cargo-lambda, as the zig it links with is half a gigabyte.
-$(VENV)/checkov $(VENV)/aws $(VENV)/lambda: $(VENV)/%: tests/local/requirements-%.txt | need-python
+$(VENV)/checkov $(VENV)/aws $(VENV)/lambda $(VENV)/moto: $(VENV)/%: tests/local/requirements-%.txt | need-python
 	@$(PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

@@ -1,4 +1,5 @@
-//! The local AWS emulator, as a process of its own for each test process.
+//! A local AWS emulator, as a process of its own for each test process: ministack, or moto with
+//! `EMULATOR=moto`, so that the habits of one are not mistaken for AWS's.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,62 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// Moto's own server answers calls side by side, but its queues are not made for that: now and then a
+/// deleted message is back.
+const MOTO: &str = "
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple('127.0.0.1', int(sys.argv[1]), DomainDispatcherApplication(create_backend_app))
+";
+
+/// Which emulator it is.
+#[derive(Clone, Copy)]
+enum Program {
+    Ministack,
+    Moto,
+}
+
+impl Program {
+    fn chosen() -> Self {
+        match std::env::var("EMULATOR").as_deref() {
+            Err(_) | Ok("ministack") => Self::Ministack,
+            Ok("moto") => Self::Moto,
+            Ok(other) => panic!("EMULATOR={other}: it is ministack or moto"),
+        }
+    }
+
+    fn python(self) -> &'static str {
+        match self {
+            Self::Ministack => ".venv/bin/python",
+            Self::Moto => ".venv/moto/bin/python",
+        }
+    }
+
+    fn command(self, python: &Path, folder: &Path, port: u16) -> Command {
+        let mut command = Command::new(python);
+        command.env_clear();
+        match self {
+            Self::Ministack => command
+                .args(["-m", "ministack"])
+                .env("S3_DATA_DIR", folder.join("s3"))
+                .env("STATE_DIR", folder.join("state"))
+                .env("BIND_HOST", "127.0.0.1")
+                .env("GATEWAY_PORT", port.to_string()),
+            Self::Moto => command.args(["-c", MOTO, &port.to_string()]),
+        };
+        command
+    }
+
+    /// A page that answers 200 when it has started.
+    fn health(self) -> &'static str {
+        match self {
+            Self::Ministack => "/_ministack/health",
+            Self::Moto => "/moto-api/",
+        }
+    }
+}
 
 /// A running emulator. It is ended, and its files are removed, when dropped.
 pub struct Emulator {
@@ -29,25 +86,22 @@ impl Emulator {
     /// `None` if another program took the port between our looking and the emulator's listening.
     async fn try_start() -> Option<Self> {
         let root = repository();
-        let python = root.join(".venv/bin/python");
+        let program = Program::chosen();
+        let python = root.join(program.python());
         assert!(
             python.exists(),
-            "the emulator is not set up: run `make test`, which sets it up"
+            "{} is missing: run `make test`, which sets up the emulators",
+            python.display()
         );
         let port = free_port();
         let folder = root.join(format!(".local/test-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let process = Command::new(python)
-            .args(["-m", "ministack"])
+        let process = program
+            .command(&python, &folder, port)
             .current_dir(&folder)
-            .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &folder)
             .env("TMPDIR", &folder)
-            .env("S3_DATA_DIR", folder.join("s3"))
-            .env("STATE_DIR", folder.join("state"))
-            .env("BIND_HOST", "127.0.0.1")
-            .env("GATEWAY_PORT", port.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -58,15 +112,15 @@ impl Emulator {
             folder,
             endpoint_url: format!("http://127.0.0.1:{port}"),
         };
-        emulator.answers(port).await.then_some(emulator)
+        emulator.answers(program, port).await.then_some(emulator)
     }
 
-    async fn answers(&mut self, port: u16) -> bool {
+    async fn answers(&mut self, program: Program, port: u16) -> bool {
         for _ in 0..1_500 {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
-            if is_healthy(port).await {
+            if is_healthy(program, port).await {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -97,15 +151,16 @@ fn free_port() -> u16 {
     ports.find(is_free).unwrap()
 }
 
-async fn is_healthy(port: u16) -> bool {
+async fn is_healthy(program: Program, port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else {
         return false;
     };
-    let request = "GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let page = program.health();
+    let request = format!("GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     stream.write_all(request.as_bytes()).await.is_ok()
         && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+        && answer.split(' ').nth(1) == Some("200")
 }
 
 impl Drop for Emulator {
