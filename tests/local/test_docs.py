@@ -1,8 +1,10 @@
 """The commands of the docs, run by the AWS CLI against the emulator, page by page from top to bottom."""
 
+import itertools
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,14 @@ from pipeline import Pipeline
 AWS_CLI = docs.ROOT / ".venv/aws/bin"
 PAGES = [docs.ROOT / "docs" / name for name in ("deploy.md", "tag.md", "operate.md")]
 # Blocks with a test of their own below.
-APART = ["ConnectBucket", "> tags.json", ")\nwhile message", "--no-enabled", " --enabled", "select(.LambdaFunctionArn"]
+APART = [
+    "ConnectBucket",
+    "> tags.json",
+    'sqs receive-message --queue-url "$url',
+    "--no-enabled",
+    " --enabled",
+    "select(.LambdaFunctionArn",
+]
 RUNNABLE = [
     block
     for page in PAGES
@@ -30,13 +39,33 @@ pytestmark = pytest.mark.skipif(not (AWS_CLI / "aws").exists(), reason="needs th
 
 def run(running: Pipeline, folder: Path, script: str) -> str:
     """Run shell commands as the docs' reader would, except for the names; returns what they print."""
+    done = execute(running, folder, script, ["-euo", "pipefail"])
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    assert "error" not in done.stderr.lower(), done.stderr
+    return done.stdout
+
+
+def execute(
+    running: Pipeline, folder: Path, script: str, options: list[str], failing_call: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run shell commands. Of their calls of the AWS CLI, one may fail: that with this number, counted from 1."""
     script = script.replace("STACK=invalidator\n", f"STACK={stack.NAME}\n").replace(
         "=my-site\n", f"={sample_site.SITE}\n"
     )
     # Version 1 of the AWS CLI accepts SQS's endpoint in no other way.
     wrapper = folder / "aws"
-    wrapper.write_text(f'#!/bin/sh\nexec {AWS_CLI}/aws --endpoint-url {running.emulator.endpoint} "$@"\n')
+    wrapper.write_text(
+        f"""#!/bin/sh
+echo call >> {folder}/calls
+if [ "$(wc -l < {folder}/calls)" -eq {failing_call} ]; then
+  echo "An error occurred (TooManyRequestsException): Rate exceeded" >&2
+  exit 254
+fi
+exec {AWS_CLI}/aws --endpoint-url {running.emulator.endpoint} "$@"
+"""
+    )
     wrapper.chmod(0o755)
+    (folder / "calls").write_text("")
     environment = {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -46,11 +75,22 @@ def run(running: Pipeline, folder: Path, script: str) -> str:
         "DEBOUNCE_SECONDS": "5",
         "BUCKET": sample_site.SITE,
     }
-    command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-    assert "error" not in done.stderr.lower(), done.stderr
-    return done.stdout
+    command = ["bash", *options, "-c", script]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
+
+
+def each_failure(running: Pipeline, folder: Path, block: docs.Block) -> Iterator[int]:
+    """Run a block once for each of its calls, and let that call fail: the exit status must show it.
+
+    As a reader would, in a shell that does not stop at an error by itself.
+    """
+    script = with_definitions(block)
+    for failing_call in itertools.count(1):
+        done = execute(running, folder, script, [], failing_call)
+        if len((folder / "calls").read_text().splitlines()) < failing_call:
+            return
+        assert done.returncode != 0, f"call {failing_call} of {script}\n{done.stdout}{done.stderr}"
+        yield failing_call
 
 
 def with_definitions(block: docs.Block) -> str:
@@ -106,7 +146,7 @@ def test_failed_events_are_handed_to_the_function_again(running: Pipeline, tmp_p
     running.emulator.client("sqs").send_message(
         QueueUrl=url, MessageBody=json.dumps({"requestPayload": created("failed-once.html"), "responsePayload": {}})
     )
-    run(running, tmp_path, with_definitions(block_with("operate.md", "FailedEventsQueueUrl)\nwhile")))
+    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out FailedEventsQueueUrl)")))
     assert running.depth("FailedEventsQueueUrl") == 0
     assert running.wait(lambda: "/failed-once.html" in running.invalidated_paths("www"))
 
@@ -122,9 +162,59 @@ def test_undelivered_events_are_handed_to_the_function(running: Pipeline, tmp_pa
     }
     for body in (event, {"sweep": "2026-11-21T02:03:04Z"}):
         running.emulator.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
-    run(running, tmp_path, with_definitions(block_with("operate.md", "UndeliveredQueueUrl)\nwhile")))
+    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out UndeliveredQueueUrl)")))
     assert running.depth("UndeliveredQueueUrl") == 0
     assert running.wait(lambda: "/undelivered.html" in running.invalidated_paths("www"))
+
+
+@pytest.mark.parametrize("text", ["ConnectBucket", "select(.LambdaFunctionArn"])
+def test_a_failing_call_leaves_the_notifications_of_others(text: str, running: Pipeline, tmp_path: Path) -> None:
+    s3 = running.emulator.client("s3")
+    before = notification_configuration(running)
+    try:
+        for _ in each_failure(running, tmp_path, block_with("deploy.md", text)):
+            assert "EventBridgeConfiguration" in notification_configuration(running)
+    finally:
+        s3.put_bucket_notification_configuration(Bucket=sample_site.SITE, NotificationConfiguration=before)
+
+
+def test_a_failing_call_leaves_the_tags_of_others(running: Pipeline, tmp_path: Path) -> None:
+    s3 = running.emulator.client("s3")
+    before = s3.get_bucket_tagging(Bucket=sample_site.SITE)["TagSet"]
+    others = [tag for tag in before if tag["Key"] != "exceptionPaths"]
+    assert others
+    try:
+        for _ in each_failure(running, tmp_path, next(docs.blocks(PAGES[1]))):
+            after = s3.get_bucket_tagging(Bucket=sample_site.SITE)["TagSet"]
+            assert all(tag in after for tag in others)
+    finally:
+        s3.put_bucket_tagging(Bucket=sample_site.SITE, Tagging={"TagSet": before})
+
+
+@pytest.mark.parametrize("queue", ["FailedEventsQueueUrl", "UndeliveredQueueUrl"])
+def test_a_failing_call_loses_no_event(queue: str, running: Pipeline, tmp_path: Path) -> None:
+    sqs = running.emulator.client("sqs")
+    url = running.stack.outputs[queue]
+    key = f"kept-in-{queue}.html"
+    event = created(key)
+    body = {"requestPayload": event} if queue == "FailedEventsQueueUrl" else event | {"detail": {}}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+
+    def is_processed() -> bool:
+        return f"/{key}" in running.invalidated_paths("www")
+
+    timeout = ["VisibilityTimeout"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=timeout)["Attributes"]
+    # What was received is visible again for the next run.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    try:
+        for failing_call in each_failure(running, tmp_path, block_with("operate.md", f"url=$(out {queue})")):
+            # Either it waits, or the function has it: the last call looks for further events.
+            assert running.depth(queue) == 1 or running.wait(is_processed), failing_call
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+    assert running.depth(queue) == 0
+    assert running.wait(is_processed)
 
 
 def test_the_kill_switch_keeps_changes_and_lets_them_go_on_return(running: Pipeline, tmp_path: Path) -> None:
