@@ -481,7 +481,7 @@ impl Reader {
         };
         match kind_of(&name) {
             Some(_)
-                if name.trim_start_matches("s3:") == "LifecycleExpiration:Delete"
+                if without_prefix(&name) == "LifecycleExpiration:Delete"
                     && record.s3.as_ref().is_some_and(Detail::is_of_old_version) =>
             {
                 self.skip(&format!("{} of an old version", &*name));
@@ -554,12 +554,16 @@ impl Reader {
 /// The kind of change that an S3 event name reports; `None` if the object's content is the same
 /// (restore, tagging, ACL, replication, tiering). Source: S3 User Guide, "Supported event types".
 fn kind_of(event_name: &str) -> Option<ChangeKind> {
-    let name = event_name.strip_prefix("s3:").unwrap_or(event_name);
-    match name.split_once(':')?.0 {
+    match without_prefix(event_name).split_once(':')?.0 {
         "ObjectCreated" => Some(ChangeKind::Created),
         "ObjectRemoved" | "LifecycleExpiration" => Some(ChangeKind::Deleted),
         _ => None,
     }
+}
+
+/// The name as events state it: notification configurations put `s3:` before it.
+fn without_prefix(event_name: &str) -> &str {
+    event_name.strip_prefix("s3:").unwrap_or(event_name)
 }
 
 /// The beginning of a text, for an error message.

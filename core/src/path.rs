@@ -96,7 +96,7 @@ impl<'a> ViewerPath<'a> {
     }
 
     /// As [`ViewerPath::of_whole_bucket`], for a path whose [`is_plain`] was computed before.
-    pub fn of_whole_bucket_known(decoded: &'a str, is_plain: bool) -> Self {
+    pub(crate) fn of_whole_bucket_known(decoded: &'a str, is_plain: bool) -> Self {
         Self { decoded, is_plain }
     }
 

@@ -177,7 +177,10 @@ impl Rounds<'_> {
         }
         let unread = unfinished.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
-        let all = [first.distributions.as_slice(), later.as_slice()].concat();
+        let all = match later.is_empty() {
+            true => Vec::new(),
+            false => [first.distributions.as_slice(), later.as_slice()].concat(),
+        };
         let all_rules = rules(app, &all, &index_documents);
         let plan_of_all = (!later.is_empty()).then(|| plan(&keys, &all_rules));
         let plan_of_all = plan_of_all.as_ref().unwrap_or(&first_plan);

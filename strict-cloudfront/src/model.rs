@@ -140,15 +140,7 @@ impl Distribution {
             .text("Status", "Deployed")
             .text("LastModifiedTime", LAST_MODIFIED)
             .text("DomainName", self.domain_name())
-            .with(Element::text_list("Aliases", "CNAME", &self.aliases))
-            .with_all(self.routes())
-            .with(self.custom_error_responses())
-            .text("Comment", "")
-            .text("PriceClass", "PriceClass_All")
-            .text("Enabled", self.enabled)
-            .with(viewer_certificate())
-            .with(restrictions())
-            .text("WebACLId", "")
+            .with_all(self.settings())
             .text("HttpVersion", "HTTP2")
             .text("IsIPV6Enabled", true)
             .text("Staging", self.staging)
@@ -159,16 +151,8 @@ impl Distribution {
     pub fn config(&self) -> Element {
         Element::new("DistributionConfig")
             .text("CallerReference", &self.id)
-            .with(Element::text_list("Aliases", "CNAME", &self.aliases))
             .text("DefaultRootObject", &self.default_root_object)
-            .with_all(self.routes())
-            .with(self.custom_error_responses())
-            .text("Comment", "")
-            .text("PriceClass", "PriceClass_All")
-            .text("Enabled", self.enabled)
-            .with(viewer_certificate())
-            .with(restrictions())
-            .text("WebACLId", "")
+            .with_all(self.settings())
             .text("HttpVersion", "http2")
             .text("IsIPV6Enabled", true)
             .text("ContinuousDeploymentPolicyId", "")
@@ -188,10 +172,11 @@ impl Distribution {
         Element::list("CustomErrorResponses", responses.collect())
     }
 
-    /// Origins, groups and behaviors, which the summary and the configuration share.
-    fn routes(&self) -> [Element; 4] {
+    /// What the summary and the configuration share.
+    fn settings(&self) -> [Element; 12] {
         let groups = self.groups.iter().map(|(id, members)| group(id, members));
         [
+            Element::text_list("Aliases", "CNAME", &self.aliases),
             Element::list("Origins", self.origins.iter().map(Origin::xml).collect()),
             Element::list("OriginGroups", groups.collect()),
             self.default_behavior.xml(),
@@ -199,6 +184,13 @@ impl Distribution {
                 "CacheBehaviors",
                 self.behaviors.iter().map(Behavior::xml).collect(),
             ),
+            self.custom_error_responses(),
+            Element::of("Comment", ""),
+            Element::of("PriceClass", "PriceClass_All"),
+            Element::of("Enabled", self.enabled),
+            viewer_certificate(),
+            restrictions(),
+            Element::of("WebACLId", ""),
         ]
     }
 

@@ -1,8 +1,8 @@
 """Adapts policies where the emulator's IAM uses names of actions that AWS does not have.
 
-On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator asks for `sqs:SendMessageBatch`. The
-function's role gets what the emulator asks for, on the very resources the template allows and no others, so that the
-template's own policy still decides.
+On AWS, `sqs:SendMessage` allows SendMessageBatch too, and so on; the emulator wants `sqs:SendMessageBatch`. The
+function's role gets the emulator's actions on exactly the resources that the template allows, so that the template's
+own policy still decides.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What came of the changes: the function's own decisions, and what is left in the queues."""
+"""The results of the changes: the function's decisions, and the messages left in the queues."""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""A proxy before the emulator's services, which notes what the function asks of them.
+"""A proxy before the emulator's services, which records the function's calls.
 
-All goes through untouched, signatures included.
+All calls pass through unchanged, including their signatures.
 """
 
 import http.client
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import calls
 
-# A connection's own business, which a proxy does not pass on.
+# Headers of a single connection, which a proxy does not pass on.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 SERVICES = ("s3", "sns", "sqs")
 

@@ -161,7 +161,7 @@ def www() -> dict:
 
 
 def docs() -> dict:
-    """A folder of the bucket, and another origin for what is live."""
+    """A folder of the bucket, and another origin for /live/."""
     return {
         "Id": "E2SAMPLEDOCS",
         "Enabled": True,

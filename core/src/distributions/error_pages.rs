@@ -29,20 +29,24 @@ pub struct ErrorPage {
 }
 
 /// How long errors and their pages are cached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCaching {
     pages: Vec<ErrorPage>,
-    missing_object: [Option<Duration>; 2],
+    /// For each of [`MISSING_OBJECT`].
+    missing_object: [Duration; 2],
 }
 
 impl ErrorCaching {
     pub(super) fn new(responses: &[CustomErrorResponse]) -> Self {
-        let mut caching = Self::default();
+        let mut caching = Self {
+            pages: Vec::new(),
+            missing_object: [DEFAULT_ERROR_TTL; 2],
+        };
         for response in responses {
             let ttl = ttl(response);
             for (code, known) in MISSING_OBJECT.iter().zip(&mut caching.missing_object) {
                 if response.error_code == *code {
-                    *known = Some(ttl);
+                    *known = ttl;
                 }
             }
             let page = response.response_page_path.as_deref().unwrap_or_default();
@@ -67,10 +71,8 @@ impl ErrorCaching {
 
     /// For how long the error of a missing object may be served after the object was created.
     pub fn missing_object_ttl(&self) -> Duration {
-        let ttls = self
-            .missing_object
-            .map(|ttl| ttl.unwrap_or(DEFAULT_ERROR_TTL));
-        ttls.into_iter().max().unwrap_or(DEFAULT_ERROR_TTL)
+        let [forbidden, not_found] = self.missing_object;
+        forbidden.max(not_found)
     }
 }
 

@@ -218,11 +218,6 @@ impl KeyChanges {
         (0..self.len()).map(KeyIndex::new)
     }
 
-    /// All keys.
-    pub fn iter(&self) -> impl Iterator<Item = KeyChange<'_>> {
-        self.indices().map(|key| self.get(key))
-    }
-
     /// What happened to a key.
     pub fn get(&self, key: KeyIndex) -> KeyChange<'_> {
         let entry = self.entry(key);
