@@ -204,6 +204,9 @@ pub enum Cause {
          or EventBridge; this one begins with `{0}`"
     )]
     UnknownShape(String),
+    /// The record is of another service than S3.
+    #[error("not a record of S3: its `eventSource` is `{0}`")]
+    ForeignSource(String),
 }
 
 /// The content of one event.
@@ -261,6 +264,8 @@ struct Document<'a, R> {
 
 #[derive(Deserialize)]
 struct Record<'a> {
+    #[serde(rename = "eventSource", borrow)]
+    event_source: Option<Text<'a>>,
     #[serde(rename = "eventName", borrow)]
     event_name: Option<Text<'a>>,
     #[serde(rename = "eventTime", borrow)]
@@ -275,6 +280,22 @@ struct Record<'a> {
     body: Option<Text<'a>>,
     #[serde(rename = "messageId", borrow)]
     message_id: Option<Text<'a>>,
+}
+
+impl Record<'_> {
+    /// Whether it has a field of a record that this function reads.
+    fn is_known(&self) -> bool {
+        let has_name_or_envelope =
+            self.event_name.is_some() || self.sns.is_some() || self.body.is_some();
+        has_name_or_envelope || self.s3.is_some()
+    }
+
+    /// The service that it comes from, if that is not S3. The source is `aws:s3`, and in stores that
+    /// speak S3's language `minio:s3` or `ceph:s3`.
+    fn foreign_source(&self) -> Option<&str> {
+        let source = self.event_source.as_deref()?;
+        (!source.ends_with(":s3")).then_some(source)
+    }
 }
 
 #[derive(Deserialize)]
@@ -413,7 +434,9 @@ impl Reader {
         if place.depth() > Place::MAX_DEPTH {
             return self.problem(place, Cause::UnknownShape(excerpt(text)));
         }
-        if let Ok(document) = serde_json::from_str::<Document<'_, Record<'_>>>(text) {
+        if let Ok(document) = serde_json::from_str::<Document<'_, Record<'_>>>(text)
+            && document.records.iter().flatten().all(Record::is_known)
+        {
             return self.read_document(document, text, place, |reader, record, place| {
                 reader.record(record, place);
             });
@@ -422,7 +445,8 @@ impl Reader {
         match serde_json::from_str::<Document<'_, &RawValue>>(text) {
             Ok(document) => self.read_document(document, text, place, |reader, record, place| {
                 match serde_json::from_str(record.get()) {
-                    Ok(record) => reader.record(record, place),
+                    Ok(record) if Record::is_known(&record) => reader.record(record, place),
+                    Ok(_) => reader.problem(place, Cause::UnknownShape(excerpt(record.get()))),
                     Err(error) => reader.problem(place, Cause::Json(error.to_string())),
                 }
             }),
@@ -475,6 +499,9 @@ impl Reader {
         }
         if let Some(body) = record.body {
             return self.document(&body, &Place::Body(place, record.message_id.as_deref()));
+        }
+        if let Some(source) = record.foreign_source() {
+            return self.problem(place, Cause::ForeignSource(source.to_owned()));
         }
         let Some(name) = record.event_name else {
             return self.problem(place, Cause::Missing("eventName"));
@@ -566,18 +593,20 @@ fn without_prefix(event_name: &str) -> &str {
     event_name.strip_prefix("s3:").unwrap_or(event_name)
 }
 
-/// The beginning of a text, for an error message.
+/// The beginning of a text on one line, for an error message.
 fn excerpt(text: &str) -> String {
     const CHARACTERS: usize = 120;
-    let one_line: String = text
+    // As most JSON is indented, a multiple of what is shown is looked at.
+    let beginning: String = text
         .chars()
-        .take(CHARACTERS)
+        .take(CHARACTERS * 8)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    if text.chars().nth(CHARACTERS).is_some() {
-        one_line + "..."
-    } else {
-        one_line
+    let words: Vec<&str> = beginning.split_whitespace().collect();
+    let one_line = words.join(" ");
+    match one_line.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}...", &one_line[..end]),
+        None => one_line,
     }
 }
 
@@ -796,7 +825,13 @@ mod tests {
         too_long["s3"]["object"]["key"] = json!("a".repeat(1_025));
         let mut number = good.clone();
         number["s3"]["object"]["key"] = json!(1);
-        let event = json!({ "Records": [no_bucket, no_key, not_utf8, too_long, number, {}, good] });
+        let mut no_name = good.clone();
+        no_name["eventName"].take();
+        let mut foreign = good.clone();
+        foreign["eventSource"] = json!("aws:dynamodb");
+        let event = json!({ "Records": [
+            no_bucket, no_key, not_utf8, too_long, number, no_name, foreign, { "cf": {} }, good,
+        ] });
 
         let reading = read(&event.to_string());
         assert_eq!(reading.changes.len(), 1);
@@ -808,10 +843,13 @@ mod tests {
             "Records[3]: the object key is 1025 bytes long, S3 allows 1024",
             "Records[4]: not readable as JSON of the expected form (",
             "Records[5]: the field `eventName` is missing",
+            "Records[6]: not a record of S3: its `eventSource` is `aws:dynamodb`",
+            "Records[7]: not an event this function knows: ",
         ]) {
             assert!(problem.starts_with(expected), "{problem}");
         }
-        assert_eq!(problems.len(), 6);
+        assert!(problems[7].ends_with(r#"begins with `{"cf":{}}`"#));
+        assert_eq!(problems.len(), 8);
     }
 
     #[test]
