@@ -1,5 +1,6 @@
-//! The types and the fixtures of `aws_lambda_events`, AWS's own, as a check on our reader of events:
-//! what they read, we read alike, and what tells of no object is refused by name.
+//! Events that AWS published, as a check on our reader: the fixtures of `aws_lambda_events`, read by the
+//! types of that crate too, and those of `sam local generate-event`. What tells of no object is refused
+//! by name.
 #![allow(clippy::unwrap_used)]
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
@@ -51,11 +52,16 @@ fn by_our_reader(reading: &Reading) -> Vec<Seen> {
 
 /// An event of S3 as it comes directly, through SNS, through SQS, and through SNS and SQS.
 fn in_all_envelopes(s3: &S3Event) -> [String; 4] {
+    in_envelopes(s3, "sns-event", "sqs-event")
+}
+
+/// The same, with the envelopes of these fixtures.
+fn in_envelopes(s3: &S3Event, sns: &str, sqs: &str) -> [String; 4] {
     let direct = serde_json::to_string(s3).unwrap();
-    let mut sns: SnsEvent = parsed("sns-event");
+    let mut sns: SnsEvent = parsed(sns);
     sns.records[0].sns.message = direct.clone();
     let notification = serde_json::to_string(&sns.records[0].sns).unwrap();
-    let mut sqs: SqsEvent = parsed("sqs-event");
+    let mut sqs: SqsEvent = parsed(sqs);
     let mut in_sqs = |body: &str| {
         sqs.records[0].body = Some(body.to_owned());
         serde_json::to_string(&sqs).unwrap()
@@ -115,17 +121,78 @@ fn published_events_that_tell_of_no_object_are_refused_by_name() {
             "the event: not an event this function knows: .* Scheduled Event",
         ),
     ] {
-        let reading = read(&fixture(name));
-        assert_eq!(reading.changes, [], "{name}");
-        let [problem] = reading.problems.as_slice() else {
-            panic!("{name}: {:?}", reading.problems);
-        };
-        let problem = problem.to_string();
-        let (start, shown) = expected.split_once(".* ").unwrap_or((expected, ""));
-        assert!(
-            problem.starts_with(start) && problem.contains(shown),
-            "{name}: {problem}"
-        );
+        assert_refused(name, expected);
+    }
+}
+
+/// That an event holds no changes, and its first problem begins, and goes on, like this.
+fn assert_refused(name: &str, expected: &str) {
+    let reading = read(&fixture(name));
+    assert_eq!(reading.changes, [], "{name}");
+    let [problem, ..] = reading.problems.as_slice() else {
+        panic!("{name}: nothing is refused");
+    };
+    let problem = problem.to_string();
+    let (start, shown) = expected.split_once(".* ").unwrap_or((expected, ""));
+    assert!(
+        problem.starts_with(start) && problem.contains(shown),
+        "{name}: {problem}"
+    );
+}
+
+#[test]
+fn events_of_s3_that_sam_generates_are_read_in_all_envelopes() {
+    use ChangeKind::{Created, Deleted};
+    for (name, key, kind) in [
+        ("sam/s3-put", "test/key", Created),
+        ("sam/s3-put-special-key", "a b+c/한.html", Created),
+        ("sam/s3-delete", "test/key", Deleted),
+    ] {
+        let event: S3Event = parsed(name);
+        let expected = [("example-bucket".to_owned(), key.to_owned(), kind, 0)];
+        assert_eq!(by_their_types(&event), expected, "{name}");
+        let enveloped = in_envelopes(&event, "sam/sns", "sam/sqs");
+        for text in enveloped.iter().chain([&fixture(name)]) {
+            let reading = read(text);
+            assert_eq!(by_our_reader(&reading), expected, "{text}");
+            assert_eq!(reading.problems, [], "{text}");
+        }
+    }
+}
+
+#[test]
+fn events_that_sam_generates_for_other_purposes_are_refused_by_name() {
+    let unknown = "not an event this function knows: .*";
+    for (name, place, expected) in [
+        ("sns", "Records[0].Sns.Message", "not readable as JSON"),
+        ("sqs", "Records[0].body", "not readable as JSON"),
+        (
+            "s3-batch",
+            "the event",
+            &format!(r#"{unknown} `{{ "invocationSchemaVersion": "1.0""#),
+        ),
+        (
+            "cloudfront",
+            "Records[0]",
+            &format!(r#"{unknown} `{{ "cf": {{ "config": {{ "distributionId": "EXAMPLE""#),
+        ),
+        (
+            "cloudwatch-logs",
+            "the event",
+            &format!(r#"{unknown} `{{ "awslogs": "#),
+        ),
+        (
+            "cloudwatch-scheduled",
+            "the event",
+            &format!("{unknown} Scheduled Event"),
+        ),
+        (
+            "dynamodb",
+            "Records[0]",
+            "not a record of S3: its `eventSource` is `aws:dynamodb`",
+        ),
+    ] {
+        assert_refused(&format!("sam/{name}"), &format!("{place}: {expected}"));
     }
 }
 
