@@ -35,11 +35,13 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
 
+# The resource types and their properties differ: China and GovCloud are partitions of their own.
+REGIONS := us-east-1 eu-west-1 ap-southeast-2 cn-north-1 us-gov-west-1
 check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the events that SAM generates
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
-	$(VENV)/bin/cfn-lint --regions us-east-1 --template template.yaml
+	$(VENV)/bin/cfn-lint --regions $(REGIONS) --template template.yaml
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_published_events.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py

@@ -5,8 +5,6 @@ emulator (embedded metric format); metrics of AWS's own (queues, Lambda) and the
 are drawn empty. It is not a picture of CloudWatch's console.
 """
 
-import json
-import re
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -35,8 +33,7 @@ def main() -> None:
 
 def widgets() -> list[dict]:
     """The widgets of the dashboard, with the name of what is substituted in place of it."""
-    body = template.load()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    return json.loads(re.sub(r"\$\{!?(?:AWS::)?([\w.]+).*?\}", r"\1", body))["widgets"]
+    return template.dashboard(lambda reference: reference.removeprefix("AWS::"))
 
 
 def values(lines: list[dict]) -> dict[str, list[float]]:

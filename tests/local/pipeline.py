@@ -20,12 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 WORK_FOLDER = ROOT / ".local"
 
-WORK_QUEUES = ["BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl", "RetryQueueUrl"]
+WORK_QUEUES = ["BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl"]
 DEAD_LETTER_QUEUES = [
     "BufferDeadLetterQueueUrl",
-    "TickDeadLetterQueueUrl",
     "SubmitDeadLetterQueueUrl",
-    "RetryDeadLetterQueueUrl",
     "FailedEventsQueueUrl",
     "UndeliveredQueueUrl",
 ]

@@ -19,9 +19,9 @@ CONTEXT = {"aws:ResourceAccount": ACCOUNT, "kms:ViaService": f"sns.{REGION}.amaz
 # Lambda with Amazon SQS" (permissions), "Retaining records" (destinations), "Sending logs", "Visualize with X-Ray";
 # SNS Developer Guide, "Key management".
 BY_AWS = {
-    "sqs:ReceiveMessage": ["TickQueue", "SubmitQueue", "RetryQueue"],
-    "sqs:DeleteMessage": ["TickQueue", "SubmitQueue", "RetryQueue"],
-    "sqs:GetQueueAttributes": ["TickQueue", "SubmitQueue", "RetryQueue"],
+    "sqs:ReceiveMessage": ["TickQueue", "SubmitQueue"],
+    "sqs:DeleteMessage": ["TickQueue", "SubmitQueue"],
+    "sqs:GetQueueAttributes": ["TickQueue", "SubmitQueue"],
     "sqs:SendMessage": ["FailedEventsQueue"],
     "logs:CreateLogStream": ["FunctionLogs"],
     "logs:PutLogEvents": ["FunctionLogs"],
@@ -60,9 +60,7 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     running.restart_function()
     put(running, "unlisted.html")
     enqueue(running, "SubmitQueueUrl", {"v": 1, "distribution": www, "paths": ["/by-hand.html"]})
-    of_version_01 = {"target": {"distribution": www}, "paths": ["/left.html"], "caller_reference": "0" * 32}
-    enqueue(running, "RetryQueueUrl", of_version_01)
-    for queue in ("TickQueue", "SubmitQueue", "RetryQueue"):
+    for queue in ("TickQueue", "SubmitQueue"):
         hidden = Call("sqs:ChangeMessageVisibility", arn(running, queue))
         assert running.wait(lambda hidden=hidden: hidden in recorder.calls), queue
     cloudfront.heal()
