@@ -48,8 +48,6 @@ pub struct Config {
     pub tick_queue: QueueUrl,
     /// `SUBMIT_QUEUE_URL`: where sets of paths wait to be submitted.
     pub submit_queue: QueueUrl,
-    /// `RETRY_QUEUE_URL`: where sets waited in version 0.1. Those that are left are submitted too.
-    pub retry_queue: Option<QueueUrl>,
     /// `ERROR_BUCKET`: where rejected paths are written.
     pub error_bucket: String,
     /// `TOPIC_ARN`: the topic of the mails.
@@ -113,7 +111,6 @@ impl Config {
             buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
             tick_queue: variables.queue("TICK_QUEUE_URL")?,
             submit_queue: variables.queue("SUBMIT_QUEUE_URL")?,
-            retry_queue: variables.optional_queue("RETRY_QUEUE_URL")?,
             error_bucket: variables.required("ERROR_BUCKET")?,
             topic_arn: variables.required("TOPIC_ARN")?,
             function_name: variables
@@ -162,17 +159,10 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     fn queue(&self, name: &'static str) -> Result<QueueUrl, ConfigError> {
-        self.optional_queue(name)?.ok_or(ConfigError::Missing(name))
-    }
-
-    fn optional_queue(&self, name: &'static str) -> Result<Option<QueueUrl>, ConfigError> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
-        match value.parse() {
-            Ok(url) => Ok(Some(url)),
-            Err(expected) => Err(invalid(name, value, expected)),
-        }
+        let value = self.required(name)?;
+        value
+            .parse()
+            .map_err(|expected: String| invalid(name, value, expected))
     }
 
     fn number<T>(
@@ -275,7 +265,6 @@ mod tests {
         assert_eq!(config.max_paths_per_invalidation, 3_000);
         assert_eq!(config.max_changes_per_flush, 200_000);
         assert_eq!(config.give_up_after, Duration::from_secs(21_600));
-        assert_eq!(config.retry_queue, None);
         assert_eq!(config.drain_concurrency, 16);
         assert_eq!(config.cache_for, Duration::from_secs(60));
         assert!(config.distribution_ids.is_empty() && !config.dry_run);
@@ -288,7 +277,6 @@ mod tests {
             ("BUFFER_QUEUE_URL", ""),
             ("TICK_QUEUE_URL", " "),
             ("SUBMIT_QUEUE_URL", "SubmitQueue"),
-            ("RETRY_QUEUE_URL", "RetryQueue"),
             ("ERROR_BUCKET", ""),
             ("TOPIC_ARN", ""),
             ("DEBOUNCE_SECONDS", "2"),

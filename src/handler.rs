@@ -26,14 +26,14 @@ struct Source<'a> {
 
 /// The stages of the pipeline.
 #[derive(Debug, PartialEq, Eq)]
-enum Stage<'a> {
+enum Stage {
     Ingest,
     Flush,
-    Submit(&'a QueueUrl),
+    Submit,
 }
 
-impl<'a> Stage<'a> {
-    fn of(config: &'a Config, payload: &str) -> Self {
+impl Stage {
+    fn of(config: &Config, payload: &str) -> Self {
         // Most events come from S3 itself and lack this field, so do not parse them for it.
         if !payload.contains("eventSourceARN") {
             return Self::Ingest;
@@ -44,13 +44,11 @@ impl<'a> Stage<'a> {
             .and_then(|event| event.records.into_iter().next());
         let is_from = |queue: &QueueUrl| source.as_ref().is_some_and(|it| queue.is_source(&it.arn));
         if is_from(&config.tick_queue) {
-            return Self::Flush;
-        }
-        let submitted = [Some(&config.submit_queue), config.retry_queue.as_ref()];
-        let mut submitted = submitted.into_iter().flatten();
-        match submitted.find(|queue| is_from(queue)) {
-            Some(queue) => Self::Submit(queue),
-            None => Self::Ingest,
+            Self::Flush
+        } else if is_from(&config.submit_queue) {
+            Self::Submit
+        } else {
+            Self::Ingest
         }
     }
 }
@@ -64,7 +62,7 @@ pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchR
     match Stage::of(&app.config, payload) {
         Stage::Ingest => ingest::ingest(app, payload).await,
         Stage::Flush => Ok(flush::flush(app, &records(payload)?, &deadline).await),
-        Stage::Submit(queue) => Ok(submit::submit(app, queue, records(payload)?, &deadline).await),
+        Stage::Submit => Ok(submit::submit(app, records(payload)?, &deadline).await),
     }
 }
 
@@ -84,7 +82,6 @@ mod tests {
                 "BUFFER_QUEUE_URL" => "https://sqs/1/buffer".to_owned(),
                 "TICK_QUEUE_URL" => "https://sqs/1/tick.fifo".to_owned(),
                 "SUBMIT_QUEUE_URL" => "https://sqs/1/submit.fifo".to_owned(),
-                "RETRY_QUEUE_URL" => "https://sqs/1/retry.fifo".to_owned(),
                 "ERROR_BUCKET" | "TOPIC_ARN" => "x".to_owned(),
                 _ => return None,
             })
@@ -94,7 +91,7 @@ mod tests {
         match Stage::of(&config, &payload.to_string()) {
             Stage::Ingest => "ingest",
             Stage::Flush => "flush",
-            Stage::Submit(_) => "submit",
+            Stage::Submit => "submit",
         }
     }
 
@@ -103,7 +100,6 @@ mod tests {
         for (source, expected) in [
             ("arn:aws:sqs:eu-west-1:1:tick.fifo", "flush"),
             ("arn:aws:sqs:eu-west-1:1:submit.fifo", "submit"),
-            ("arn:aws:sqs:eu-west-1:1:retry.fifo", "submit"),
             ("arn:aws:sqs:eu-west-1:1:s3-events", "ingest"),
             ("arn:aws:sqs:eu-west-1:1:other-tick.fifo", "ingest"),
             ("", "ingest"),

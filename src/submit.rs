@@ -30,7 +30,6 @@ use tracing::{error, info};
 
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::config::QueueUrl;
 use crate::counters::counters;
 use crate::metrics::{MAX_VALUES, Metric};
 use crate::queue::{self, Received};
@@ -44,14 +43,9 @@ const MAIL_AFTER: Duration = Duration::from_secs(1);
 const DRY_RUN_WAIT: Duration = Duration::from_secs(900);
 
 /// Submits sets of paths. Returns the messages that wait; all others are done.
-pub async fn submit(
-    app: &App,
-    queue: &QueueUrl,
-    records: Vec<SqsMessage>,
-    deadline: &Deadline,
-) -> SqsBatchResponse {
+pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
     if app.config.dry_run {
-        return wait_in_dry_run(app, queue, &records).await;
+        return wait_in_dry_run(app, &records).await;
     }
     let start = Instant::now();
     let mut batch = Batch::new(app);
@@ -63,13 +57,12 @@ pub async fn submit(
                 let target = message.set.target.clone();
                 targets.entry((group, target)).or_default().push(message);
             }
-            Err(why) => jobs.push(Box::pin(reject_unreadable(app, queue, record, why))),
+            Err(why) => jobs.push(Box::pin(reject_unreadable(app, record, why))),
         }
     }
     for ((_, target), messages) in targets {
         let group = Group {
             app,
-            queue,
             deadline,
             target,
             messages,
@@ -86,7 +79,7 @@ pub async fn submit(
                 let (filed, handles) = batch.take_filed();
                 jobs.push(Box::pin(async move {
                     let sent = mail(app, &filed).await;
-                    delete(app, queue, handles).await;
+                    delete(app, handles).await;
                     Event::Mailed(sent)
                 }));
             }
@@ -115,7 +108,7 @@ enum Event {
 }
 
 /// Writes the body of a message that cannot be read to a file, so that it does not block its group.
-async fn reject_unreadable(app: &App, queue: &QueueUrl, record: SqsMessage, why: String) -> Event {
+async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event {
     error!(
         stage = "submit",
         message_id = record.id(),
@@ -136,7 +129,13 @@ async fn reject_unreadable(app: &App, queue: &QueueUrl, record: SqsMessage, why:
                 "the error file of a message that cannot be read could not be written, so the message waits"
             );
             let time = retry::group_comes_back(false, record.receive_count(), fastrand::f64());
-            queue::hide(app.clients.sqs(), queue, vec![record.handle()], time).await;
+            queue::hide(
+                app.clients.sqs(),
+                &app.config.submit_queue,
+                vec![record.handle()],
+                time,
+            )
+            .await;
             end.returned.push(record.id());
         }
     }
@@ -165,14 +164,20 @@ fn read(record: &SqsMessage) -> Result<(String, Message), String> {
     Ok((group, message))
 }
 
-async fn wait_in_dry_run(app: &App, queue: &QueueUrl, records: &[SqsMessage]) -> SqsBatchResponse {
+async fn wait_in_dry_run(app: &App, records: &[SqsMessage]) -> SqsBatchResponse {
     info!(
         stage = "submit",
         sets = records.len(),
         "dry run: sets wait, nothing is submitted"
     );
     let handles = records.iter().map(Received::handle).collect();
-    queue::hide(app.clients.sqs(), queue, handles, DRY_RUN_WAIT).await;
+    queue::hide(
+        app.clients.sqs(),
+        &app.config.submit_queue,
+        handles,
+        DRY_RUN_WAIT,
+    )
+    .await;
     queue::failed(records.iter().map(Received::id))
 }
 

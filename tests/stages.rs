@@ -547,21 +547,6 @@ async fn what_is_left_of_a_set_becomes_a_message_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_set_of_version_01_is_submitted_under_its_own_reference() {
-    let account = Account::new(&[]).await;
-    account.cloudfront.add(site("E1"));
-    let body = r#"{"target":{"distribution":"E1"},"paths":["/a","/b*"],"caller_reference":"0123456789abcdef0123456789abcdef"}"#;
-    account.enqueue_for_retry("E1", "of-0.1", body).await;
-    assert_eq!(account.submit_from_retry_queue().await, 0);
-    let invalidations = account.cloudfront.invalidations("E1");
-    assert_eq!(
-        invalidations[0].caller_reference,
-        "0123456789abcdef0123456789abcdef"
-    );
-    assert_eq!(invalidations[0].paths, ["/a", "/b*"]);
-}
-
-#[tokio::test]
 async fn a_message_that_cannot_be_read_does_not_block_its_group() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));

@@ -130,19 +130,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The body of a message of RetryQueue, as version 0.1 wrote it.
-#[derive(Deserialize)]
-struct Version01Body {
-    target: Target,
-    paths: Vec<InvalidationPath<'static>>,
-    caller_reference: CallerReference,
-}
-
-/// Reads only the fields that distinguish the two formats.
+/// Reads only the field that tells the format.
 #[derive(Deserialize)]
 struct Format {
     v: Option<u32>,
-    caller_reference: Option<serde::de::IgnoredAny>,
 }
 
 impl Set<'_> {
@@ -167,14 +158,13 @@ impl Set<'_> {
 }
 
 impl Set<'static> {
-    /// Reads the body of a message of SubmitQueue, or of RetryQueue as version 0.1 wrote it.
+    /// Reads the body of a message of SubmitQueue.
     ///
     /// # Errors
-    /// If the body has neither format, has a version that this code does not know, or has no paths.
+    /// If the body does not have the format, has a version that this code does not know, or has no paths.
     pub fn from_json(body: &str) -> Result<Self, UnreadableSet> {
         let format: Format = serde_json::from_str(body)?;
         let set = match format.v {
-            None if format.caller_reference.is_some() => Self::from_version_01(body)?,
             None | Some(VERSION) => Self::from_body(serde_json::from_str(body)?),
             Some(other) => return Err(UnreadableSet::Version(other)),
         };
@@ -202,20 +192,6 @@ impl Set<'static> {
             hops: body.hops,
             caller_reference: body.caller_reference,
         }
-    }
-
-    fn from_version_01(body: &str) -> Result<Self, serde_json::Error> {
-        let body: Version01Body = serde_json::from_str(body)?;
-        Ok(Self {
-            target: body.target,
-            paths: body.paths,
-            reason: "flush".to_owned(),
-            by: OURSELVES.to_owned(),
-            changed: None,
-            first_sent: None,
-            hops: 0,
-            caller_reference: Some(body.caller_reference),
-        })
     }
 }
 
@@ -256,15 +232,6 @@ mod tests {
         rest.hops = 3;
         rest.caller_reference = Some(CallerReference::known("0123456789abcdef0123456789abcdef"));
         assert_eq!(Set::from_json(&rest.to_json().unwrap()).unwrap(), rest);
-    }
-
-    #[test]
-    fn a_message_of_version_01_keeps_its_caller_reference() {
-        let body = r#"{"target":{"distribution":"E1","tenant":"dt_1"},"paths":["/a"],"caller_reference":"0123456789abcdef0123456789abcdef"}"#;
-        let set = Set::from_json(body).unwrap();
-        assert_eq!(set.target.id(), "dt_1");
-        let reference = CallerReference::known("0123456789abcdef0123456789abcdef");
-        assert_eq!(set.caller_reference, Some(reference));
     }
 
     #[test]

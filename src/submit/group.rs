@@ -22,7 +22,6 @@ use super::call::create_invalidation;
 use super::unit::{Accepted, Call, Means, Paces, Unit};
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::config::QueueUrl;
 use crate::counters::counters;
 use crate::metrics::milliseconds;
 use crate::queue::{self, Entry};
@@ -61,8 +60,6 @@ impl Message {
 #[derive(Debug)]
 pub struct Group<'a> {
     pub app: &'a App,
-    /// The queue they came from.
-    pub queue: &'a QueueUrl,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
     pub target: Target,
@@ -161,7 +158,7 @@ impl Group<'_> {
 
     /// Deletes messages that are done.
     pub async fn delete(&self, receipt_handles: Vec<String>) {
-        delete(self.app, self.queue, receipt_handles).await;
+        delete(self.app, receipt_handles).await;
     }
 
     /// Writes the error file, sends the rest of each set as a new message, and hides the waiting messages.
@@ -202,7 +199,7 @@ impl Group<'_> {
             let time = retry::group_comes_back(progressed, first.receives, fastrand::f64());
             let handles = waiting.iter().map(|message| message.receipt_handle.clone());
             let sqs = self.app.clients.sqs();
-            queue::hide(sqs, self.queue, handles.collect(), time).await;
+            queue::hide(sqs, &self.app.config.submit_queue, handles.collect(), time).await;
         }
     }
 
@@ -408,8 +405,8 @@ fn in_messages(paths: Vec<InvalidationPath<'static>>) -> Vec<Vec<InvalidationPat
 }
 
 /// Deletes messages that are done.
-pub async fn delete(app: &App, queue: &QueueUrl, receipt_handles: Vec<String>) {
-    let left = queue::delete(app.clients.sqs(), queue, receipt_handles).await;
+pub async fn delete(app: &App, receipt_handles: Vec<String>) {
+    let left = queue::delete(app.clients.sqs(), &app.config.submit_queue, receipt_handles).await;
     if left > 0 {
         warn!(
             stage = "submit",

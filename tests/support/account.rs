@@ -42,7 +42,6 @@ impl Account {
             ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),
             ("TICK_QUEUE_URL", queue(&clients, "tick.fifo").await),
             ("SUBMIT_QUEUE_URL", queue(&clients, "submit.fifo").await),
-            ("RETRY_QUEUE_URL", queue(&clients, "retry.fifo").await),
             ("ERROR_BUCKET", "errors".to_owned()),
             ("TOPIC_ARN", topic(&clients).await),
         ]);
@@ -144,18 +143,7 @@ impl Account {
     /// Invokes the function with what is in SubmitQueue, batch by batch. Returns how many messages it
     /// returned.
     pub async fn submit(&self) -> usize {
-        let url = self.app.config.submit_queue.as_str().to_owned();
-        self.submit_from(&url).await
-    }
-
-    /// As [`Self::submit`], from RetryQueue as version 0.1 left it.
-    pub async fn submit_from_retry_queue(&self) -> usize {
-        let url = self.app.config.retry_queue.as_ref().unwrap();
-        let url = url.as_str().to_owned();
-        self.submit_from(&url).await
-    }
-
-    async fn submit_from(&self, url: &str) -> usize {
+        let url = self.app.config.submit_queue.as_str();
         let mut returned = 0;
         loop {
             let messages = receive(&self.app.clients, url).await;
@@ -198,16 +186,6 @@ impl Account {
     /// Sends a message to SubmitQueue.
     pub async fn enqueue(&self, group: &str, id: &str, body: &str) {
         let url = self.app.config.submit_queue.as_str();
-        self.send(url, group, id, body).await;
-    }
-
-    /// Sends a message to RetryQueue, as version 0.1 did.
-    pub async fn enqueue_for_retry(&self, group: &str, id: &str, body: &str) {
-        let url = self.app.config.retry_queue.as_ref().unwrap().as_str();
-        self.send(url, group, id, body).await;
-    }
-
-    async fn send(&self, url: &str, group: &str, id: &str, body: &str) {
         let call = self.app.clients.sqs().send_message().queue_url(url);
         let call = call.message_group_id(group).message_deduplication_id(id);
         call.message_body(body).send().await.unwrap();
