@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import alert_mails
 import sample_site
 from pipeline import Pipeline
 from sample_site import CHANGES, SITE, Change
@@ -85,11 +86,12 @@ def test_an_event_the_function_cannot_read_is_kept_whole(running: Pipeline) -> N
 
 def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -> None:
     docs = running.site.distributions["docs"]
-    mailbox = subscribe_mailbox(running)
+    topic = running.stack.outputs["AlertTopicArn"]
+    mails = alert_mails.subscribe(running.emulator.client, topic, "mailbox")
     running.cloudfront.fail("AccessDenied", "CreateInvalidation", docs)
     try:
         put(running, "docs/refused.html")
-        mail = json.loads(take_message(running, mailbox))
+        mail = json.loads(take_message(running, mails))
     finally:
         running.cloudfront.heal()
 
@@ -157,39 +159,14 @@ def put(running: Pipeline, key: str) -> None:
 
 def take_message(running: Pipeline, queue_url: str) -> str:
     """Wait for a message, and take it out of the queue."""
-    sqs = running.emulator.client("sqs")
-    messages: list[dict] = []
+    messages: list[str] = []
 
     def arrived() -> bool:
-        messages.extend(sqs.receive_message(QueueUrl=queue_url, WaitTimeSeconds=1).get("Messages", []))
+        messages.extend(alert_mails.take(running.emulator.client, queue_url))
         return bool(messages)
 
     assert running.wait(arrived), f"no message in {queue_url}; the function logged {running.complaints()}"
-    sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=messages[0]["ReceiptHandle"])
-    return messages[0]["Body"]
-
-
-def subscribe_mailbox(running: Pipeline) -> str:
-    """A queue that receives the admin's mails."""
-    sqs = running.emulator.client("sqs")
-    url = sqs.create_queue(QueueName="mailbox")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    topic = running.stack.outputs["AlertTopicArn"]
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "sns.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-            }
-        ],
-    }
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
-    running.emulator.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    return url
+    return messages[0]
 
 
 def error_files(running: Pipeline) -> list[str]:
