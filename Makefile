@@ -12,8 +12,10 @@ export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-local: binary $(VENV)/local ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..300)
-	@$(VENV)/bin/python tests/local/run.py $(BINARY)
+# KEEP=1 stays up, to practise on: the AWS CLI is for the second terminal.
+KEEP ?=
+local: binary $(VENV)/local $(if $(KEEP),$(VENV)/aws) ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..300, KEEP=1 stays up)
+	@KEEP=$(KEEP) $(VENV)/bin/python tests/local/run.py $(BINARY)
 
 test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests
 	cargo nextest run --locked --workspace
@@ -67,7 +69,7 @@ build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's
 UPDATE ?=
 BENCH := target/bench
 # With the features that the tests are built with, so that little is left to build.
-RUN_BENCH := cargo bench --quiet --locked --workspace --profile dev --bench bench --
+RUN_BENCH := cargo bench --locked --workspace --profile dev --bench bench --
 bench: build bench-core peers need-valgrind ## Measure against boto3 and Node (five minutes; UPDATE=1 writes docs/performance.md)
 	@$(RUN_BENCH) $(if $(UPDATE),update)
 
@@ -76,7 +78,7 @@ budget: build bench-core need-valgrind ## Fail if size or instructions grew by m
 
 CASES ?= 1000000
 oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
-	@ORACLE_CASES=$(CASES) cargo test --quiet --locked --package invalidator-core --test oracle \
+	@ORACLE_CASES=$(CASES) cargo test --locked --package invalidator-core --test oracle \
 	  --config 'profile.dev.package.invalidator-core.opt-level=3' --config 'profile.dev.package.proptest.opt-level=2' \
 	  -- --exact plans_agree_with_the_model --nocapture
 
@@ -88,7 +90,7 @@ SEEDS ?= 10000
 SEED ?=
 simulate: need-rust ## Let everything fail, by SEEDS different seeds (SEED=n replays one and shows all that happens)
 	@SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) \
-	  cargo test --quiet --locked --test simulation -- --exact --nocapture nothing_is_lost_whatever_fails
+	  cargo test --locked --test simulation -- --exact --nocapture nothing_is_lost_whatever_fails
 
 mutants: need-rust ## Break each guard on purpose, and see the simulation notice
 	@tests/mutants/run.sh
@@ -97,11 +99,12 @@ clean: ## Remove what was built and set up
 	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
-	cargo build --quiet --locked --workspace --bin invalidator --bin strict-cloudfront
+	@test -x $(BINARY) || echo "make: building the function, a stand-in for CloudFront and invalidatorctl: four minutes the first time, eight on two cores; seconds from then on"
+	cargo build --locked --workspace --bin invalidator --bin strict-cloudfront --bin invalidatorctl
 
 # By the same tools as the function, which it shares its dependencies with.
 bench-core: need-rust $(VENV)/lambda
-	@$(CARGO_LAMBDA) --quiet --package bench-core --bin bench-core
+	@$(CARGO_LAMBDA) --package bench-core --bin bench-core
 
 # What `make bench` compares with.
 peers: need-node $(VENV)/peers $(BENCH)/boto3
@@ -110,17 +113,20 @@ peers: need-node $(VENV)/peers $(BENCH)/boto3
 
 # Virtual environments are set up once, and again when what they hold changes.
 $(VENV)/local: tests/local/requirements.txt | need-python
+	@echo "make: installing the emulator into $(VENV): about a minute, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
+	@echo "make: installing what checks the code and the template into $(VENV): about a minute, once"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 # On their own: checkov, and the AWS CLI that the commands of docs/ are run with, as their libraries fit no other;
 # cargo-lambda, as the zig it links with is half a gigabyte.
 $(VENV)/checkov $(VENV)/aws $(VENV)/lambda $(VENV)/moto: $(VENV)/%: tests/local/requirements-%.txt | need-python
+	@echo "make: installing $$(grep -v '^#' $< | tr '\n' ' ')into $@: about a minute, once"
 	@$(PYTHON) -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

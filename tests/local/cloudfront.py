@@ -26,8 +26,15 @@ class CloudFront:
     """The running program. Use it in a `with` statement."""
 
     def __enter__(self) -> "CloudFront":
-        self.process = subprocess.Popen([PROGRAM], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        self.endpoint = self.process.stdout.readline().strip()
+        # In a group of its own: Ctrl-C is for us, and we end it.
+        self.process = subprocess.Popen(
+            [PROGRAM], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            self.endpoint = self.process.stdout.readline().strip()
+        except BaseException:
+            self.process.kill()
+            raise
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return self
 

@@ -174,6 +174,9 @@ def forget_user_settings() -> None:
 
 
 def interrupt_when_told_to_end() -> None:
-    """Treat being terminated like Ctrl-C, so that what was started is ended too."""
-    for order in (signal.SIGTERM, signal.SIGHUP):
+    """Treat being terminated like Ctrl-C, so that what was started is ended too.
+
+    Ctrl-C as well: a shell's background jobs begin with it ignored.
+    """
+    for order in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(order, signal.default_int_handler)

@@ -1,6 +1,7 @@
 """`make local`: the whole pipeline, from S3 changes to CloudFront invalidations, on this machine.
 
-Exit status 0 only if exactly the expected paths were invalidated on each distribution.
+Exit status 0 only if exactly the expected paths were invalidated on each distribution. With KEEP=1 it then stays up,
+to practise on.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 import pipeline
+import playground
 import report
 import sample_site
 from emulator import EmulatorError, forget_user_settings, interrupt_when_told_to_end
@@ -18,7 +20,7 @@ from stack import DeployError
 
 # The same as in the template.
 DEBOUNCE_SECONDS_DEFAULT = 10
-DEBOUNCE_SECONDS_RANGE = range(3, 901)
+DEBOUNCE_SECONDS_RANGE = range(3, 301)
 
 
 def main() -> int:
@@ -47,7 +49,7 @@ def debounce_from_environment() -> int:
     """DEBOUNCE_SECONDS, checked as the template checks it."""
     text = os.environ.get("DEBOUNCE_SECONDS") or str(DEBOUNCE_SECONDS_DEFAULT)
     if not text.isdecimal() or int(text) not in DEBOUNCE_SECONDS_RANGE:
-        raise SettingError(f"DEBOUNCE_SECONDS must be a whole number from 3 to 900, not {text!r}")
+        raise SettingError(f"DEBOUNCE_SECONDS must be a whole number from 3 to 300, not {text!r}")
     return int(text)
 
 
@@ -63,7 +65,10 @@ def run(binary: Path, debounce_seconds: int) -> int:
         say("every change is decided" if complete else "gave up waiting")
         print()
         print("\n".join(report.lines(running)))
-        return conclude(running)
+        status = conclude(running)
+        if os.environ.get("KEEP") and status == 0:
+            playground.keep(running)
+        return status
 
 
 def conclude(running: pipeline.Pipeline) -> int:
