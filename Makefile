@@ -14,7 +14,7 @@ help: ## List these commands
 
 # KEEP=1 stays up, to practise on: the AWS CLI is for the second terminal.
 KEEP ?=
-local: binary $(VENV)/local $(if $(KEEP),$(VENV)/aws) ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3..300, KEEP=1 stays up)
+local: binary $(VENV)/local $(if $(KEEP),$(VENV)/aws) ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3 is faster, KEEP=1 stays up)
 	@KEEP=$(KEEP) $(VENV)/bin/python tests/local/run.py $(BINARY)
 
 test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests

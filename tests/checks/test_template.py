@@ -12,7 +12,8 @@ import template
 
 ROOT = template.TEMPLATE.parent
 TEXT = template.TEMPLATE.read_text()
-RESOURCES = template.load()["Resources"]
+WHOLE = template.load()
+RESOURCES = WHOLE["Resources"]
 OPERATE = (ROOT / "docs/operate.md").read_text()
 TAG = {"Key": "invalidator", "Value": {"Ref": "AWS::StackName"}}
 
@@ -26,6 +27,7 @@ QUEUES = of_type("AWS::SQS::Queue")
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 WORK_QUEUES = ["BufferQueue", "TickQueue", "SubmitQueue"]
 DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in WORK_QUEUES]
+CONFIG = (ROOT / "src/config.rs").read_text()
 RETRY = (ROOT / "core/src/retry.rs").read_text()
 
 
@@ -106,6 +108,24 @@ def test_every_queue_of_work_has_a_dead_letter_queue_that_keeps_longer(name: str
 def seconds_in_code(constant: str) -> int:
     """A duration that core/src/retry.rs relies on."""
     return int(re.search(rf"const {constant}: Duration = Duration::from_secs\((\d+)\)", RETRY)[1])
+
+
+def test_the_sweep_follows_the_debounce() -> None:
+    parameter = WHOLE["Parameters"]["DebounceSeconds"]
+    minutes = {int(debounce): row["Minutes"] for debounce, row in WHOLE["Mappings"]["SweepOfDebounce"].items()}
+    assert list(minutes) == parameter["AllowedValues"]
+    assert (min(minutes), max(minutes)) == range_in_code("DEBOUNCE_SECONDS")
+    for debounce, sweep in minutes.items():
+        # A sweep starts flushes before their time, so it comes much less often than a tick ..
+        assert sweep * 60 >= min(5 * debounce, 720)
+        # .. and a change left behind is flushed before the alarm, even if one sweep is lost.
+        assert debounce + 2 * sweep * 60 < 1800
+
+
+def range_in_code(variable: str) -> tuple[int, int]:
+    """The numbers that src/config.rs accepts for a variable."""
+    low, high = re.search(rf'"{variable}", \d+, (\d+)\.\.=(\d+)', CONFIG).groups()
+    return int(low), int(high)
 
 
 def test_the_function_has_the_time_that_the_code_counts_on() -> None:
@@ -223,9 +243,8 @@ def test_a_suppressed_check_has_its_reason() -> None:
 
 
 def test_every_parameter_has_a_default_and_a_description_and_a_place_in_the_form() -> None:
-    whole = template.load()
-    interface = whole["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    assert sorted(name for group in interface for name in group["Parameters"]) == sorted(whole["Parameters"])
-    for name, parameter in whole["Parameters"].items():
+    interface = WHOLE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in interface for name in group["Parameters"]) == sorted(WHOLE["Parameters"])
+    for name, parameter in WHOLE["Parameters"].items():
         assert "Default" in parameter, name
         assert parameter["Description"], name

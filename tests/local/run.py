@@ -15,12 +15,9 @@ import pipeline
 import playground
 import report
 import sample_site
+import template
 from emulator import EmulatorError, forget_user_settings, interrupt_when_told_to_end
 from stack import DeployError
-
-# The same as in the template.
-DEBOUNCE_SECONDS_DEFAULT = 10
-DEBOUNCE_SECONDS_RANGE = range(3, 301)
 
 
 def main() -> int:
@@ -47,9 +44,11 @@ class SettingError(Exception):
 
 def debounce_from_environment() -> int:
     """DEBOUNCE_SECONDS, checked as the template checks it."""
-    text = os.environ.get("DEBOUNCE_SECONDS") or str(DEBOUNCE_SECONDS_DEFAULT)
-    if not text.isdecimal() or int(text) not in DEBOUNCE_SECONDS_RANGE:
-        raise SettingError(f"DEBOUNCE_SECONDS must be a whole number from 3 to 300, not {text!r}")
+    parameter = template.load()["Parameters"]["DebounceSeconds"]
+    text = os.environ.get("DEBOUNCE_SECONDS") or str(parameter["Default"])
+    allowed = [str(value) for value in parameter["AllowedValues"]]
+    if text not in allowed:
+        raise SettingError(f"DEBOUNCE_SECONDS must be one of {', '.join(allowed)}, not {text!r}")
     return int(text)
 
 
