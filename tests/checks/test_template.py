@@ -28,6 +28,7 @@ ALARMS = of_type("AWS::CloudWatch::Alarm")
 WORK_QUEUES = ["BufferQueue", "TickQueue", "SubmitQueue"]
 DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in WORK_QUEUES]
 CONFIG = (ROOT / "src/config.rs").read_text()
+SIMULATION = (ROOT / "tests/simulation/lambda.rs").read_text()
 RETRY = (ROOT / "core/src/retry.rs").read_text()
 
 
@@ -126,6 +127,23 @@ def range_in_code(variable: str) -> tuple[int, int]:
     """The numbers that src/config.rs accepts for a variable."""
     low, high = re.search(rf'"{variable}", \d+, (\d+)\.\.=(\d+)', CONFIG).groups()
     return int(low), int(high)
+
+
+def test_submits_leave_room_for_events_and_a_flush_in_a_new_account() -> None:
+    concurrency_of_a_new_account = 10
+    mappings = RESOURCES["Function"]["Properties"]["Events"].values()
+    scaling = [mapping["Properties"].get("ScalingConfig") for mapping in mappings]
+    # The mapping of ticks has no limit: all ticks are in one message group.
+    of_submits = sum(limit["MaximumConcurrency"] for limit in scaling if limit)
+    assert of_submits + 1 < concurrency_of_a_new_account
+    assert f"SUBMITS_AT_ONCE: usize = {mapping_of('SubmitQueue')['ScalingConfig']['MaximumConcurrency']};" in SIMULATION
+
+
+def mapping_of(queue: str) -> dict:
+    """The event source mapping of a queue."""
+    mappings = RESOURCES["Function"]["Properties"]["Events"].values()
+    (mapping,) = [it["Properties"] for it in mappings if it["Properties"]["Queue"] == {"Fn::GetAtt": [queue, "Arn"]}]
+    return mapping
 
 
 def test_the_function_has_the_time_that_the_code_counts_on() -> None:

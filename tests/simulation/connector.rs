@@ -124,29 +124,29 @@ impl Connector {
             (fault, world.latency(), world.latency())
         };
         let environment = self.environment;
-        let say = |what: &str| {
+        let say = |what: &dyn Fn() -> String| {
             sim.trace(|| match fault {
-                Some(fault) => format!("e{environment} {call:?} [{fault}] {what}"),
-                None => format!("e{environment} {call:?} {what}"),
+                Some(fault) => format!("e{environment} {call:?} [{fault}] {}", what()),
+                None => format!("e{environment} {call:?} {}", what()),
             });
         };
         sleep(there).await;
         match fault {
             Some(Fault::NotConnected) => {
-                say("fails");
+                say(&|| "fails".to_owned());
                 return Err(broken("connection refused"));
             }
             Some(Fault::ServiceError | Fault::Throttled) => {
-                say("fails");
+                say(&|| "fails".to_owned());
                 sleep(back).await;
                 return Ok(failure(&request.service, fault == Some(Fault::Throttled)));
             }
             Some(Fault::Hang) => {
-                say("hangs");
+                say(&|| "hangs".to_owned());
                 return std::future::pending().await;
             }
             Some(Fault::LateEffect) => {
-                say("hangs");
+                say(&|| "hangs".to_owned());
                 let after = Duration::from_millis(sim.world().rng.u64(11_000..60_000));
                 self.effect_after(after, request);
                 return std::future::pending().await;
@@ -168,7 +168,7 @@ impl Connector {
             Call::Receive => self.receive(&request).await,
             _ => sim.perform(&request, fault),
         };
-        say(&summary(&request, &answer));
+        say(&|| summary(&request, &answer));
         match fault {
             Some(Fault::HangAfterEffect) => std::future::pending().await,
             Some(Fault::AnswerLost) => Err(broken("connection reset")),

@@ -22,7 +22,7 @@ use invalidator::clock::Clock;
 use invalidator::config::Config;
 use invalidator::handler::handle;
 use invalidator::metrics::Metrics;
-use invalidator_core::retry::FUNCTION_TIMEOUT;
+use invalidator_core::retry::{FUNCTION_TIMEOUT, VISIBILITY_TIMEOUT};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -37,7 +37,10 @@ use crate::world::{Sim, World, milliseconds};
 const TIMEOUT: Duration = FUNCTION_TIMEOUT;
 
 /// `MaximumConcurrency` of the template's mapping of SubmitQueue.
-const SUBMITS_AT_ONCE: usize = 20;
+const SUBMITS_AT_ONCE: usize = 8;
+
+/// `MaximumEventAgeInSeconds` of the template.
+const MAXIMUM_EVENT_AGE: Duration = Duration::from_secs(21_600);
 
 /// The function, deployed.
 #[derive(Clone)]
@@ -63,16 +66,21 @@ struct Environment {
 }
 
 /// What an invocation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
     Ingest,
     Flush,
     Submit,
 }
 
-/// The function died, or its answer is an error.
-#[derive(Debug)]
-struct Failed;
+/// Why an invocation did no work, or its work does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// The function died, or its answer is an error.
+    Function,
+    /// The account's concurrency is used up, so Lambda did not start the function.
+    Throttled,
+}
 
 impl Lambda {
     pub fn new(sim: Sim) -> Self {
@@ -125,7 +133,8 @@ impl Lambda {
         }
     }
 
-    /// An asynchronous event: at least once, and twice more if it fails.
+    /// An asynchronous event: at least once, and twice more if it fails. While it is throttled, Lambda
+    /// repeats it for six hours: after a second, doubling to five minutes.
     async fn deliver(self, n: usize, event: Event) {
         let late = {
             let mut world = self.sim.world();
@@ -138,9 +147,14 @@ impl Lambda {
         let phase = self.sim.world().scenario.phase;
         let payload = payload(&event, phase).to_string();
         let mut waits = [60, 120].into_iter();
+        let mut throttled = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
         loop {
             let result = self.invoke(Stage::Ingest, &payload).await;
             let now = self.sim.now();
+            if result == Err(Failed::Throttled) && now < event.at + MAXIMUM_EVENT_AGE {
+                sleep(throttled.next(&self.sim)).await;
+                continue;
+            }
             if result.is_ok() {
                 let mut deliveries = self.deliveries.lock().unwrap();
                 deliveries[n].accepted.get_or_insert(now);
@@ -156,7 +170,7 @@ impl Lambda {
                     self.sim.world().fault("S3 tells an event twice");
                     sleep(Duration::from_secs(told_twice)).await;
                 }
-                Err(Failed) => match waits.next() {
+                Err(_) => match waits.next() {
                     Some(wait) => sleep(Duration::from_secs(wait)).await,
                     None => {
                         self.sim
@@ -216,9 +230,7 @@ impl Lambda {
     }
 
     async fn process(&self, mapping: &Mapping, messages: &[Message]) {
-        let result = self
-            .invoke(mapping.stage, &self.payload(mapping, messages))
-            .await;
+        let result = self.invoke_for(mapping, messages).await;
         let now = self.sim.now();
         let Ok(SqsBatchResponse {
             batch_item_failures: failures,
@@ -246,6 +258,29 @@ impl Lambda {
         self.sim.notify();
     }
 
+    /// A poller keeps its batch while Lambda throttles it, and tries again less and less often, until
+    /// the messages become visible again. How often is not documented, so it is seldom here.
+    async fn invoke_for(
+        &self,
+        mapping: &Mapping,
+        messages: &[Message],
+    ) -> Result<SqsBatchResponse, Failed> {
+        let until = self.sim.now() + VISIBILITY_TIMEOUT;
+        let payload = self.payload(mapping, messages);
+        let mut throttled = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
+        loop {
+            let result = self.invoke(mapping.stage, &payload).await;
+            let wait = throttled.next(&self.sim);
+            if result != Err(Failed::Throttled) || self.sim.now() + wait > until {
+                return result;
+            }
+            sleep(wait).await;
+            let kept_waiting = &mut self.sim.world().kept_waiting;
+            let longest = kept_waiting.entry(mapping.stage).or_default();
+            *longest = (*longest).max(self.sim.now() + VISIBILITY_TIMEOUT - until);
+        }
+    }
+
     fn payload(&self, mapping: &Mapping, messages: &[Message]) -> String {
         let phase = self.sim.world().scenario.phase;
         let record = |message: &Message| {
@@ -265,8 +300,23 @@ impl Lambda {
         json!({ "Records": records }).to_string()
     }
 
-    /// One invocation, in an environment that is idle or a new one.
+    /// One invocation, unless the concurrency is used up.
     async fn invoke(&self, stage: Stage, payload: &str) -> Result<SqsBatchResponse, Failed> {
+        {
+            let mut world = self.sim.world();
+            if world.running >= world.scenario.concurrency {
+                world.fault("Lambda throttles the function");
+                return Err(Failed::Throttled);
+            }
+            world.running += 1;
+        }
+        let result = self.run(stage, payload).await;
+        self.sim.world().running -= 1;
+        result
+    }
+
+    /// The function runs in an environment that is idle, or in a new one.
+    async fn run(&self, stage: Stage, payload: &str) -> Result<SqsBatchResponse, Failed> {
         let environment = self.environment();
         let now = self.sim.now();
         let number = environment.number;
@@ -304,17 +354,17 @@ impl Lambda {
         match result {
             Ok(Some(response)) => {
                 self.idle.lock().unwrap().push(environment);
-                response.map_err(|_| Failed)
+                response.map_err(|_| Failed::Function)
             }
             Ok(None) => {
                 self.sim.world().fault("the function dies");
-                Err(Failed)
+                Err(Failed::Function)
             }
             Err(_) => {
                 self.sim
                     .world()
                     .fault("the function is ended at its deadline");
-                Err(Failed)
+                Err(Failed::Function)
             }
         }
     }
@@ -364,6 +414,27 @@ struct Mapping {
     source: &'static str,
     at_once: usize,
     stage: Stage,
+}
+
+/// Waits that double, with jitter.
+struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            next: first,
+            longest,
+        }
+    }
+
+    fn next(&mut self, sim: &Sim) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(self.longest);
+        wait.mul_f64(sim.world().rng.f64().mul_add(0.5, 0.75))
+    }
 }
 
 /// Messages of a batch.

@@ -51,15 +51,19 @@ const REPORT: &str = "REPORT ";
 const REST_WITHIN: Duration = Duration::from_secs(12 * 3_600);
 
 fn run(seed: u64, trace: bool) -> Outcome {
+    play(Scenario::from_seed(seed), trace)
+}
+
+fn play(scenario: Scenario, trace: bool) -> Outcome {
     // The SDK takes its jitter from this generator.
-    fastrand::seed(seed);
+    fastrand::seed(scenario.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let sim = Sim::new(Scenario::from_seed(seed), trace);
+        let sim = Sim::new(scenario, trace);
         let lambda = Lambda::new(sim.clone());
         plant(&sim);
         lambda.start();
@@ -205,4 +209,17 @@ fn a_seed_runs_the_same_each_time() {
     let runs: Vec<_> = (0..2).map(hashes).collect();
     let runs: Vec<_> = runs.into_iter().map(|run| run.join().unwrap()).collect();
     assert_eq!(runs[0], runs[1]);
+}
+
+/// 5,000 objects within 25 seconds, in an account with the concurrency of a new one. Ingest could use
+/// all of it for a minute and more; flush and submit must get their turn meanwhile.
+#[test]
+fn a_burst_of_events_does_not_keep_flush_and_submit_from_running() {
+    let outcome = play(Scenario::crowded(5_000, 10), false);
+    let throttled = outcome.faults["Lambda throttles the function"];
+    println!("{throttled} throttled, {:?} waited", outcome.kept_waiting);
+    assert!(throttled > 5_000, "the burst must use up the concurrency");
+    let shown = &outcome.violations[..outcome.violations.len().min(10)];
+    assert!(outcome.violations.is_empty(), "{shown:#?}");
+    assert_eq!((outcome.lost, outcome.not_accepted), (0, 0));
 }

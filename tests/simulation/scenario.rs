@@ -45,6 +45,8 @@ pub enum Kind {
     Crawl,
     /// Many changes within seconds, all of them single events, and receives that return few.
     Burst,
+    /// A burst of events uses up the account's concurrency, which flush and submit need too.
+    Crowded,
     /// The answer to one receive gets lost, with the messages it hid.
     LostReceives,
     /// One distribution is slow, busy or forbidden, and its error files cannot be written.
@@ -117,6 +119,8 @@ pub struct Scenario {
     pub overlap: f64,
     pub mapping_forgets: f64,
     pub new_environment: f64,
+    /// How many invocations may run at once in the account.
+    pub concurrency: usize,
     /// Bodies in the buffer that nobody can read.
     pub planted: usize,
     /// Calls a second and burst, paths in progress, and how long they are.
@@ -145,6 +149,7 @@ impl Scenario {
             7 => Kind::Neighbor,
             8 => Kind::LostReceives,
             9 if seed % 48 == 9 => Kind::Crawl,
+            9 if seed % 48 == 33 => Kind::Crowded,
             _ => Kind::Storm,
         };
         let mut scenario = Self {
@@ -166,6 +171,7 @@ impl Scenario {
             overlap: 0.0,
             mapping_forgets: 0.0,
             new_environment: 0.2,
+            concurrency: 1_000,
             planted: 0,
             throttle: None,
             denial: None,
@@ -175,6 +181,20 @@ impl Scenario {
             sick: None,
         };
         scenario.go_wrong(&mut rng);
+        scenario
+    }
+
+    /// A burst of single events, one every five milliseconds, where this many invocations may run at once.
+    pub fn crowded(events: usize, concurrency: usize) -> Self {
+        const SEED: u64 = 33;
+        let mut scenario = Self::from_seed(SEED);
+        let mut rng = Rng::with_seed(SEED);
+        let event = |n: usize| Event {
+            at: Duration::from_millis(5 * n as u64),
+            changes: vec![change(&mut rng, n, 0, false)],
+        };
+        scenario.events = (0..events).map(event).collect();
+        scenario.concurrency = concurrency;
         scenario
     }
 
@@ -212,6 +232,7 @@ impl Scenario {
                 self.quota = Quota::None;
                 self.moods.brings_few = 0.9;
             }
+            Kind::Crowded => self.concurrency = pick(rng, &[1, 2, 3]),
             Kind::Neighbor => self.sicken(rng),
             Kind::LostReceives => {
                 self.rules = vec![Rule::new(F::AnswerLost, &[C::Receive], 0.3)];
@@ -249,14 +270,14 @@ impl Scenario {
     fn settings(&mut self, rng: &mut Rng) {
         let timed = self.is_timed();
         let debounce = match self.kind {
-            Kind::Burst => 10,
+            Kind::Burst | Kind::Crowded => 10,
             _ => pick(rng, &[10, 10, 10, 3, 5, 30]),
         };
         self.debounce = Duration::from_secs(debounce);
         self.settings
             .insert("DEBOUNCE_SECONDS", debounce.to_string());
         let paths = match self.kind {
-            Kind::Burst => 3_000,
+            Kind::Burst | Kind::Crowded => 3_000,
             _ => pick(rng, &[3_000, 20, 4]),
         };
         self.settings
@@ -322,6 +343,7 @@ impl Scenario {
             comes_twice: often(rng),
             survives_deletion: often(rng),
         };
+        self.concurrency = pick(rng, &[1_000, 1_000, 1_000, 10, 3]);
         self.crash = pick(rng, &[0.0, 0.0, 0.03, 0.1, 0.3]);
         self.told_twice = pick(rng, &[0.0, 0.1]);
         self.overlap = pick(rng, &[0.0, 0.0, 0.3]);
@@ -360,6 +382,7 @@ impl Scenario {
                 | Kind::SlowBuffer
                 | Kind::NoTicks
                 | Kind::Burst
+                | Kind::Crowded
                 | Kind::LostReceives
                 | Kind::Neighbor
         )
@@ -378,6 +401,8 @@ impl Scenario {
         }
         Some(match self.kind {
             Kind::NoTicks => SWEEP + prompt,
+            // A poller keeps trying for this long, and then the batch is received again.
+            Kind::Crowded => prompt + VISIBILITY_TIMEOUT,
             Kind::Neighbor => prompt + Duration::from_secs(2),
             // Messages are hidden for this long, and then fetched by a tick that comes back every minute.
             Kind::LostReceives => prompt + VISIBILITY_TIMEOUT + Duration::from_secs(60),
@@ -523,6 +548,7 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
     let (count, mean_pause) = match kind {
         Kind::Crawl => (5, 5_000),
         Kind::Burst => (rng.usize(20..200), 10),
+        Kind::Crowded => (rng.usize(100..300), 10),
         _ => (count, mean_pause),
     };
     let mut at = Duration::from_millis(rng.u64(0..10_000));
@@ -530,7 +556,7 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
     for n in 0..count {
         let changes = match rng.u8(0..10) {
             _ if kind == Kind::Crawl => 80,
-            _ if kind == Kind::Burst => 1,
+            _ if matches!(kind, Kind::Burst | Kind::Crowded) => 1,
             0 => rng.usize(2..25),
             1 if large => 150,
             _ => 1,

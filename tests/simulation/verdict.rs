@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::lambda::Delivery;
+use crate::lambda::{Delivery, Stage};
 use crate::scenario::{Kind, expected, tolerated};
 use crate::world::World;
 
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub longest_after_ingest: Duration,
     pub calls: u64,
     pub invocations: u64,
+    /// The longest time that a throttled batch waited, by stage.
+    pub kept_waiting: BTreeMap<Stage, Duration>,
     pub virtual_time: Duration,
 }
 
@@ -64,6 +66,7 @@ pub fn judge(world: &mut World, deliveries: &[Delivery], rested: bool, now: Dura
         faults: world.faults.clone(),
         calls: world.calls,
         invocations: world.invocations,
+        kept_waiting: world.kept_waiting.clone(),
         virtual_time: now,
         ..Outcome::default()
     };

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::faults::{Call, Fault};
+use crate::lambda::Stage;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
@@ -79,6 +80,10 @@ pub struct World {
     pub mails: usize,
     /// How many events are in delivery, and effects still to come.
     pub pending: usize,
+    /// Invocations that run.
+    pub running: usize,
+    /// The longest time that a throttled batch of a queue waited for its invocation.
+    pub kept_waiting: BTreeMap<Stage, Duration>,
     /// Flushes that run, and the most that ever ran at a time.
     pub flushes: usize,
     pub most_flushes: usize,
@@ -127,6 +132,8 @@ impl Sim {
             files: Vec::new(),
             mails: 0,
             pending: 0,
+            running: 0,
+            kept_waiting: BTreeMap::new(),
             flushes: 0,
             most_flushes: 0,
             faults: BTreeMap::new(),
@@ -163,7 +170,7 @@ impl Sim {
         if skew < 0 { time - by } else { time + by }
     }
 
-    /// A line of the trace. The hash over all of them tells whether two runs are the same.
+    /// A line of the trace.
     pub fn trace(&self, line: impl FnOnce() -> String) {
         let now = self.now();
         self.world().note(now, line);
@@ -195,16 +202,27 @@ impl Sim {
             _ => self.world().cloudfront(request, now),
         };
         self.notify();
+        self.world().hash_call(request, &answer);
         answer
     }
 }
 
 impl World {
     pub fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
-        let line = format!("{:>10.3} {}", now.as_secs_f64(), line());
-        self.hash.write(line.as_bytes());
+        self.hash.write_u128(now.as_nanos());
         if self.trace {
-            println!("{line}");
+            println!("{:>10.3} {}", now.as_secs_f64(), line());
+        }
+    }
+
+    /// Adds a call to the hash.
+    pub fn hash_call(&mut self, request: &Request, answer: &Answer) {
+        for part in [
+            request.path.as_bytes(),
+            &request.body,
+            answer.body.as_bytes(),
+        ] {
+            self.hash.write(part);
         }
     }
 
@@ -213,6 +231,8 @@ impl World {
         Duration::from_millis(self.rng.u64(3..60))
     }
 
+    /// The hash over all calls and answers, and over the times of all lines of the trace. It tells
+    /// whether two runs are the same.
     pub fn hash(&self) -> u64 {
         self.hash.finish()
     }
