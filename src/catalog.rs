@@ -11,6 +11,7 @@ mod from_sdk;
 mod read;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -47,7 +48,12 @@ pub struct Catalog {
     known: Mutex<Known>,
     /// Locked while submit reads the list, so that only one target reads it, for all of them.
     reading: Mutex<()>,
+    /// The alias of each distribution that was ever listed, for logs and mails.
+    aliases: std::sync::Mutex<HashMap<DistributionId, Arc<str>>>,
 }
+
+/// The alias of a distribution that was never listed.
+const NO_ALIAS: &str = "unknown";
 
 #[derive(Debug, Default)]
 struct Known {
@@ -141,6 +147,21 @@ impl Catalog {
             clock,
             known: Mutex::default(),
             reading: Mutex::default(),
+            aliases: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The alias of a distribution (or its domain), which logs and mails show beside its id. A deleted
+    /// distribution keeps it; `unknown` if it was never listed.
+    pub fn alias(&self, id: &DistributionId) -> Arc<str> {
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        aliases.get(id).cloned().unwrap_or_else(|| NO_ALIAS.into())
+    }
+
+    fn keep_aliases(&self, list: &[DistributionSummary]) {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        for summary in list {
+            aliases.insert(id_of(summary), summary.alias().into());
         }
     }
 
@@ -184,6 +205,7 @@ impl Catalog {
     fn keep_list(&self, known: &mut Known, pages: Kept<Pages>, result: Result<()>) -> Result<()> {
         match result {
             Ok(()) => {
+                self.keep_aliases(&pages.value.distributions);
                 // The list is as old as its first page.
                 let list = self.wanted(pages.value.distributions);
                 known.list = Some(Kept::new(list, pages.since));
@@ -202,7 +224,7 @@ impl Catalog {
             let is_listed =
                 |id: &&DistributionId| list.iter().any(|summary| summary.id == id.as_str());
             for id in self.only.iter().filter(|id| !is_listed(id)) {
-                warn!(distribution = %id, "DISTRIBUTION_IDS names a distribution that does not exist");
+                warn!(distribution = %id, alias = NO_ALIAS, "DISTRIBUTION_IDS names a distribution that does not exist");
             }
         }
         list
@@ -537,7 +559,7 @@ impl Catalog {
 
 fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> DistributionId {
     let id = id_of(summary);
-    warn!(distribution = %id, error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
+    warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
     id
 }
 

@@ -50,7 +50,7 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     let Some(time) = comes_back else {
         return SqsBatchResponse::default();
     };
-    info!(stage = "flush", end = ?end, seconds = time.as_secs(), "the tick comes back");
+    info!(stage = "flush", %end, seconds = time.as_secs(), "the tick comes back");
     let handles = ticks.iter().map(Received::handle).collect();
     queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
     queue::failed(ticks.iter().map(Received::id))

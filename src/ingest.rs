@@ -66,7 +66,9 @@ counters! {
 impl EventCounts {
     /// Logs the counts in one line and emits them as metrics.
     fn tell(self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
-        let skipped_events = (!skipped.is_empty()).then(|| format!("{skipped:?}"));
+        let skipped_events: Vec<String> =
+            skipped.iter().map(|(it, n)| format!("{n} {it}")).collect();
+        let skipped_events = (!skipped.is_empty()).then(|| skipped_events.join(", "));
         info!(stage = "ingest", counts = %self, skipped_events, "ingested");
         let mut metrics = self.metrics();
         metrics.push(Metric::duration("IngestDuration", duration));

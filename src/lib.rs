@@ -38,6 +38,7 @@
 //! * [`aws`]: the SDK clients, and what their errors mean
 //! * [`config`]: the settings
 //! * [`clock`]: the time of day
+//! * [`logging`]: what is logged, and how
 
 pub mod app;
 pub mod aws;
@@ -49,6 +50,7 @@ pub mod flush;
 pub mod handler;
 pub mod ingest;
 pub mod last_flush;
+pub mod logging;
 pub mod metrics;
 pub mod queue;
 pub mod rejections;

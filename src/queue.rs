@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchError;
+use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchError;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageSystemAttributeName, SendMessageBatchRequestEntry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
+    SendMessageBatchRequestEntry,
 };
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::buffered::WaitingSet;
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::retry;
+use invalidator_core::service_error::ServiceError;
 use invalidator_core::set::Set;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::aws::error::describe;
+use crate::aws::error::{OperationError, service_error};
 use crate::config::QueueUrl;
 
 /// How many entries SQS accepts in one batch call.
@@ -117,10 +122,8 @@ pub async fn send(
         .map(|batch| async move {
             let (left, why) = send_batch(sqs, queue, batch).await?;
             if let Some(why) = why {
-                bail!(
-                    "SendMessageBatch failed for {} of its entries, the first with {why}",
-                    left.len()
-                );
+                let left = left.len();
+                return Err(why).with_context(|| format!("{left} messages were not accepted"));
             }
             Ok(())
         })
@@ -145,16 +148,16 @@ pub async fn send_persistently(
             Ok((_, None)) => return Vec::new(),
             Ok((left, Some(why))) => {
                 batch = left;
-                why
+                why.into()
             }
-            Err(error) => format!("{error:#}"),
+            Err(error) => error,
         };
         let pause = retry::wait(attempts, fastrand::f64());
         let queue = queue.as_str();
         warn!(
             queue,
             messages = batch.len(),
-            error = why,
+            error = format!("{why:#}"),
             "messages could not be sent"
         );
         if Instant::now() + pause >= until {
@@ -165,12 +168,18 @@ pub async fn send_persistently(
     batch
 }
 
+/// The error of one entry of a batch call that was answered with 200.
+fn entry_error<E: OperationError>(failed: &BatchResultErrorEntry) -> ServiceError {
+    let message = failed.message().unwrap_or_default();
+    ServiceError::of(E::ACTION, failed.code(), message)
+}
+
 /// Makes one call. Returns the entries that failed, and why the first one did.
 async fn send_batch(
     sqs: &Client,
     queue: &QueueUrl,
     batch: Vec<Entry>,
-) -> Result<(Vec<Entry>, Option<String>)> {
+) -> Result<(Vec<Entry>, Option<ServiceError>)> {
     let mut entries = Vec::with_capacity(batch.len());
     for (id, entry) in batch.iter().enumerate() {
         let delay = i32::try_from(entry.delay.as_secs())?;
@@ -190,12 +199,12 @@ async fn send_batch(
         .set_entries(Some(entries))
         .send()
         .await
-        .context("failed to send messages: SendMessageBatch")?;
+        .map_err(|error| service_error(&error))?;
     // The call answers 200 even if entries failed.
-    let why = answer.failed().first().map(|failed| {
-        let message = failed.message().unwrap_or("no message");
-        format!("{}: {message}", failed.code())
-    });
+    let why = answer
+        .failed()
+        .first()
+        .map(entry_error::<SendMessageBatchError>);
     let failed: Vec<usize> = answer
         .failed()
         .iter()
@@ -224,7 +233,7 @@ pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<V
         .config_override(aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled()))
         .send()
         .await
-        .context("failed to receive buffered changes: ReceiveMessage")?;
+        .map_err(|error| service_error(&error))?;
     Ok(answer.messages.unwrap_or_default())
 }
 
@@ -279,18 +288,15 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
     match call.send().await {
         Ok(answer) => {
             let failed = answer.failed().iter().inspect(|failed| {
-                warn!(
-                    code = failed.code(),
-                    reason = failed.message(),
-                    "a message could not be deleted"
-                );
+                let error = entry_error::<DeleteMessageBatchError>(failed);
+                warn!(%error, "a message could not be deleted");
             });
             failed
                 .filter_map(|failed| handles.get(failed.id().parse::<usize>().ok()?).cloned())
                 .collect()
         }
         Err(error) => {
-            warn!(error = %describe(&error), "messages could not be deleted");
+            warn!(error = %service_error(&error), "messages could not be deleted");
             handles
         }
     }
@@ -322,14 +328,11 @@ pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, 
                 .set_entries(Some(entries));
             match call.send().await {
                 Ok(answer) => answer.failed().iter().for_each(|failed| {
-                    warn!(
-                        code = failed.code(),
-                        reason = failed.message(),
-                        "the visibility of a message could not be changed"
-                    );
+                    let error = entry_error::<ChangeMessageVisibilityBatchError>(failed);
+                    warn!(%error, "the visibility of a message could not be changed");
                 }),
                 Err(error) => {
-                    warn!(error = %describe(&error), "the visibility of messages could not be changed")
+                    warn!(error = %service_error(&error), "the visibility of messages could not be changed")
                 }
             }
         })

@@ -5,10 +5,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use invalidator_core::error_file::{
     self, SUBJECT, TargetFailure, Unreadable, error_key, mail_text, printable,
 };
+use invalidator_core::target::TenantId;
 use tracing::{error, info};
 
 use crate::app::App;
-use crate::aws::error::describe;
+use crate::aws::error::service_error;
 
 /// A file in the error bucket.
 #[derive(Clone, Debug)]
@@ -27,7 +28,8 @@ pub async fn file(app: &App, failure: &TargetFailure<'_>) -> Result<Filed> {
     let text = failure.file.to_text();
     write(app, &key, text, failure.codes(), failure.messages()).await?;
     let bucket = &app.config.error_bucket;
-    info!(bucket, key, target_id = %failure.target, code = failure.codes(), "rejected paths were written to the error bucket");
+    let alias = app.catalog.alias(&failure.target.distribution);
+    info!(stage = "submit", bucket, key, distribution = %failure.target.distribution, alias = %alias, tenant = failure.target.tenant.as_ref().map(TenantId::as_str), code = failure.codes(), "rejected paths were written to the error bucket");
     let summary = failure.summary();
     Ok(Filed { key, summary })
 }
@@ -55,7 +57,7 @@ pub async fn mail(app: &App, files: &[Filed]) -> bool {
     let call = app.clients.sns().publish().topic_arn(topic);
     let sent = call.subject(SUBJECT).message(text).send().await;
     if let Err(error) = &sent {
-        error!(error = %describe(error), topic, "the mail about rejected paths could not be sent");
+        error!(stage = "submit", error = %service_error(error), topic, "the mail about rejected paths could not be sent");
     }
     sent.is_ok()
 }
@@ -73,6 +75,7 @@ async fn write(app: &App, key: &str, text: String, code: String, message: String
         .body(ByteStream::from(text.into_bytes()))
         .send()
         .await
+        .map_err(|error| service_error(&error))
         .with_context(|| format!("failed to write {key} to the error bucket {bucket}"))?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use invalidator_core::event::BucketName;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::aws::error::describe;
+use crate::aws::error::service_error;
 use crate::clock::Clock;
 
 /// How many calls run at once. An event or a flush may concern thousands of buckets, and each call
@@ -102,7 +102,7 @@ async fn read(s3: &Client, bucket: &BucketName) -> Option<Vec<BucketTag>> {
         // The bucket has no tags. The SDK's model lacks this code.
         Err(error) if error.code() == Some("NoSuchTagSet") => Some(Vec::new()),
         Err(error) => {
-            warn!(%bucket, error = %describe(&error), "the tags of a bucket cannot be read");
+            warn!(%bucket, error = %service_error(&error), "the tags of a bucket cannot be read");
             None
         }
     }

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use aws_sdk_sqs::Client;
+use invalidator_core::service_error::Meaning;
 use invalidator_core::tick::Window;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::error::{Meaning, meaning};
+use crate::aws::error::{meaning, service_error};
 use crate::config::QueueUrl;
 
 /// How long a throttled tick is repeated. The changes are safe already, every other environment sends
@@ -65,8 +66,8 @@ impl Ticker {
             match call.send().await {
                 Ok(_) => break,
                 Err(error) if meaning(&error) != Meaning::Throttled => {
-                    return Err(error)
-                        .context("failed to ask for a flush: SendMessage to the tick queue");
+                    return Err(service_error(&error))
+                        .context("failed to send a tick to TickQueue");
                 }
                 Err(_) => {}
             }

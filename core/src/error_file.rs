@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::path::{InvalidPath, InvalidationPath};
-use crate::rejection::{Rejected, ServiceError};
+use crate::rejection::Rejected;
+use crate::service_error::ServiceError;
 use crate::target::Target;
 
 /// The folder of the error files.
@@ -287,7 +288,7 @@ mod tests {
                 tenant: None,
             },
             paths: paths.iter().map(|text| path(text)).collect(),
-            reason: ServiceError::new(code, format!("{code} happened")),
+            reason: ServiceError::own(code, format!("{code} happened")),
         }
     }
 

@@ -17,7 +17,8 @@
 //! * [`merge`]: merges the sets that wait for one target
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
 //! * [`retry`]: the timing of all retries
-//! * [`rejection`]: why CloudFront did not accept a set
+//! * [`service_error`]: what the errors of AWS mean, and how they are shown
+//! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file and the mail about rejected paths
 
 // The other packages, and the tools that send sets, are written against these docs.
@@ -36,6 +37,7 @@ pub mod pattern;
 pub mod plan;
 pub mod rejection;
 pub mod retry;
+pub mod service_error;
 pub mod set;
 pub mod target;
 pub mod tick;

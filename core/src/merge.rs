@@ -4,7 +4,7 @@
 //! The merge remembers each set, so that it knows which sets are done and what is left of the others.
 
 use crate::path::{InvalidationPath, coverage};
-use crate::rejection::ServiceError;
+use crate::service_error::ServiceError;
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
 
 /// The index of a path of the merge, in the order in which paths are submitted.
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(merged.left_of(SetIndex(0)), Left::Nothing);
         assert_eq!(merged.left_of(SetIndex(1)), Left::Part(vec![path("/c")]));
         assert_eq!(merged.left_of(SetIndex(2)), Left::All);
-        merged.reject(&bad, ServiceError::new("InvalidArgument", "no"));
+        merged.reject(&bad, ServiceError::own("InvalidArgument", "no"));
         assert_eq!(merged.left_of(SetIndex(1)), Left::Nothing);
         assert_eq!(merged.rejected()[0].1, [path("/c")]);
         assert_eq!(texts(&merged, &merged.waiting()), ["/e", "/x"]);

@@ -1,34 +1,8 @@
-//! Why CloudFront did not accept a set.
-
-use std::fmt;
+//! Paths that CloudFront did not accept, and why.
 
 use crate::path::InvalidationPath;
+use crate::service_error::ServiceError;
 use crate::target::Target;
-
-/// Why CloudFront did not accept a set: the code and message of its error, or of the failed call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceError {
-    /// `AccessDenied`
-    pub code: String,
-    /// CloudFront's message.
-    pub message: String,
-}
-
-impl ServiceError {
-    /// A reason.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
-    }
-}
 
 /// Paths that will never be accepted, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 //! Randomness is an argument, `chance`, from 0 to 1, so that many environments that fail at the same
 //! moment do not all retry at the same moment.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::set::Lane;
@@ -199,6 +200,17 @@ pub enum FlushEnd {
     MayHaveHidden,
     /// Nothing could be done: the distributions could not be listed, or nothing could be sent.
     Failed,
+}
+
+impl fmt::Display for FlushEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "drained",
+            Self::WorkLeft => "work left",
+            Self::MayHaveHidden => "messages may be hidden",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// The history of a tick: what is known about earlier flushes with it.

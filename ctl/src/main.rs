@@ -9,6 +9,7 @@ mod replay;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use invalidator::logging;
 
 /// Keeps CloudFront fresh when S3 objects change: the operator's side.
 #[derive(Parser)]
@@ -28,10 +29,7 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .init();
+    logging::start_on_terminal();
     let Cli { account, command } = Cli::parse();
     let result = match command {
         Command::Plan(options) => plan::run(&account, options).await,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use invalidator::aws::Clients;
+use invalidator::aws::error::service_error;
 use invalidator::config::QueueUrl;
 use invalidator::queue::{Entry, send};
 use invalidator::submit::answer::Answer;
@@ -89,6 +90,7 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed
         .key(key)
         .send()
         .await;
+    let object = object.map_err(|error| service_error(&error));
     let object = object.with_context(|| format!("failed to read {place}"))?;
     let bytes = object
         .body
@@ -141,8 +143,8 @@ async fn target(clients: &Clients, id: &str) -> Result<Target> {
     let tenant = TenantId::try_from(id.to_owned())?;
     let call = clients.cloudfront().get_distribution_tenant();
     let answer = call.identifier(tenant.as_str()).send().await;
-    let answer =
-        answer.with_context(|| format!("failed to read the tenant {id}: GetDistributionTenant"))?;
+    let answer = answer.map_err(|error| service_error(&error));
+    let answer = answer.with_context(|| format!("failed to read the tenant {id}"))?;
     let distribution = answer
         .distribution_tenant
         .and_then(|tenant| tenant.distribution_id)

@@ -192,7 +192,10 @@ async fn what_was_rejected_is_replayed_once_its_cause_is_fixed() {
     let confirmed = [&replay[..], &["--yes"]].concat();
     let refused = in_account(&account, &confirmed).await;
     assert!(!refused.status.success());
-    assert!(text(refused.stderr).contains("E1: 2 paths rejected: AccessDenied"));
+    assert!(
+        text(refused.stderr)
+            .contains("E1: 2 paths rejected: CloudFront CreateInvalidation: AccessDenied: ")
+    );
 
     account.cloudfront.heal();
     let taken = in_account(&account, &confirmed).await;

@@ -1,88 +1,96 @@
-//! Classifies the errors of AWS calls.
+//! Reads the errors of AWS calls. [`service_error`] is the only way from an error of the SDK to a text: the
+//! SDK's own texts are Rust debug output.
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_cloudfront::operation as cloudfront;
+use aws_sdk_s3::operation as s3;
+use aws_sdk_sns::operation as sns;
+use aws_sdk_sqs::operation as sqs;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use invalidator_core::service_error::{
+    CONNECTION_FAILED, Meaning, NO_CREDENTIALS, ServiceError, TIMEOUT, UNREADABLE_ANSWER,
+    meaning_of,
+};
 
-/// What an error means for the next attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// The service did nothing, and wants the call later.
-    Throttled,
-    /// The service failed, or its answer did not arrive, so the call may have taken effect.
-    Unclear,
-    /// Everything else: the same call will fail again.
-    Permanent,
+/// The error of an operation, which knows the operation's name.
+pub trait OperationError: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static {
+    /// The service and the action.
+    const ACTION: &'static str;
 }
 
-/// What an error means for the next attempt.
-pub fn meaning<E>(error: &SdkError<E, HttpResponse>) -> Meaning
-where
-    E: ProvideErrorMetadata,
-{
-    let status = error
+/// Names the action of each error type.
+macro_rules! operations {
+    ($($error:path => $action:literal,)*) => {
+        $(impl OperationError for $error {
+            const ACTION: &'static str = $action;
+        })*
+    };
+}
+
+operations! {
+    cloudfront::create_invalidation::CreateInvalidationError => "CloudFront CreateInvalidation",
+    cloudfront::create_invalidation_for_distribution_tenant::CreateInvalidationForDistributionTenantError
+        => "CloudFront CreateInvalidationForDistributionTenant",
+    cloudfront::get_distribution_config::GetDistributionConfigError => "CloudFront GetDistributionConfig",
+    cloudfront::get_distribution_tenant::GetDistributionTenantError => "CloudFront GetDistributionTenant",
+    cloudfront::list_cache_policies::ListCachePoliciesError => "CloudFront ListCachePolicies",
+    cloudfront::list_distribution_tenants::ListDistributionTenantsError => "CloudFront ListDistributionTenants",
+    cloudfront::list_distributions::ListDistributionsError => "CloudFront ListDistributions",
+    s3::get_bucket_tagging::GetBucketTaggingError => "S3 GetBucketTagging",
+    s3::get_object::GetObjectError => "S3 GetObject",
+    s3::put_object::PutObjectError => "S3 PutObject",
+    sns::publish::PublishError => "SNS Publish",
+    sqs::change_message_visibility_batch::ChangeMessageVisibilityBatchError
+        => "SQS ChangeMessageVisibilityBatch",
+    sqs::delete_message_batch::DeleteMessageBatchError => "SQS DeleteMessageBatch",
+    sqs::receive_message::ReceiveMessageError => "SQS ReceiveMessage",
+    sqs::send_message::SendMessageError => "SQS SendMessage",
+    sqs::send_message_batch::SendMessageBatchError => "SQS SendMessageBatch",
+}
+
+/// The HTTP status of the answer; 0 without one.
+pub fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
+    error
         .raw_response()
-        .map_or(0, |response| response.status().as_u16());
-    meaning_of(status, code(error))
+        .map_or(0, |response| response.status().as_u16())
 }
 
-/// The error code, or a substitute that says why there is none.
-pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
-    error.code().unwrap_or(match error {
-        SdkError::TimeoutError(_) => TIMEOUT,
-        SdkError::DispatchFailure(_) => CONNECTION_FAILED,
-        _ => UNREADABLE_ANSWER,
-    })
+/// What an error means for the next attempt.
+pub fn meaning<E: OperationError>(error: &SdkError<E, HttpResponse>) -> Meaning {
+    meaning_of(status(error), &service_error(error).code)
 }
 
-const TIMEOUT: &str = "Timeout";
-const CONNECTION_FAILED: &str = "ConnectionFailed";
-const UNREADABLE_ANSWER: &str = "UnreadableAnswer";
-
-/// Sources: "Common errors" of the API references; the SDK's list of throttling codes. The SDK's models
-/// lack codes such as `Throttling`, so all codes are compared as text.
-pub fn meaning_of(status: u16, code: &str) -> Meaning {
-    match code {
-        "Throttling" | "ThrottlingException" | "ThrottledException" | "TooManyRequestsException"
-        | "RequestLimitExceeded" | "RequestThrottled" | "SlowDown" | "BandwidthLimitExceeded"
-        | "PriorRequestNotComplete" => Meaning::Throttled,
-        "RequestTimeout" | "RequestTimeoutException" | "ServiceUnavailable" | "InternalError"
-        | "InternalFailure" | "InternalServerError"
-        // Credentials that are being rotated, and a clock that is being adjusted.
-        | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "RequestTimeTooSkewed"
-        | TIMEOUT | CONNECTION_FAILED | UNREADABLE_ANSWER => Meaning::Unclear,
-        _ if status == 429 => Meaning::Throttled,
-        _ if status >= 500 => Meaning::Unclear,
-        _ => Meaning::Permanent,
-    }
+/// The error of a call, with its action, code and message.
+pub fn service_error<E: OperationError>(error: &SdkError<E, HttpResponse>) -> ServiceError {
+    let cause = || {
+        chain(error)
+            .last()
+            .map_or_else(String::new, ToString::to_string)
+    };
+    let (code, message) = match (error.code(), error) {
+        (Some(code), _) => (code, error.message().unwrap_or_default().to_owned()),
+        (None, SdkError::TimeoutError(_)) => (TIMEOUT, "no answer came in time".to_owned()),
+        (None, SdkError::DispatchFailure(failure)) if failure.is_timeout() => {
+            (TIMEOUT, "no connection was made in time".to_owned())
+        }
+        (None, _) if lacks_credentials(error) => (NO_CREDENTIALS, cause()),
+        (None, SdkError::DispatchFailure(_)) => (CONNECTION_FAILED, cause()),
+        (None, SdkError::ConstructionFailure(_)) => ("CallNotMade", cause()),
+        // Never the text of the SDK, which holds the whole answer.
+        (None, _) => (UNREADABLE_ANSWER, format!("HTTP status {}", status(error))),
+    };
+    ServiceError::of(E::ACTION, code, message)
 }
 
-/// An SDK error in one line, with its code and what caused it.
-pub fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => chain(error),
-    }
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    chain(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-/// The messages of an error and its causes. For an answer that cannot be read only the status, because
-/// the SDK's message would dump the whole answer.
-fn chain<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    if let Some(response) = error.raw_response() {
-        return format!("HTTP status {}", response.status());
-    }
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
+/// An error and its causes. The innermost says what happened; the SDK wraps it in several of its own.
+fn chain<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }

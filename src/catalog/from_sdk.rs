@@ -13,6 +13,10 @@ pub(super) fn summary(summary: sdk::DistributionSummary) -> DistributionSummary 
     DistributionSummary {
         id: summary.id,
         e_tag: summary.e_tag,
+        domain_name: summary.domain_name,
+        aliases: summary
+            .aliases
+            .map(|aliases| items(aliases.items, std::convert::identity)),
         enabled: summary.enabled,
         staging: summary.staging,
         connection_mode: mode,

@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_cloudfront::Client;
-use aws_sdk_cloudfront::error::ProvideErrorMetadata;
 use aws_sdk_cloudfront::types::{
     DistributionConfig, DistributionTenantAssociationFilter, DistributionTenantSummary,
 };
@@ -12,25 +11,23 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use invalidator_core::distributions::listing::{CachePolicies, DistributionSummary};
 use invalidator_core::distributions::tenants::Parameters;
 use invalidator_core::retry;
+use invalidator_core::service_error::{Meaning, ServiceError, TIMEOUT};
 use invalidator_core::target::{CachePolicyId, DistributionId, TenantId};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::from_sdk;
-use crate::aws::error::{Meaning, describe, meaning};
+use crate::aws::error::{OperationError, meaning, service_error};
 
 /// Repeats a call until it succeeds or fails permanently. After `until` it makes no call, and stops
 /// waiting for one.
 ///
 /// # Errors
-/// The outer error means that time ran out. The inner error is that of the call.
-async fn persist<T, E>(
+/// That of the last call, or that time ran out.
+async fn persist<T, E: OperationError>(
     until: Instant,
     mut call: impl AsyncFnMut() -> Result<T, SdkError<E, HttpResponse>>,
-) -> Result<Result<T, SdkError<E, HttpResponse>>>
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
+) -> Result<T, ServiceError> {
     let mut attempts = 0;
     let mut last = None;
     while Instant::now() < until {
@@ -38,24 +35,22 @@ where
             break;
         };
         let error = match result {
-            Ok(answer) => return Ok(Ok(answer)),
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         attempts += 1;
         let pause = retry::wait(attempts, fastrand::f64());
+        last = Some(service_error(&error));
         if meaning(&error) == Meaning::Permanent {
-            return Ok(Err(error));
+            break;
         }
-        last = Some(error);
         if Instant::now() + pause >= until {
             break;
         }
         sleep(pause).await;
     }
-    match last {
-        Some(error) => Ok(Err(error)),
-        None => Err(anyhow!("the time for reading ran out")),
-    }
+    let too_late = || ServiceError::of(E::ACTION, TIMEOUT, "the time for reading ran out");
+    Err(last.unwrap_or_else(too_late))
 }
 
 /// The pages of the list of distributions that were read so far.
@@ -73,8 +68,7 @@ impl Pages {
                 let call = cloudfront.list_distributions();
                 call.set_marker(self.next.clone()).send().await
             });
-            let page = page.await.and_then(|page| Ok(page?));
-            let page = page.context("failed to list the distributions: ListDistributions")?;
+            let page = page.await.context("failed to list the distributions")?;
             let list = page
                 .distribution_list
                 .ok_or_else(|| anyhow!("ListDistributions answered without a list"))?;
@@ -109,14 +103,14 @@ pub(super) async fn cache_policies(
             let call = cloudfront.list_cache_policies();
             call.set_marker(marker.clone()).send().await
         });
-        let list = match page.await? {
+        let list = match page.await {
             Ok(page) => page.cache_policy_list,
-            Err(error) if error.code() == Some("AccessDenied") => {
-                warn!(error = %describe(&error), "no permission to list cache policies, so behaviors with an unknown one are assumed to cache");
+            Err(error) if error.code == "AccessDenied" => {
+                warn!(%error, "no permission to list cache policies, so behaviors with an unknown one are assumed to cache");
                 return Ok(None);
             }
             Err(error) => {
-                return Err(error).context("failed to list the cache policies: ListCachePolicies");
+                return Err(error).context("failed to list the cache policies");
             }
         };
         let list = list.ok_or_else(|| anyhow!("ListCachePolicies answered without a list"))?;
@@ -143,17 +137,15 @@ pub(super) async fn config(
         let call = cloudfront.get_distribution_config();
         call.id(id.as_str()).send().await
     });
-    match result.await? {
+    match result.await {
         Ok(answer) => {
             let config = answer.distribution_config;
             let config =
                 config.ok_or_else(|| anyhow!("GetDistributionConfig answered without one"))?;
             Ok(Some(config))
         }
-        Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
-        Err(error) => Err(error).with_context(|| {
-            format!("failed to read the distribution {id}: GetDistributionConfig")
-        }),
+        Err(error) if error.code == "NoSuchDistribution" => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read the distribution {id}")),
     }
 }
 
@@ -181,10 +173,9 @@ impl TenantPages {
                 let call = call.association_filter(association.clone());
                 call.set_marker(self.next.clone()).send().await
             });
-            let page = page.await.and_then(|page| Ok(page?));
-            let page = page.with_context(|| {
-                format!("failed to list the tenants of {distribution}: ListDistributionTenants")
-            })?;
+            let page = page
+                .await
+                .with_context(|| format!("failed to list the tenants of {distribution}"))?;
             let tenants = page.distribution_tenant_list.into_iter().flatten();
             self.tenants
                 .extend(tenants.filter(|tenant| tenant.enabled != Some(false)));
@@ -213,12 +204,11 @@ pub(super) async fn tenant(
         let call = cloudfront.get_distribution_tenant();
         call.identifier(id.as_str()).send().await
     });
-    let answer = match result.await? {
+    let answer = match result.await {
         Ok(answer) => answer,
-        Err(error) if error.code() == Some("EntityNotFound") => return Ok(None),
+        Err(error) if error.code == "EntityNotFound" => return Ok(None),
         Err(error) => {
-            return Err(error)
-                .with_context(|| format!("failed to read the tenant {id}: GetDistributionTenant"));
+            return Err(error).with_context(|| format!("failed to read the tenant {id}"));
         }
     };
     let tenant = answer

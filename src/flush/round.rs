@@ -13,7 +13,7 @@ use invalidator_core::plan::{
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{OURSELVES, Set};
-use invalidator_core::target::{DistributionId, Target};
+use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -185,7 +185,7 @@ impl Rounds<'_> {
         let plan_of_all = (!later.is_empty()).then(|| plan(&keys, &all_rules));
         let plan_of_all = plan_of_all.as_ref().unwrap_or(&first_plan);
         let is_complete = targets.is_none() && unfinished.unread.is_empty();
-        log_first(plan_of_all, is_complete);
+        log_first(&app.catalog, plan_of_all, is_complete);
         match &targets {
             None => count_keys(plan_of_all, is_complete, &mut end.report.counts),
             Some(targets) => self.log_gone(targets).await,
@@ -277,13 +277,13 @@ impl Rounds<'_> {
                 end.report.counts.paths += set.paths.len();
                 if app.config.dry_run {
                     end.report.counts.dry_run += set.paths.len();
-                    info!(stage = "flush", target_id = %of_target.target, paths = set.paths.len(), "dry run: not enqueued");
+                    info!(stage = "flush", distribution = %of_target.target.distribution, alias = %app.catalog.alias(&of_target.target.distribution), tenant = of_target.target.tenant.as_ref().map(TenantId::as_str), paths = set.paths.len(), "dry run: not enqueued");
                     continue;
                 }
                 match entry(of_target.target, set, messages) {
                     Ok(entry) => enqueuer.add(entry).await,
                     Err(error) => {
-                        error!(stage = "flush", target_id = %of_target.target, %error, "a set cannot be serialized");
+                        error!(stage = "flush", distribution = %of_target.target.distribution, alias = %app.catalog.alias(&of_target.target.distribution), tenant = of_target.target.tenant.as_ref().map(TenantId::as_str), %error, "a set cannot be serialized");
                         unfinished.stranded += 1;
                     }
                 }
@@ -322,7 +322,7 @@ impl Rounds<'_> {
     async fn log_gone(&self, targets: &[TargetScope]) {
         for id in targets.iter().map(TargetScope::distribution) {
             if !self.app.catalog.is_listed(id).await {
-                info!(stage = "flush", distribution = %id, "changes waited for a distribution that is not listed any more");
+                info!(stage = "flush", distribution = %id, alias = %self.app.catalog.alias(id), "changes waited for a distribution that is not listed any more");
             }
         }
     }

@@ -2,10 +2,9 @@
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use invalidator_core::rejection::ServiceError;
+use invalidator_core::service_error::{Meaning, ServiceError, meaning_of};
 
-use crate::aws::error::{Meaning, code, describe, meaning_of};
+use crate::aws::error::{OperationError, service_error, status};
 
 /// The answer to one call, classified by what submit does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,41 +29,26 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub(super) fn from_result<E>(result: Result<Option<String>, SdkError<E, HttpResponse>>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) fn from_result<E: OperationError>(
+        result: Result<Option<String>, SdkError<E, HttpResponse>>,
+    ) -> Self {
         match result {
             Ok(id) => Self::Accepted(id.unwrap_or_default()),
-            Err(error) => Self::from_error(&error),
+            Err(error) => classify(status(&error), service_error(&error)),
         }
-    }
-
-    fn from_error<E>(error: &SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        let status = error
-            .raw_response()
-            .map_or(0, |response| response.status().as_u16());
-        let code = code(error);
-        let message = error
-            .message()
-            .map_or_else(|| describe(error), str::to_owned);
-        classify(status, code, ServiceError::new(code, message))
     }
 }
 
 /// Sources: CloudFront API Reference, "CreateInvalidation" and "Common errors".
-fn classify(status: u16, code: &str, reason: ServiceError) -> Answer {
-    match code {
+fn classify(status: u16, reason: ServiceError) -> Answer {
+    match reason.code.as_str() {
         "TooManyInvalidationsInProgress" => return Answer::TooManyInProgress(reason),
         "BatchTooLarge" => return Answer::TooLarge(reason),
         "InvalidArgument" => return Answer::BadPath(reason),
         "InvalidationBatchAlreadyExists" => return Answer::ReferenceTaken(reason),
         _ => {}
     }
-    match meaning_of(status, code) {
+    match meaning_of(status, &reason.code) {
         Meaning::Throttled => Answer::Throttled(reason),
         Meaning::Unclear => Answer::Lost(reason),
         Meaning::Permanent if status == 413 => Answer::TooLarge(reason),
@@ -79,7 +63,6 @@ mod tests {
     /// Each row: status, code, what to do. Source: CloudFront API Reference, "CreateInvalidation".
     #[test]
     fn answers_are_told_apart_by_what_is_to_be_done() {
-        let reason = ServiceError::new("code", "message");
         let throttled: fn(ServiceError) -> Answer = Answer::Throttled;
         for (status, code, expected) in [
             (400, "Throttling", throttled),
@@ -106,11 +89,9 @@ mod tests {
             (400, "InconsistentQuantities", Answer::Rejected),
             (400, "MissingBody", Answer::Rejected),
         ] {
-            assert_eq!(
-                classify(status, code, reason.clone()),
-                expected(reason.clone()),
-                "{status} {code}"
-            );
+            let reason = ServiceError::own(code, "message");
+            let answer = classify(status, reason.clone());
+            assert_eq!(answer, expected(reason), "{status} {code}");
         }
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_cloudfront::error::BuildError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use invalidator_core::caller_reference::CallerReference;
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::rejection::ServiceError;
+use invalidator_core::service_error::ServiceError;
 use invalidator_core::target::Target;
 
 use super::answer::Answer;
@@ -22,7 +22,7 @@ pub async fn create_invalidation(
     let batch = match batch(paths, reference) {
         Ok(batch) => batch,
         Err(error) => {
-            return Answer::Rejected(ServiceError::new("InvalidBatch", error.to_string()));
+            return Answer::Rejected(ServiceError::own("InvalidBatch", error.to_string()));
         }
     };
     let once = aws_sdk_cloudfront::Config::builder().retry_config(RetryConfig::disabled());

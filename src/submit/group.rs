@@ -4,6 +4,7 @@
 //! and so does a call whose answer was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use invalidator_core::caller_reference::SetId;
@@ -11,10 +12,11 @@ use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
 use invalidator_core::merge::{Left, Merge, PathIndex, SetIndex};
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::rejection::{Rejected, ServiceError};
+use invalidator_core::rejection::Rejected;
 use invalidator_core::retry::{self, MAX_HOPS};
+use invalidator_core::service_error::{ServiceError, UNKNOWN_DISTRIBUTION};
 use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, OURSELVES, Set};
-use invalidator_core::target::Target;
+use invalidator_core::target::{Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -119,10 +121,10 @@ impl Group<'_> {
                     );
                     let waiting = unit.merge.waiting();
                     unit.merge
-                        .reject(&waiting, ServiceError::new("UnknownDistribution", message));
+                        .reject(&waiting, ServiceError::own(UNKNOWN_DISTRIBUTION, message));
                 }
                 Err(error) => {
-                    warn!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
+                    warn!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
                 }
             }
             self.settle(unit, &messages, &mut end).await;
@@ -131,6 +133,16 @@ impl Group<'_> {
             self.delete(std::mem::take(&mut end.to_delete)).await;
         }
         end
+    }
+
+    /// The alias of the distribution, for the log.
+    fn alias(&self) -> Arc<str> {
+        self.app.catalog.alias(&self.target.distribution)
+    }
+
+    /// The id of the tenant, if the target is one, for the log.
+    fn tenant(&self) -> Option<&str> {
+        self.target.tenant.as_ref().map(TenantId::as_str)
     }
 
     /// Moves the paths of the messages into a merge.
@@ -209,15 +221,15 @@ impl Group<'_> {
             paths,
         } in &unit.accepted
         {
-            info!(stage = "submit", target_id = %self.target, invalidation = invalidation_id, paths, "CloudFront accepted an invalidation");
+            info!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), invalidation = invalidation_id, paths, "CloudFront accepted an invalidation");
         }
         if let Some(reason) = &unit.later {
             let paths = unit.merge.waiting().len();
-            warn!(stage = "submit", target_id = %self.target, paths, %reason, "CloudFront answered later");
+            warn!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), paths, error = %reason, "CloudFront answered later");
         }
         for (reason, paths) in unit.merge.rejected() {
             let paths = paths.len();
-            error!(stage = "submit", target_id = %self.target, paths, %reason, "paths were rejected");
+            error!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), paths, error = %reason, "paths were rejected");
         }
     }
 
@@ -246,7 +258,7 @@ impl Group<'_> {
         let message = format!("gave up after {hours:.1} hours: {}", reason.message);
         let given_up: Vec<PathIndex> = old.difference(&young).copied().collect();
         unit.merge
-            .reject(&given_up, ServiceError::new(reason.code, message));
+            .reject(&given_up, ServiceError { message, ..reason });
         // A lost call of which paths were given up goes to the error file, not into a new message.
         if let Some(call) = &unit.lost
             && call.paths.iter().any(|path| !young.contains(path))
@@ -278,7 +290,7 @@ impl Group<'_> {
                     end.filed.push(filed);
                 }
                 Err(error) => {
-                    error!(stage = "submit", target_id = %self.target, error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
+                    error!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
                     unit.merge.wait_again();
                 }
             }
@@ -354,7 +366,7 @@ impl Group<'_> {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                error!(stage = "submit", %error, "a set cannot be serialized");
+                error!(stage = "submit", distribution = %set.target.distribution, alias = %self.alias(), tenant = self.tenant(), %error, "a set cannot be serialized");
                 return false;
             }
         };

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use invalidator_core::caller_reference::{CallerReference, SetId};
 use invalidator_core::merge::{Merge, PathIndex};
-use invalidator_core::rejection::ServiceError;
 use invalidator_core::retry::{Pace, TIME_TO_STOP};
+use invalidator_core::service_error::{ServiceError, TOO_MANY_BAD_PATHS};
 use invalidator_core::set::Lane;
 use invalidator_core::target::Target;
 use tokio::time::sleep;
@@ -293,10 +293,11 @@ impl<'a> Unit<'a> {
     {
         while suspects.len() > 1 {
             if self.searches >= MAX_SEARCH_CALLS {
-                let message = format!("gave up after {MAX_SEARCH_CALLS} calls: {reason}");
+                let ServiceError { code, message, .. } = reason;
+                let message = format!("gave up after {MAX_SEARCH_CALLS} calls: {code}: {message}");
                 let waiting = self.merge.waiting();
                 self.merge
-                    .reject(&waiting, ServiceError::new("TooManyBadPaths", message));
+                    .reject(&waiting, ServiceError::own(TOO_MANY_BAD_PATHS, message));
                 return false;
             }
             self.searches += 1;
@@ -368,7 +369,7 @@ mod tests {
     }
 
     fn reason(code: &str) -> ServiceError {
-        ServiceError::new(code, "no")
+        ServiceError::own(code, "no")
     }
 
     /// What came of a unit.

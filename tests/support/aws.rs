@@ -3,6 +3,7 @@
 //! Runtime API.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use fastrand::Rng;
+use futures_util::stream;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -419,10 +421,14 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             body,
         };
         let reply = account.cloudfront.handle(&request, now);
-        let Delivery::Answer(answer) = reply.delivery else {
-            panic!("no such fault here");
+        return match reply.delivery {
+            Delivery::Answer(answer) => answered(answer.status, answer.body),
+            Delivery::BreakOff => {
+                let broken = Err::<&str, _>(io::Error::from(io::ErrorKind::BrokenPipe));
+                answered(200, Body::from_stream(stream::iter([broken])))
+            }
+            Delivery::Hang => panic!("no such fault here"),
         };
-        return answered(answer.status, answer.body);
     }
     if body.starts_with(b"Action=Publish")
         || String::from_utf8_lossy(body).contains("Action=Publish")

@@ -1,8 +1,10 @@
 //! The function's binary, or another that does its job, as a process.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -38,6 +40,23 @@ impl Function {
         command.env("LD_PRELOAD", &clock.library);
         command.env("CLOCK_AHEAD_FILE", &clock.seconds);
         Self::spawn(aws, command)
+    }
+
+    /// Starts it with all it logs by default, and returns its log.
+    pub fn start_with_log(aws: &Aws, settings: &[(&str, &str)]) -> (Self, Log) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_invalidator"));
+        command.env_clear().envs(aws.environment());
+        command.envs(settings.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let log = Log::default();
+        let (lines, output) = (Arc::clone(&log.0), process.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        (Self { process }, log)
     }
 
     /// Stops it, as Lambda freezes an environment between two invocations.
@@ -93,6 +112,26 @@ impl Function {
     pub fn terminate(mut self) {
         kill(pid(self.id()), Signal::SIGTERM).unwrap();
         self.process.wait().unwrap();
+    }
+}
+
+/// What a function has logged.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// All lines so far. An invocation that was answered has logged its lines before.
+    pub fn lines(&self) -> Vec<String> {
+        // The pipe may hold lines that were not read yet: wait until nothing more comes.
+        let mut count = usize::MAX;
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let lines = self.0.lock().unwrap();
+            if lines.len() == count {
+                return lines.clone();
+            }
+            count = lines.len();
+        }
     }
 }
 

@@ -117,6 +117,10 @@ pub struct DistributionSummary {
     #[serde(rename = "ETag", default)]
     pub e_tag: Option<String>,
     #[serde(default)]
+    pub domain_name: String,
+    #[serde(default)]
+    pub aliases: Option<Items<String>>,
+    #[serde(default)]
     pub enabled: bool,
     #[serde(default)]
     pub staging: bool,
@@ -151,6 +155,13 @@ pub struct CustomErrorResponse {
 }
 
 impl DistributionSummary {
+    /// The name that people know it by: its first alias, else its domain (`d111111abcdef8.cloudfront.net`).
+    pub fn alias(&self) -> &str {
+        let aliases = self.aliases.as_ref();
+        let first = aliases.and_then(|aliases| aliases.items.first());
+        first.unwrap_or(&self.domain_name)
+    }
+
     /// Whether this is a multi-tenant distribution, which serves nothing itself.
     pub fn is_multi_tenant(&self) -> bool {
         self.connection_mode.as_deref() == Some("tenant-only")

@@ -1,0 +1,206 @@
+//! What the function's own binary logs when AWS fails: each line is ours, is JSON, holds no Rust debug
+//! text, and names a distribution by its id and its alias.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use strict_cloudfront::{Distribution, Fault, Operation, Origin};
+use support::aws::Aws;
+use support::function::Function;
+
+const TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Time for one attempt, beside the twenty seconds at the end.
+const SHORT: Duration = Duration::from_secs(22);
+
+const ALIAS: &str = "www.example.org";
+
+/// Starts an account with one distribution, E1.
+async fn account() -> Aws {
+    let aws = Aws::start().await;
+    let site = Distribution::new("E1", Origin::s3("site", "site")).alias(ALIAS);
+    aws.account().cloudfront.put_distribution(site);
+    aws
+}
+
+fn fail(aws: &Aws, fault: Fault, times: u32, operation: Operation) {
+    let fault = fault.times(times).on(operation);
+    aws.account().cloudfront.faults.add(fault);
+}
+
+/// One change, from the event to CloudFront. Some of it may fail.
+async fn change(aws: &Aws, key: &str) {
+    let record = json!({
+        "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "s3": { "bucket": { "name": "site" }, "object": { "key": key } },
+    });
+    let event = json!({ "Records": [record] }).to_string();
+    let _ = aws.invoke(event, TIMEOUT).await;
+    aws.flush(TIMEOUT).await.unwrap();
+    aws.submit(SHORT).await.unwrap();
+}
+
+/// What Rust prints for `{:?}`, and what the SDK's own errors look like.
+const DEBUG_TEXTS: [&str; 14] = [
+    "Err(",
+    "Ok(",
+    "Some(",
+    "None,",
+    "{ kind",
+    "kind:",
+    "SdkError",
+    "Unhandled",
+    "unhandled error",
+    "service error",
+    "dispatch failure",
+    "ErrorMetadata",
+    "Error {",
+    "ConnectorError",
+];
+
+/// Checks each line. Returns the different warnings and errors, each with its reason.
+fn checked(lines: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for text in lines {
+        let line: Value = serde_json::from_str(text).expect(text);
+        if line.get("_aws").is_some() {
+            continue;
+        }
+        let level = line["level"].as_str().expect(text);
+        let message = line["message"].as_str().expect(text);
+        assert!(line["timestamp"].is_string(), "{text}");
+        for debug in DEBUG_TEXTS {
+            assert!(!text.contains(debug), "`{debug}` in {text}");
+        }
+        for foreign in ["aws_smithy", "lambda_runtime", "hyper", "orchestrator"] {
+            assert!(!text.contains(foreign), "{text}");
+        }
+        if text.contains("\"E1") || text.contains(" E1") {
+            assert_eq!(line["distribution"], "E1", "{text}");
+            assert_eq!(line["alias"], ALIAS, "{text}");
+        }
+        if level != "INFO" {
+            let error = line["error"].as_str();
+            problems.push(format!("{level} {message}: {}", error.unwrap_or_default()));
+        }
+    }
+    problems.dedup();
+    problems
+}
+
+/// Each row: what fails, how often, at which call, and each warning or error that is logged.
+#[tokio::test]
+async fn each_line_is_ours_and_tells_service_action_code_message_and_what_to_do() {
+    let invalidate = Operation::CreateInvalidation;
+    let health = "What to do: nothing, it is tried again; if it lasts, look at https://health.aws.amazon.com.";
+    let internal = "CloudFront encountered an internal error. Please try again";
+    let denied = "What to do: allow this action for the role or user that made the call, and look for a policy of the organization that denies it.";
+    let user = "User: arn:aws:sts::123456789012:assumed-role/invalidator/invalidator is not authorized to perform: cloudfront";
+    let of_action = |action: &str| {
+        format!(
+            "{user}:{action} because no identity-based policy allows the cloudfront:{action} action. {denied}"
+        )
+    };
+    for (fault, times, operation, expected) in [
+        (
+            Fault::ServiceUnavailable,
+            9,
+            invalidate,
+            vec![format!(
+                "WARN CloudFront answered later: CloudFront CreateInvalidation: ServiceUnavailable: {internal}. {health}"
+            )],
+        ),
+        (
+            Fault::BreakOff,
+            9,
+            invalidate,
+            vec![format!(
+                "WARN CloudFront answered later: CloudFront CreateInvalidation: ConnectionFailed: connection closed before message completed. {health}"
+            )],
+        ),
+        (
+            Fault::AccessDenied,
+            9,
+            invalidate,
+            vec![format!(
+                "ERROR paths were rejected: CloudFront CreateInvalidation: AccessDenied: {}",
+                of_action("CreateInvalidation")
+            )],
+        ),
+        (
+            Fault::AccessDenied,
+            9,
+            Operation::ListDistributions,
+            vec![format!(
+                "ERROR the distributions cannot be listed, so nothing is received: failed to list the distributions: CloudFront ListDistributions: AccessDenied: {}",
+                of_action("ListDistributions")
+            )],
+        ),
+        (
+            Fault::AccessDenied,
+            9,
+            Operation::GetDistributionConfig,
+            vec![format!(
+                "WARN a distribution could not be read, so its changes wait: failed to read the distribution E1: CloudFront GetDistributionConfig: AccessDenied: {}",
+                of_action("GetDistributionConfig")
+            )],
+        ),
+        // The SDK's own three attempts, and then one that succeeds.
+        (
+            Fault::InternalError,
+            3,
+            Operation::ListDistributions,
+            vec![],
+        ),
+    ] {
+        let aws = account().await;
+        let (_function, log) = Function::start_with_log(&aws, &[]);
+        fail(&aws, fault.clone(), times, operation);
+        change(&aws, "a").await;
+        assert_eq!(
+            checked(&log.lines()),
+            expected,
+            "{fault:?} of {operation:?}"
+        );
+    }
+}
+
+/// What fails beside CloudFront.
+#[tokio::test]
+async fn the_lines_about_queues_and_the_bucket_are_alike() {
+    let aws = account().await;
+    let (_function, log) = Function::start_with_log(&aws, &[]);
+    aws.account().is_bucket_writable = false;
+    fail(&aws, Fault::AccessDenied, 9, Operation::CreateInvalidation);
+    change(&aws, "a").await;
+    let refused = ("buffer", (1, "AccessDenied"));
+    aws.account().refused.extend([refused]);
+    change(&aws, "b").await;
+    let problems = checked(&log.lines());
+    for expected in [
+        "ERROR the error file could not be written, so the rejected paths wait: failed to write invalidation_error/",
+        "to the error bucket errors: S3 PutObject: AccessDenied: no. What to do: allow this action",
+        "ERROR the event failed: Lambda delivers it again: failed to buffer changes: SQS SendMessageBatch: AccessDenied. What to do: allow",
+    ] {
+        let is_there = problems.iter().any(|line| line.contains(expected));
+        assert!(is_there, "{expected}\n{problems:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_sdk_speaks_if_it_is_asked_to() {
+    let aws = account().await;
+    let settings = [("RUST_LOG", "info,aws_smithy_runtime=warn")];
+    let (_function, log) = Function::start_with_log(&aws, &settings);
+    fail(&aws, Fault::InternalError, 1, Operation::ListDistributions);
+    change(&aws, "a").await;
+    let lines = log.lines().join("\n");
+    assert!(
+        lines.contains("unable to mark the connection for closure"),
+        "{lines}"
+    );
+}
