@@ -43,7 +43,7 @@ check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the e
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
 	$(VENV)/bin/cfn-lint --regions $(REGIONS) --template template.yaml
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_published_events.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_settings.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py

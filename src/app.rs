@@ -30,8 +30,9 @@ pub struct App {
 impl App {
     pub fn new(config: Config, clients: Clients, clock: Clock) -> Self {
         let only = config.distribution_ids.clone();
+        let tenants = config.tenant_ids.clone();
         Self {
-            catalog: Catalog::new(only, config.cache_for, clock.clone()),
+            catalog: Catalog::new(only, config.cache_for, clock.clone()).of_tenants(tenants),
             tags: BucketTags::new(config.cache_for, clock.clone()),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),

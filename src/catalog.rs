@@ -43,6 +43,8 @@ const KEEP_PAGES: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Catalog {
     only: BTreeSet<DistributionId>,
+    /// The only tenants to touch; `None` means all of the distributions above.
+    only_tenants: Option<BTreeSet<TenantId>>,
     keep_for: Duration,
     clock: Clock,
     known: Mutex<Known>,
@@ -143,6 +145,7 @@ impl Catalog {
     pub fn new(only: BTreeSet<DistributionId>, keep_for: Duration, clock: Clock) -> Self {
         Self {
             only,
+            only_tenants: None,
             keep_for,
             clock,
             known: Mutex::default(),
@@ -163,6 +166,17 @@ impl Catalog {
         for summary in list {
             aliases.insert(id_of(summary), summary.alias().into());
         }
+    }
+
+    /// The same catalog, of these tenants only; `None` means all.
+    pub fn of_tenants(mut self, only: Option<BTreeSet<TenantId>>) -> Self {
+        self.only_tenants = only;
+        self
+    }
+
+    fn may_touch(&self, tenant: &TenantId) -> bool {
+        let only = self.only_tenants.as_ref();
+        only.is_none_or(|only| only.contains(tenant))
     }
 
     /// Lists the distributions, unless the cached list is fresh.
@@ -325,7 +339,7 @@ impl Catalog {
         let Some(tenant) = &target.tenant else {
             return Ok(self.known.lock().await.has(target));
         };
-        if !self.is_listed(&target.distribution).await {
+        if !self.may_touch(tenant) || !self.is_listed(&target.distribution).await {
             return Ok(false);
         }
         let read = read::tenant(cloudfront, tenant, until).await?;
@@ -513,7 +527,11 @@ impl Catalog {
             .await?
             .iter()
             .map(|tenant| (TenantId::new(tenant.id.as_str()), tenant.e_tag.clone()))
+            .filter(|(tenant, _)| self.may_touch(tenant))
             .collect();
+        if list.is_empty() && self.only_tenants.is_some() {
+            warn!(distribution = %id, "a multi-tenant distribution is not invalidated: DISTRIBUTION_IDS names none of its tenants");
+        }
         if !summary.has_placeholders() {
             let tenant = |(id, _)| Tenant {
                 id,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use invalidator_core::distributions::origin::OriginBuckets;
-use invalidator_core::target::DistributionId;
+use invalidator_core::target::{DistributionId, TenantId};
 
 /// The URL of a queue, as the SQS API expects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ impl FromStr for QueueUrl {
 }
 
 const QUEUE_URL: &str = "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>";
+
+/// The distributions to touch, none for all, and the tenants, `None` for all.
+type Targets = (BTreeSet<DistributionId>, Option<BTreeSet<TenantId>>);
+
+const TARGETS: &str =
+    "the ids of distributions and of tenants of them, separated by commas, like E1ABC,dt_1a2b";
 
 impl QueueUrl {
     pub fn as_str(&self) -> &str {
@@ -67,6 +73,8 @@ pub struct Config {
     pub drain_concurrency: usize,
     /// `DISTRIBUTION_IDS`, empty for all: the distributions to touch.
     pub distribution_ids: BTreeSet<DistributionId>,
+    /// The tenants in `DISTRIBUTION_IDS`, which are the only ones to touch; `None` if it is empty.
+    pub tenant_ids: Option<BTreeSet<TenantId>>,
     /// `ORIGIN_BUCKETS`, `alias=bucket,..`: buckets behind access points.
     pub origin_buckets: OriginBuckets,
     /// `DRY_RUN`, false: plan and log, but create no invalidation.
@@ -107,6 +115,7 @@ impl Config {
     /// As [`Config::from_env`].
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
+        let (distribution_ids, tenant_ids) = variables.targets("DISTRIBUTION_IDS")?;
         Ok(Self {
             buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
             tick_queue: variables.queue("TICK_QUEUE_URL")?,
@@ -133,11 +142,8 @@ impl Config {
                 60..=1_200_000,
             )?),
             drain_concurrency: variables.number("DRAIN_CONCURRENCY", 16, 1..=100)?,
-            distribution_ids: variables
-                .list("DISTRIBUTION_IDS")
-                .into_iter()
-                .map(DistributionId::new)
-                .collect(),
+            distribution_ids,
+            tenant_ids,
             origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
             dry_run: variables.boolean("DRY_RUN")?,
             cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
@@ -206,6 +212,26 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
             .collect()
+    }
+
+    /// The distributions and the tenants (`dt_..`) of a list of ids. A list of distributions does not say which of their tenants are meant, nor can a permission
+    /// follow it, so with a list no tenant is touched that it does not name.
+    fn targets(&self, name: &'static str) -> Result<Targets, ConfigError> {
+        let (mut distributions, mut tenants) = (BTreeSet::new(), BTreeSet::new());
+        for id in self.list(name) {
+            if let Ok(distribution) = DistributionId::try_from(id.clone()) {
+                distributions.insert(distribution);
+            } else {
+                let tenant = TenantId::try_from(id.clone()).ok();
+                let tenant = tenant.filter(|_| id.starts_with("dt_"));
+                tenants.insert(tenant.ok_or_else(|| invalid(name, id, TARGETS))?);
+            }
+        }
+        match (distributions.is_empty(), self.get(name)) {
+            (true, Some(value)) => Err(invalid(name, value, TARGETS)),
+            (true, None) => Ok((distributions, None)),
+            (false, _) => Ok((distributions, Some(tenants))),
+        }
     }
 
     fn origin_buckets(&self, name: &'static str) -> Result<OriginBuckets, ConfigError> {
@@ -289,6 +315,10 @@ mod tests {
             ("DRAIN_CONCURRENCY", "0"),
             ("CACHE_SECONDS", "1.5"),
             ("DRY_RUN", "yes"),
+            ("DISTRIBUTION_IDS", "e2abc"),
+            ("DISTRIBUTION_IDS", "arn:aws:cloudfront::1:distribution/E1"),
+            ("DISTRIBUTION_IDS", "dt/1"),
+            ("DISTRIBUTION_IDS", "dt_1"),
             ("ORIGIN_BUCKETS", "alias"),
             ("ORIGIN_BUCKETS", "alias="),
         ] {
@@ -310,6 +340,15 @@ mod tests {
             .collect();
         assert_eq!(ids, ["E1", "E2", "E3"]);
         assert!(config.dry_run);
+    }
+
+    #[test]
+    fn with_a_list_of_distributions_only_listed_tenants_are_touched() {
+        let tenants = |list| config(&[("DISTRIBUTION_IDS", list)]).unwrap().tenant_ids;
+        assert_eq!(tenants(""), None, "all");
+        assert_eq!(tenants("E1"), Some(BTreeSet::new()), "none");
+        let listed = BTreeSet::from([TenantId::new("dt_1")]);
+        assert_eq!(tenants("E1,dt_1"), Some(listed));
     }
 
     #[test]

@@ -730,6 +730,27 @@ async fn tenants_are_told_instead_of_their_distribution() {
 }
 
 #[tokio::test]
+async fn with_a_list_of_distributions_only_listed_tenants_are_invalidated() {
+    let account = Account::new(&[("DISTRIBUTION_IDS", "E1,dt_1")]).await;
+    account.cloudfront.add(site("E1").tenant_only());
+    account.cloudfront.add_tenant("E1", "dt_1", true);
+    account.cloudfront.add_tenant("E1", "dt_2", true);
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    for tenant in ["dt_1", "dt_2"] {
+        let body = format!(r#"{{"v":1,"distribution":"E1","tenant":"{tenant}","paths":["/b"]}}"#);
+        account
+            .enqueue(&format!("{tenant}/paths"), tenant, &body)
+            .await;
+    }
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("dt_1"), ["/a", "/b"]);
+    assert_eq!(account.cloudfront.paths("dt_2"), [""; 0]);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 1, "{files:?}");
+}
+
+#[tokio::test]
 async fn tenants_with_origins_of_their_own_are_told_of_their_own_objects() {
     let account = Account::new(&[]).await;
     let folder = Origin::s3("folder", "site").path("/{{customer}}");

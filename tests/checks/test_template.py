@@ -1,5 +1,6 @@
 """Rules of template.yaml that no linter knows."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_an_alarm_sends_no_mail_when_the_stack_is_made(name: str) -> None:
 
 @each(ALARMS)
 def test_an_alarm_has_no_name_of_its_own_so_that_the_topic_knows_it(name: str) -> None:
-    # The topic's and the key's policies admit alarms that are called STACK-*, as CloudFormation calls them.
+    # The topic's policy admits alarms that are called STACK-*, as CloudFormation calls them.
     assert "AlarmName" not in ALARMS[name]["Properties"]
 
 
@@ -249,20 +250,18 @@ def test_widgets_do_not_overlap() -> None:
 def test_a_star_for_a_resource_has_its_reason_beside_it() -> None:
     statements = re.split(r"\n +- Sid: ", TEXT)[1:]
     stars = [statement for statement in statements if re.search(r'Resource: ("\*"|.*:::\*)', statement)]
-    assert len(stars) == 6
+    assert len(stars) == 4
     for statement in stars:
         assert re.search(r"# .{10,}", statement), statement
 
 
 def test_a_suppressed_check_has_its_reason() -> None:
-    for resource in RESOURCES.values():
-        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
-            assert len(skip["comment"]) > 20
+    lines = (ROOT / ".checkov.yaml").read_text().split("\n")
+    for above, line in itertools.pairwise(lines):
+        assert not line.startswith("  - ") or above.startswith("  # "), line
 
 
-def test_every_parameter_has_a_default_and_a_description_and_a_place_in_the_form() -> None:
-    interface = WHOLE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    assert sorted(name for group in interface for name in group["Parameters"]) == sorted(WHOLE["Parameters"])
-    for name, parameter in WHOLE["Parameters"].items():
-        assert "Default" in parameter, name
-        assert parameter["Description"], name
+def test_every_parameter_has_a_description_and_a_default_unless_a_person_must_decide() -> None:
+    parameters = WHOLE["Parameters"]
+    assert [name for name, parameter in parameters.items() if "Default" not in parameter] == ["AdminEmail"]
+    assert all(parameter["Description"] for parameter in parameters.values())

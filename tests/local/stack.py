@@ -16,6 +16,8 @@ PACKAGE_KEY = "invalidator.zip"
 DEPLOY_TIMEOUT = 120
 # The id of the statement that denies HTTP, in every policy.
 TLS_STATEMENT = "OnlyWithTls"
+# What has no default, as a person must decide.
+DECIDED = {"AdminEmail": "none"}
 
 
 class DeployError(Exception):
@@ -62,6 +64,7 @@ def uploaded(emulator: Emulator, name: str, body: str) -> str:
 
 def settings(parameters: dict[str, str]) -> dict:
     """The common arguments of creating and updating a stack."""
+    parameters = DECIDED | parameters
     return {
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],

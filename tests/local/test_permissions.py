@@ -7,7 +7,7 @@ import pytest
 import policy
 import sample_site
 import stack
-from calls import ACCOUNT, Call, of_cloudfront
+from calls import ACCOUNT, DISTRIBUTION, TENANT, Call, of_cloudfront
 from emulator import REGION
 from pipeline import TEMPLATE, Pipeline
 from recorder import Recorder
@@ -15,9 +15,11 @@ from recorder import Recorder
 # Conditions that hold for the function's calls, and would not for others.
 CONTEXT = {"aws:ResourceAccount": ACCOUNT, "kms:ViaService": f"sns.{REGION}.amazonaws.com"}
 
+# A key for the alert topic, which a stack may be given.
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a2b3c4d-0000-1111-2222-333344445555"
+
 # Calls that AWS makes with the function's role, which are not in its code. Sources: Lambda Developer Guide, "Using
-# Lambda with Amazon SQS" (permissions), "Retaining records" (destinations), "Sending logs", "Visualize with X-Ray";
-# SNS Developer Guide, "Key management".
+# Lambda with Amazon SQS" (permissions), "Retaining records" (destinations), "Sending logs", "Visualize with X-Ray".
 BY_AWS = {
     "sqs:ReceiveMessage": ["TickQueue", "SubmitQueue"],
     "sqs:DeleteMessage": ["TickQueue", "SubmitQueue"],
@@ -27,8 +29,6 @@ BY_AWS = {
     "logs:PutLogEvents": ["FunctionLogs"],
     "xray:PutTraceSegments": ["*"],
     "xray:PutTelemetryRecords": ["*"],
-    "kms:GenerateDataKey": ["AlertKey"],
-    "kms:Decrypt": ["AlertKey"],
 }
 
 
@@ -124,12 +124,21 @@ def test_tags_of_other_accounts_buckets_are_denied(granted: list[policy.Grant]) 
 
 
 def test_permissions_follow_the_list_of_distributions(running: Pipeline) -> None:
-    parameters = {"DistributionIds": "E1LISTED,E2LISTED"}
+    parameters = {"DistributionIds": "E1LISTED,E2LISTED,dt_1", "AlertKeyArn": KEY}
     limited = stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, "limited")
     granted = rendered(running, limited)
-    for distribution, expected in {"E1LISTED": True, "E2LISTED": True, "E3OTHER": False}.items():
-        call = Call("cloudfront:CreateInvalidation", f"arn:aws:cloudfront::{ACCOUNT}:distribution/{distribution}")
-        assert any(grant.allows(call, CONTEXT) for grant in granted) == expected
+    expected = {
+        Call("cloudfront:CreateInvalidation", DISTRIBUTION + "E1LISTED"): True,
+        Call("cloudfront:CreateInvalidation", DISTRIBUTION + "E2LISTED"): True,
+        Call("cloudfront:CreateInvalidation", DISTRIBUTION + "E3OTHER"): False,
+        Call("cloudfront:GetDistributionConfig", DISTRIBUTION + "E3OTHER"): False,
+        Call("cloudfront:CreateInvalidationForDistributionTenant", TENANT + "dt_1"): True,
+        Call("cloudfront:CreateInvalidationForDistributionTenant", TENANT + "dt_2"): False,
+        Call("cloudfront:GetDistributionTenant", TENANT + "dt_2"): False,
+        Call("kms:Decrypt", KEY): True,
+        Call("kms:Decrypt", KEY[:-1]): False,
+    }
+    assert {call: any(grant.allows(call, CONTEXT) for grant in granted) for call in expected} == expected
 
 
 def rendered(running: Pipeline, deployed: stack.Stack) -> list[policy.Grant]:
@@ -156,7 +165,7 @@ def arn(running: Pipeline, logical_id: str) -> str:
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{its_id.rsplit('/', 1)[-1]}"
     if logical_id == "FunctionLogs":
         return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{its_id}:log-stream:any"
-    return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{its_id}"
+    raise AssertionError(logical_id)
 
 
 def called(running: Pipeline, recorder: Recorder) -> set[Call]:
