@@ -35,7 +35,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 # In the code, and in the lists of counters.
-EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)"', re.MULTILINE)
+EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)",', re.MULTILINE)
 
 
 def emitted_metrics() -> set[str]:
