@@ -39,9 +39,9 @@ pub fn add(service: &mut Service, account: &[u8]) -> Result<(), Invalid> {
         .map(Distribution::try_from)
         .collect::<Result<Vec<_>, _>>()?;
     let policies = account.cache_policy_list.items.into_iter();
-    let policies: Vec<_> = policies
-        .map(|item| CachePolicy::from(item.cache_policy))
-        .collect();
+    let policies = policies
+        .map(|item| CachePolicy::try_from(item.cache_policy))
+        .collect::<Result<Vec<_>, _>>()?;
     for tenant in &account.distribution_tenant_list {
         let id = &tenant.distribution_id;
         let is_new = |it: &&Distribution| it.id == *id && it.is_tenant_only();
@@ -110,6 +110,18 @@ struct DistributionItem {
     default_cache_behavior: BehaviorItem,
     #[serde(default)]
     cache_behaviors: Items<BehaviorItem>,
+    #[serde(default)]
+    custom_error_responses: Items<ErrorResponseItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorResponseItem {
+    error_code: u16,
+    #[serde(default)]
+    response_page_path: String,
+    #[serde(rename = "ErrorCachingMinTTL")]
+    ttl: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -175,24 +187,25 @@ struct CachePolicyDetails {
 struct CachePolicyConfig {
     #[serde(rename = "MinTTL")]
     min: i64,
-    #[serde(rename = "DefaultTTL", default)]
-    default: i64,
-    #[serde(rename = "MaxTTL", default)]
-    max: i64,
-    #[serde(rename = "ParametersInCacheKeyAndForwardedToOrigin", default)]
-    parameters: CacheKeyParameters,
+    #[serde(rename = "DefaultTTL")]
+    default: Option<i64>,
+    #[serde(rename = "MaxTTL")]
+    max: Option<i64>,
+    #[serde(rename = "ParametersInCacheKeyAndForwardedToOrigin")]
+    parameters: Option<CacheKeyParameters>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct CacheKeyParameters {
     query_strings_config: QueryStringsConfig,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct QueryStringsConfig {
     query_string_behavior: String,
+    #[serde(default)]
     query_strings: Items<String>,
 }
 
@@ -249,6 +262,10 @@ impl TryFrom<DistributionItem> for Distribution {
         for behavior in item.cache_behaviors.items {
             distribution = distribution.behavior(behavior.into());
         }
+        for error in item.custom_error_responses.items {
+            let page = &error.response_page_path;
+            distribution = distribution.error_page(error.error_code, page, error.ttl);
+        }
         distribution.check().map_err(Invalid)?;
         Ok(distribution)
     }
@@ -286,17 +303,32 @@ fn borrowed(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-impl From<CachePolicyDetails> for CachePolicy {
-    fn from(details: CachePolicyDetails) -> Self {
+impl TryFrom<CachePolicyDetails> for CachePolicy {
+    type Error = Invalid;
+
+    fn try_from(details: CachePolicyDetails) -> Result<Self, Invalid> {
         let config = details.cache_policy_config;
-        let query_strings = config.parameters.query_strings_config;
-        let names = query_strings.query_strings.items;
         let policy = CachePolicy::new(&details.id, config.min, config.default, config.max);
-        policy.query_strings(match query_strings.query_string_behavior.as_str() {
-            "all" => QueryStrings::All,
-            "whitelist" => QueryStrings::Whitelist(names),
-            "allExcept" => QueryStrings::AllExcept(names),
-            _ => QueryStrings::None,
-        })
+        let Some(parameters) = config.parameters else {
+            return Ok(policy);
+        };
+        let config = parameters.query_strings_config;
+        let names = config.query_strings.items;
+        let behavior = config.query_string_behavior.as_str();
+        let query_strings = match (behavior, names.is_empty()) {
+            ("none", true) => QueryStrings::None,
+            ("all", true) => QueryStrings::All,
+            ("whitelist", false) => QueryStrings::Whitelist(names),
+            ("allExcept", false) => QueryStrings::AllExcept(names),
+            _ => {
+                let count = names.len();
+                let why = format!(
+                    "{}: no QueryStringBehavior {behavior:?} of {count} names",
+                    details.id
+                );
+                return Err(Invalid(why));
+            }
+        };
+        Ok(policy.query_strings(query_strings))
     }
 }

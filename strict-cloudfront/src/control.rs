@@ -64,16 +64,18 @@ pub fn handle(
     let segments: Vec<_> = path.split('/').collect();
     match (method, segments.as_slice()) {
         ("POST", ["account"]) => Answer::done(account::add(service, body)),
-        ("POST", ["faults"]) => Answer::done(
-            serde_json::from_slice::<Injection>(body)
-                .map(|injection| service.faults.add(injection)),
-        ),
+        ("POST", ["faults"]) => match serde_json::from_slice::<Injection>(body) {
+            Ok(injection) => Answer::done(service.fail(injection)),
+            Err(error) => Answer::refused(400, error),
+        },
         ("DELETE", ["faults"]) => {
             service.faults.clear();
             Answer::ok("{}")
         }
         ("GET", ["calls"]) => Answer::ok(json!(service.calls)),
-        ("GET", ["invalidations", target]) => Answer::ok(json!(service.invalidations(target, now))),
+        ("GET", ["invalidations", target]) if service.knows(target) => {
+            Answer::ok(json!(service.invalidations(target, now)))
+        }
         _ => Answer::refused(404, format!("no {method} {PREFIX}{path}")),
     }
 }

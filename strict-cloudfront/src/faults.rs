@@ -129,6 +129,11 @@ impl Injection {
         self
     }
 
+    /// What it is narrowed to with [`Self::of`].
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
     fn matches(&self, operation: Operation, target: Option<&str>) -> bool {
         self.left != Some(0)
             && self.operation.is_none_or(|wanted| wanted == operation)

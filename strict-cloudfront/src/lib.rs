@@ -163,8 +163,12 @@ impl CloudFront {
 
     /// From now on calls fail as the injection says. Several injections are tried in order, the
     /// first that matches decides.
+    ///
+    /// # Panics
+    /// It is for a target that the account never had.
     pub fn fail(&self, injection: impl Into<Injection>) {
-        self.shared.service().faults.add(injection.into());
+        let result = self.shared.service().fail(injection.into());
+        assert_eq!(result, Ok(()));
     }
 
     /// The next calls fail, whichever they are.
@@ -230,6 +234,9 @@ impl CloudFront {
     }
 
     /// What a distribution or a tenant accepted, oldest first. A repeated caller reference is one.
+    ///
+    /// # Panics
+    /// The account never had this distribution or tenant.
     pub fn invalidations(&self, target: &str) -> Vec<Invalidation> {
         self.shared
             .service()

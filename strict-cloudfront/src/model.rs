@@ -12,6 +12,9 @@ pub const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
 /// The managed policy `CachingOptimized`: 1 s, a day, a year.
 pub const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
 
+/// The errors that a distribution may have a page and a TTL for (API reference, CustomErrorResponse).
+const ERROR_CODES: [u16; 12] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504, 505];
+
 /// A distribution as a test describes it.
 #[derive(Debug, Clone)]
 pub struct Distribution {
@@ -22,7 +25,7 @@ pub struct Distribution {
     tenant_only: bool,
     default_root_object: String,
     /// Error code, page and seconds.
-    error_pages: Vec<(u16, String, u64)>,
+    error_pages: Vec<(u16, String, Option<u64>)>,
     aliases: Vec<String>,
     origins: Vec<Origin>,
     groups: Vec<(String, Vec<String>)>,
@@ -72,9 +75,10 @@ impl Distribution {
         self
     }
 
-    /// What viewers get instead of an error, and for how many seconds it is cached.
-    pub fn error_page(mut self, code: u16, path: &str, ttl: u64) -> Self {
-        self.error_pages.push((code, path.to_owned(), ttl));
+    /// What viewers get instead of an error (the error itself if the path is empty), and for how many
+    /// seconds it is cached: `None` where `ListDistributions` does not tell.
+    pub fn error_page(mut self, code: u16, path: &str, ttl: impl Into<Option<u64>>) -> Self {
+        self.error_pages.push((code, path.to_owned(), ttl.into()));
         self
     }
 
@@ -114,11 +118,18 @@ impl Distribution {
         self.tenant_only
     }
 
-    /// CloudFront accepts no behavior that goes to an origin the distribution does not have.
+    /// CloudFront accepts no behavior that goes to an origin the distribution does not have, and no
+    /// page for an error that it does not cache.
     ///
     /// # Errors
-    /// It names the origin.
+    /// It names the origin, or the error.
     pub fn check(&self) -> Result<(), String> {
+        for (code, page, _) in &self.error_pages {
+            let is_page = page.is_empty() || page.starts_with('/');
+            if !ERROR_CODES.contains(code) || !is_page {
+                return Err(format!("{}: no error page {page:?} for {code}", self.id));
+            }
+        }
         let mut behaviors = self.behaviors.iter().chain([&self.default_behavior]);
         let is_missing = |target: &str| {
             !self.origins.iter().any(|origin| origin.id == target)
@@ -161,12 +172,12 @@ impl Distribution {
     }
 
     fn custom_error_responses(&self) -> Element {
-        let response = |(code, path, ttl): &(u16, String, u64)| {
+        let response = |(code, path, ttl): &(u16, String, Option<u64>)| {
             Element::new("CustomErrorResponse")
                 .text("ErrorCode", code)
                 .text("ResponsePagePath", path)
-                .text("ResponseCode", "200")
-                .text("ErrorCachingMinTTL", ttl)
+                .text("ResponseCode", if path.is_empty() { "" } else { "200" })
+                .maybe("ErrorCachingMinTTL", *ttl)
         };
         let responses = self.error_pages.iter().map(response);
         Element::list("CustomErrorResponses", responses.collect())
@@ -420,18 +431,27 @@ pub struct CachePolicy {
     pub id: String,
     name: String,
     managed: bool,
-    ttl: [i64; 3],
+    min: i64,
+    default: Option<i64>,
+    max: Option<i64>,
     query_strings: QueryStrings,
 }
 
 impl CachePolicy {
-    /// TTLs in seconds, no query strings in the cache key.
-    pub fn new(id: &str, min: i64, default: i64, max: i64) -> Self {
+    /// TTLs in seconds, `None` where it has none, and no query strings in the cache key.
+    pub fn new(
+        id: &str,
+        min: i64,
+        default: impl Into<Option<i64>>,
+        max: impl Into<Option<i64>>,
+    ) -> Self {
         Self {
             id: id.to_owned(),
             name: format!("policy-{id}"),
             managed: false,
-            ttl: [min, default, max],
+            min,
+            default: default.into(),
+            max: max.into(),
             query_strings: QueryStrings::None,
         }
     }
@@ -461,17 +481,17 @@ impl CachePolicy {
 
     /// What `GetCachePolicy` answers.
     pub fn xml(&self) -> Element {
-        let [min, default, max] = self.ttl;
+        let compresses = self.max != Some(0);
         let config = Element::new("CachePolicyConfig")
             .text("Comment", "")
             .text("Name", &self.name)
-            .text("DefaultTTL", default)
-            .text("MaxTTL", max)
-            .text("MinTTL", min)
+            .maybe("DefaultTTL", self.default)
+            .maybe("MaxTTL", self.max)
+            .text("MinTTL", self.min)
             .with(
                 Element::new("ParametersInCacheKeyAndForwardedToOrigin")
-                    .text("EnableAcceptEncodingGzip", max > 0)
-                    .text("EnableAcceptEncodingBrotli", max > 0)
+                    .text("EnableAcceptEncodingGzip", compresses)
+                    .text("EnableAcceptEncodingBrotli", compresses)
                     .with(Element::new("HeadersConfig").text("HeaderBehavior", "none"))
                     .with(Element::new("CookiesConfig").text("CookieBehavior", "none"))
                     .with(self.query_strings_config()),

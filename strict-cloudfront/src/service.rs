@@ -1,6 +1,6 @@
 //! CloudFront's API as a state machine: a request and the time in, a reply out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, Faults, Injection};
 use super::model::{CachePolicy, Distribution, Tenant};
 use super::page::{self, Page};
 use super::rate::Rates;
@@ -138,6 +138,8 @@ pub struct Service {
     tenants: Vec<Tenant>,
     cache_policies: Vec<CachePolicy>,
     invalidations: HashMap<String, Vec<Invalidation>>,
+    /// The ids of all that was ever there.
+    ids: BTreeSet<String>,
     count: u64,
     /// Faults to come.
     pub faults: Faults,
@@ -162,6 +164,7 @@ impl Service {
             tenants: Vec::new(),
             cache_policies: CachePolicy::managed().to_vec(),
             invalidations: HashMap::new(),
+            ids: CachePolicy::managed().map(|policy| policy.id).into(),
             count: 0,
             faults: Faults::default(),
             rates: Rates::default(),
@@ -178,6 +181,7 @@ impl Service {
     /// A behavior goes to an origin that is not there.
     pub fn put_distribution(&mut self, distribution: Distribution) {
         assert_eq!(distribution.check(), Ok(()));
+        self.ids.insert(distribution.id.clone());
         let mut known = self.distributions.iter_mut();
         match known.find(|(known, _)| known.id == distribution.id) {
             Some((known, version)) => {
@@ -195,6 +199,7 @@ impl Service {
 
     /// Adds or replaces.
     pub fn put_cache_policy(&mut self, policy: CachePolicy) {
+        self.ids.insert(policy.id.clone());
         self.cache_policies.retain(|known| known.id != policy.id);
         self.cache_policies.push(policy);
     }
@@ -214,6 +219,7 @@ impl Service {
             self.is_tenant_only(distribution),
             "{distribution} is no multi-tenant distribution"
         );
+        self.ids.insert(id.to_owned());
         self.tenants.retain(|known| known.id != id);
         self.tenants.push(Tenant {
             id: id.to_owned(),
@@ -229,8 +235,31 @@ impl Service {
             .is_ok_and(|(it, _)| it.is_tenant_only())
     }
 
+    /// Whether there is, or once was, a distribution, tenant or cache policy of this id.
+    pub fn knows(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Lets calls fail.
+    ///
+    /// # Errors
+    /// It is for a target that the account never had, so it would strike no call.
+    pub fn fail(&mut self, injection: Injection) -> Result<(), String> {
+        match injection.target() {
+            Some(id) if !self.knows(id) => Err(format!("{id} was never in this account")),
+            _ => {
+                self.faults.add(injection);
+                Ok(())
+            }
+        }
+    }
+
     /// What a distribution or tenant accepted, oldest first.
+    ///
+    /// # Panics
+    /// The account never had it: a test that expects nothing of it would pass whatever happens.
     pub fn invalidations(&self, target: &str, now: Duration) -> Vec<Invalidation> {
+        assert!(self.knows(target), "{target} was never in this account");
         let accepted = self.invalidations.get(target).into_iter().flatten();
         accepted
             .map(|it| Invalidation {

@@ -161,6 +161,30 @@ mod invalidations {
     use super::*;
 
     #[tokio::test]
+    async fn a_path_that_comes_twice_is_billed_twice() {
+        let (cloudfront, client) = one_distribution().await;
+        let paths = ["/a", "/a"];
+        assert!(invalidate(&client, "E1", "r1", &paths).await.is_ok());
+        assert_eq!(cloudfront.paths("E1"), paths);
+    }
+
+    #[tokio::test]
+    #[should_panic = "E2 was never in this account"]
+    async fn nobody_expects_anything_of_a_distribution_that_never_was() {
+        let (cloudfront, _client) = one_distribution().await;
+        cloudfront.remove("E1");
+        assert!(cloudfront.invalidations("E1").is_empty(), "it once was");
+        cloudfront.invalidations("E2");
+    }
+
+    #[tokio::test]
+    #[should_panic = "E2 was never in this account"]
+    async fn no_fault_is_for_a_distribution_that_never_was() {
+        let (cloudfront, _client) = one_distribution().await;
+        cloudfront.fail(Fault::Throttling.always().of("E2"));
+    }
+
+    #[tokio::test]
     async fn what_is_accepted_is_recorded_as_it_came() {
         let (cloudfront, client) = one_distribution().await;
         let paths = ["/index.html", "/a%20b", "/a&b='c'", "/x?*"];
@@ -459,6 +483,25 @@ mod lists {
     }
 
     #[tokio::test]
+    async fn errors_have_pages_and_times_or_their_defaults() {
+        let (cloudfront, client) = one_distribution().await;
+        let app = site("E2").error_page(403, "/index.html", 1_800);
+        cloudfront.add(app.error_page(404, "", 0).error_page(500, "", None));
+        let listed = listed(&client).await;
+        let errors = |of: usize| listed[of].custom_error_responses.as_ref().unwrap();
+        assert_eq!((errors(0).quantity, &errors(0).items), (0, &None));
+        let told: Vec<_> = errors(1)
+            .items()
+            .iter()
+            .map(|it| (it.error_code, it.response_page_path().unwrap_or_default()))
+            .collect();
+        assert_eq!(told, [(403, "/index.html"), (404, ""), (500, "")]);
+        let times = errors(1).items().iter().map(|it| it.error_caching_min_ttl);
+        let times: Vec<_> = times.collect();
+        assert_eq!(times, [Some(1_800), Some(0), None]);
+    }
+
+    #[tokio::test]
     async fn the_etag_changes_with_the_distribution() {
         let (cloudfront, client) = one_distribution().await;
         let before = listed(&client).await[0].e_tag.clone();
@@ -487,28 +530,30 @@ mod lists {
         let cloudfront = CloudFront::start().await.unwrap();
         let names = QueryStrings::Whitelist(vec!["v".to_owned()]);
         cloudfront.add_cache_policy(CachePolicy::new("P1", 0, 60, 600).query_strings(names));
+        cloudfront.add_cache_policy(CachePolicy::new("P2", 5, None, None));
         let client = client_at(&cloudfront.endpoint_url());
         for (id, min, default, max, query_strings) in [
-            ("P1", 0, 60, 600, "whitelist"),
-            (CACHING_OPTIMIZED, 1, 86_400, 31_536_000, "none"),
-            (CACHING_DISABLED, 0, 0, 0, "none"),
+            ("P1", 0, Some(60), Some(600), "whitelist"),
+            ("P2", 5, None, None, "none"),
+            (CACHING_OPTIMIZED, 1, Some(86_400), Some(31_536_000), "none"),
+            (CACHING_DISABLED, 0, Some(0), Some(0), "none"),
         ] {
             let output = client.get_cache_policy().id(id).send().await.unwrap();
             let config = output.cache_policy.unwrap().cache_policy_config.unwrap();
             assert_eq!(config.min_ttl, min);
-            assert_eq!(config.default_ttl, Some(default));
-            assert_eq!(config.max_ttl, Some(max));
+            assert_eq!(config.default_ttl, default);
+            assert_eq!(config.max_ttl, max);
             let key = config.parameters_in_cache_key_and_forwarded_to_origin;
             let behavior = key.unwrap().query_strings_config.unwrap();
             assert_eq!(behavior.query_string_behavior.as_str(), query_strings);
         }
-        let error = client.get_cache_policy().id("P2").send().await;
+        let error = client.get_cache_policy().id("P3").send().await;
         let refusal = refusal(&error.unwrap_err());
         assert_eq!(refusal, (404, "NoSuchCachePolicy".to_owned()));
 
         let list = client.list_cache_policies().send().await.unwrap();
         let list = list.cache_policy_list.unwrap();
-        assert_eq!(list.items().len(), 3);
+        assert_eq!(list.items().len(), 4);
         assert_eq!(list.items()[2].r#type.as_str(), "custom");
     }
 }
@@ -778,6 +823,7 @@ mod faults {
 
 mod rates {
     use super::*;
+    use strict_cloudfront::rate::{Rates, TokenBucket};
 
     #[tokio::test]
     async fn calls_above_the_rate_are_throttled_until_time_passes() {
@@ -793,6 +839,18 @@ mod rates {
         cloudfront.advance(Duration::from_secs(1));
         assert!(invalidate(&client, "E1", "3", &["/3"]).await.is_ok());
         assert!(client.list_distributions().send().await.is_ok());
+    }
+
+    #[test]
+    fn reading_has_a_rate_of_its_own() {
+        let mut rates = Rates {
+            reads: Some(TokenBucket::new(1.0, 2.0)),
+            ..Rates::default()
+        };
+        let mut reads = |at| (0..10).filter(|_| rates.allow_read(at)).count();
+        assert_eq!(reads(Duration::ZERO), 2);
+        assert_eq!(reads(Duration::from_secs(1)), 1);
+        assert!(rates.allow(1, 0, Duration::from_secs(1)));
     }
 
     #[tokio::test]

@@ -80,6 +80,9 @@ fn site(id: &str) -> Value {
         "Id": id, "Enabled": true, "DefaultRootObject": "index.html",
         "Origins": { "Quantity": 1, "Items": [{ "Id": "s3", "DomainName": "site.s3.amazonaws.com" }] },
         "DefaultCacheBehavior": { "TargetOriginId": "s3", "CachePolicyId": "own" },
+        "CustomErrorResponses": { "Quantity": 1, "Items": [
+            { "ErrorCode": 403, "ResponsePagePath": "/index.html", "ResponseCode": "200", "ErrorCachingMinTTL": 1_800 },
+        ] },
     })
 }
 
@@ -119,6 +122,9 @@ async fn it_reads_an_account_from_standard_input() {
     let config = config.id("E1").send().await.unwrap();
     let config = config.distribution_config.unwrap();
     assert_eq!(config.default_root_object.unwrap(), "index.html");
+    let errors = config.custom_error_responses.unwrap();
+    assert_eq!(errors.items()[0].response_page_path(), Some("/index.html"));
+    assert_eq!(errors.items()[0].error_caching_min_ttl, Some(1_800));
 }
 
 #[tokio::test]
@@ -150,13 +156,29 @@ async fn what_is_not_an_account_is_refused_whole() {
     let program = Program::start(&[], &Value::Null);
     let mut lost = site("E2");
     lost["DefaultCacheBehavior"]["TargetOriginId"] = json!("elsewhere");
-    for wrong in [
-        json!("no account"),
-        account(&[json!({})]),
-        account(&[site("E1"), lost]),
+    let mut teapot = site("E2");
+    teapot["CustomErrorResponses"] = json!({ "Items": [{ "ErrorCode": 418 }] });
+    let queries = |config: Value| {
+        let mut all = account(&[site("E1")]);
+        all["CachePolicyList"] = json!({ "Items": [{ "CachePolicy": {
+            "Id": "own", "CachePolicyConfig": { "MinTTL": 0, "ParametersInCacheKeyAndForwardedToOrigin": config },
+        } }] });
+        all
+    };
+    let behavior =
+        |name: &str| queries(json!({ "QueryStringsConfig": { "QueryStringBehavior": name } }));
+    for (wrong, named) in [
+        (json!("no account"), "invalid type"),
+        (account(&[json!({})]), "missing field"),
+        (account(&[site("E1"), lost]), "no origin elsewhere"),
+        (account(&[site("E1"), teapot]), "418"),
+        (queries(json!({})), "QueryStringsConfig"),
+        (behavior("some"), "\"some\""),
+        (behavior("whitelist"), "0 names"),
     ] {
         let (status, answer) = program.control("POST", "account", &wrong);
-        assert_eq!(status, 400, "{answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(status == 400 && error.contains(named), "{status} {error}");
     }
     let listed = client_at(&program.url).list_distributions().send().await;
     assert!(
@@ -195,5 +217,9 @@ async fn what_it_does_not_know_is_an_error() {
     let program = Program::start(&[], &Value::Null);
     let (status, _) = program.control("POST", "faults", &json!({ "fault": "Rain" }));
     assert_eq!(status, 400);
-    assert_eq!(program.control("GET", "weather", &Value::Null).0, 404);
+    let fault = json!({ "fault": "AccessDenied", "target": "E9" });
+    assert_eq!(program.control("POST", "faults", &fault).0, 400);
+    for path in ["weather", "invalidations/E9"] {
+        assert_eq!(program.control("GET", path, &Value::Null).0, 404, "{path}");
+    }
 }
