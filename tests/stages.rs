@@ -240,6 +240,55 @@ async fn every_distribution_that_serves_a_key_is_told_once() {
 }
 
 #[tokio::test]
+async fn whatever_a_key_holds_all_its_variants_are_cleared() {
+    let account = Account::new(&[]).await;
+    let queries = CachePolicy::new("queries", 0, 60, 60).query_strings(QueryStrings::All);
+    account.cloudfront.add_cache_policy(queries);
+    let default = Behavior::default_for("site").policy("queries");
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2").default_behavior(default));
+    let website = Distribution::new("E3", Origin::website("site", "site"));
+    account.cloudfront.add(website);
+    let keys = [
+        "a b+c.html",
+        "100%25.html",
+        "what?.html",
+        "a~b/c.html",
+        "(it's) [new] {x}|\\^`<>\"#.html",
+        "-_.!$&*,:;=@",
+        "café/한.html",
+        "folder/",
+        "docs/index.html",
+    ];
+    let encoded: Vec<_> = keys.iter().map(|key| form_encoded(key)).collect();
+    let changes: Vec<_> = encoded.iter().map(|key| (PUT, key.as_str())).collect();
+    account.change(&changes).await;
+    account.flush_and_submit().await;
+    for key in keys {
+        let path = format!("/{key}");
+        let clears = |id: &str, query| account.cloudfront.clears(id, &path, query);
+        assert!(clears("E1", None), "{key}");
+        assert!(clears("E2", None) && clears("E2", Some("v=2")), "{key}");
+        assert!(clears("E3", None), "{key}");
+    }
+    // Where no query string is in the cache key, none is paid for.
+    assert!(
+        !account
+            .cloudfront
+            .clears("E1", "/café/한.html", Some("v=2"))
+    );
+    assert!(account.cloudfront.clears("E3", "/docs/", None));
+    assert!(!account.cloudfront.clears("E1", "/docs/", None));
+    assert!(!account.cloudfront.clears("E2", "/folder/other.html", None));
+}
+
+/// A key as S3's events hold it.
+fn form_encoded(key: &str) -> String {
+    let encoded = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
+    encoded.to_string().replace("%20", "+")
+}
+
+#[tokio::test]
 async fn a_change_that_no_distribution_serves_is_acknowledged() {
     let account = Account::new(&[]).await;
     account.change(&[(PUT, "a")]).await;

@@ -243,6 +243,14 @@ impl CloudFront {
             .invalidations(target, self.shared.now())
     }
 
+    /// Whether something that a distribution or a tenant accepted clears what viewers get for this path
+    /// and query string, see [`rules::clears`].
+    pub fn clears(&self, target: &str, path: &str, query: Option<&str>) -> bool {
+        let paths = self.paths(target);
+        let mut clearing = paths.iter().map(|it| rules::clears(it, path, query));
+        clearing.any(|clears| clears)
+    }
+
     /// All paths a distribution or a tenant accepted, in order, as often as they came.
     pub fn paths(&self, target: &str) -> Vec<String> {
         let invalidations = self.invalidations(target);

@@ -97,6 +97,31 @@ pub fn check_path(path: &str) -> Result<(), PathFault> {
     Ok(())
 }
 
+/// Does this invalidation path clear what a cache holds for the path of a viewer's request (decoded,
+/// with its slash) and its query string, if that is in the cache key?
+///
+/// A `*` at the end stands for the rest; any other character is that character, so a path that is
+/// encoded in another way than CloudFront's is accepted, and clears nothing.
+pub fn clears(path: &str, viewed: &str, query: Option<&str>) -> bool {
+    let mut cached = String::new();
+    for byte in viewed.bytes() {
+        match byte {
+            b'~' => cached.push('~'),
+            // RFC 1738 wants the unsafe encoded, and these mean something else when they stand raw.
+            b'?' | b'\'' | b'+' | b'%' => cached.push_str(&format!("%{byte:02X}")),
+            _ if is_unencoded(char::from(byte)) => cached.push_str(&format!("%{byte:02X}")),
+            _ => cached.push(char::from(byte)),
+        }
+    }
+    if let Some(query) = query {
+        cached = format!("{cached}?{query}");
+    }
+    match path.strip_suffix('*') {
+        Some(prefix) => cached.starts_with(prefix),
+        None => path == cached,
+    }
+}
+
 /// Does this path stand for more than one?
 pub fn is_wildcard(path: &str) -> bool {
     path.ends_with('*')

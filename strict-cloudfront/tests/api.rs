@@ -157,6 +157,75 @@ mod paths {
     }
 }
 
+/// What an invalidation path clears.
+mod cached {
+    use strict_cloudfront::rules::clears;
+
+    /// Developer guide, "Invalidate files".
+    #[test]
+    fn a_path_clears_exactly_what_it_is_and_a_wildcard_all_that_begins_so() {
+        for (path, viewed, cleared) in [
+            ("/a.jpg", "/a.jpg", true),
+            ("/a.jpg", "/A.jpg", false),
+            ("/d", "/d/", false),
+            ("/d/", "/d", false),
+            ("/d/", "/d/a", false),
+            ("/d/*", "/d/a/b", true),
+            ("/d/*", "/d", false),
+            ("/d*", "/d", true),
+            ("/*", "/", true),
+            // Only the last character is a wildcard.
+            ("/*.jpg", "/a.jpg", false),
+            ("/*.jpg", "/*.jpg", true),
+            ("/%2A", "/*", false),
+            ("/%2A", "/a", false),
+            ("/a*", "/a*", true),
+        ] {
+            assert_eq!(clears(path, viewed, None), cleared, "{path} {viewed}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_encoded_in_another_way_clears_nothing() {
+        for (path, viewed, cleared) in [
+            ("/a%20b", "/a b", true),
+            ("/%ED%95%9C", "/한", true),
+            ("/%ed%95%9c", "/한", false),
+            ("/%61", "/a", false),
+            ("/%28a%29", "/(a)", false),
+            ("/(a)!$&*,:;=@-_.", "/(a)!$&*,:;=@-_.", true),
+            ("/50%25", "/50%", true),
+            // Accepted, and of no effect: each means something else.
+            ("/a+b", "/a+b", false),
+            ("/a%2Bb", "/a+b", true),
+            ("/a?b", "/a?b", false),
+            ("/a%3Fb", "/a?b", true),
+            ("/it's", "/it's", false),
+            ("/it%27s", "/it's", true),
+            // aws-sdk #525: a path with a tilde cannot be cleared but by a wildcard.
+            ("/a%7Eb", "/a~b", false),
+            ("/a*", "/a~b", true),
+        ] {
+            assert_eq!(clears(path, viewed, None), cleared, "{path} {viewed}");
+        }
+    }
+
+    #[test]
+    fn a_query_string_in_the_cache_key_is_part_of_the_cached_path() {
+        for (path, query, cleared) in [
+            ("/x.jpg", None, true),
+            ("/x.jpg", Some("v=2"), false),
+            ("/x.jpg?v=2", Some("v=2"), true),
+            ("/x.jpg?v=2", None, false),
+            ("/x.jpg*", Some("v=2"), true),
+            ("/x.jpg*", None, true),
+            ("/x.jpg?*", None, false),
+        ] {
+            assert_eq!(clears(path, "/x.jpg", query), cleared, "{path} {query:?}");
+        }
+    }
+}
+
 mod invalidations {
     use super::*;
 
