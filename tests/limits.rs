@@ -4,6 +4,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/stand_ins.rs"]
+mod stand_ins;
 mod support;
 
 use std::time::Duration;
@@ -449,4 +451,32 @@ async fn one_attempt_without_an_answer_gives_up_all_old_connections() {
     aws.invoke(s3_event("after"), TIMEOUT).await.unwrap();
     assert_eq!(aws.depth("buffer"), 1);
     assert_eq!(aws.account().requests_on_dead_connections, 1);
+}
+
+/// XML forbids some characters that a key may have, and SQS refuses them.
+#[tokio::test]
+async fn a_key_that_sqs_would_refuse_arrives() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    aws.invoke(s3_event("%01%EF%BF%BF"), TIMEOUT).await.unwrap();
+    flush_all(&aws).await;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1"), ["/%01%EF%BF%BF"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_fails_in_a_call_that_succeeds_is_sent_again() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    aws.account().entries_to_fail = 1;
+    // Lambda repeats the event.
+    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap_err();
+    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
+    aws.account().entries_to_fail = 1;
+    flush_all(&aws).await;
+    assert_eq!(aws.account().entries_to_fail, 0);
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1"), ["/a"]);
 }

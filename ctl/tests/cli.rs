@@ -6,6 +6,7 @@
 mod support {
     pub mod account;
     pub mod emulator;
+    pub mod tags;
 }
 
 use std::process::{Command, Output, Stdio};

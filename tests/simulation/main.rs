@@ -20,8 +20,13 @@ mod faults;
 mod lambda;
 #[path = "../support/queue.rs"]
 mod queue;
+#[path = "../support/refusals.rs"]
+#[allow(dead_code)] // mails are only counted
+mod refusals;
 mod report;
 mod scenario;
+#[path = "../support/tags.rs"]
+mod tags;
 mod verdict;
 mod world;
 

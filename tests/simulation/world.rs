@@ -16,6 +16,7 @@ use crate::faults::{Call, Fault};
 use crate::lambda::Stage;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
+use crate::{refusals, tags};
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 use strict_cloudfront::route::Request as CloudFrontRequest;
 use strict_cloudfront::service::{Delivery, Service};
@@ -277,6 +278,13 @@ impl World {
     fn sqs(&mut self, request: &Request, flawed: Option<Fault>, now: Duration) -> Answer {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let url = &body["QueueUrl"];
+        let action = request.target.trim_start_matches("AmazonSQS.");
+        let queue = self.queue(url);
+        assert_eq!(refusals::of_sqs(action, queue.is_fifo(), &body), None);
+        if !queue.allows(action.trim_end_matches("Batch"), now) {
+            self.fault("a FIFO queue throttles");
+            return failure("sqs", true);
+        }
         let mut rng = self.rng.fork();
         match request.target.as_str() {
             "AmazonSQS.SendMessage" => {
@@ -309,16 +317,6 @@ impl World {
     ) -> Answer {
         let url = &body["QueueUrl"];
         let entries = body["Entries"].as_array().unwrap();
-        assert!(
-            (1..=10).contains(&entries.len()),
-            "a batch has 1 to 10 entries"
-        );
-        let size: usize = entries
-            .iter()
-            .filter_map(|entry| entry["MessageBody"].as_str())
-            .map(str::len)
-            .sum();
-        assert!(size <= 1024 * 1024, "a batch has at most 1 MiB");
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         let spared = match flawed {
             Some(Fault::EntriesFail) => Some(self.rng.usize(0..entries.len())),
@@ -332,6 +330,9 @@ impl World {
                 failed.push(json!({ "Id": id, "SenderFault": false, "Code": "InternalError" }));
                 continue;
             }
+            let is_fifo = self.queue(url).is_fifo();
+            let action = request.target.trim_start_matches("AmazonSQS.");
+            assert_eq!(refusals::of_sqs_entry(action, is_fifo, entry), None);
             let handle = entry["ReceiptHandle"].as_str().unwrap_or_default();
             let mut rng = self.rng.fork();
             let done = match request.target.as_str() {
@@ -412,6 +413,7 @@ impl World {
         let bucket = segments.next().unwrap();
         if request.method == "GET" && request.query.contains("tagging") {
             return match self.scenario.tags(bucket) {
+                Some((_, value)) if tags::refusal(value).is_some() => panic!("{value}"),
                 Some((key, value)) => Answer::new(
                     200,
                     format!(

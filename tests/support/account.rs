@@ -17,6 +17,7 @@ use invalidator::handler::handle;
 use serde_json::{Value, json};
 
 use super::emulator::Emulator;
+use super::tags;
 use strict_cloudfront::CloudFront;
 
 /// The account, with the function deployed in it.
@@ -101,6 +102,8 @@ impl Account {
     }
 
     pub async fn tag(&self, tags: &[(&str, &str)]) {
+        // The emulators are not as strict as S3.
+        assert!(tags.iter().all(|(_, value)| tags::refusal(value).is_none()));
         let tags = tags
             .iter()
             .map(|(key, value)| Tag::builder().key(*key).value(*value).build().unwrap());
@@ -169,16 +172,16 @@ impl Account {
         let records: Vec<Value> = messages.iter().map(|it| record(&source, it)).collect();
         let response = self.invoke(&json!({ "Records": records })).await.unwrap();
         let failures = response.batch_item_failures;
-        for message in messages {
-            let is_returned = |failure: &aws_lambda_events::sqs::BatchItemFailure| {
-                Some(failure.item_identifier.as_str()) == message.message_id()
-            };
-            if !failures.iter().any(is_returned) {
-                let handle = message.receipt_handle().unwrap();
-                let delete = self.app.clients.sqs().delete_message().queue_url(url);
-                // It may be deleted already.
-                let _ = delete.receipt_handle(handle).send().await;
-            }
+        let is_returned = |message: &&Message| {
+            let mut ids = failures.iter().map(|it| it.item_identifier.as_str());
+            ids.any(|id| Some(id) == message.message_id())
+        };
+        // In a FIFO queue, a message that is returned fails all after it.
+        for message in messages.iter().take_while(|it| !is_returned(it)) {
+            let handle = message.receipt_handle().unwrap();
+            let delete = self.app.clients.sqs().delete_message().queue_url(url);
+            // It may be deleted already.
+            let _ = delete.receipt_handle(handle).send().await;
         }
         failures.len()
     }

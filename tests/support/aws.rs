@@ -16,6 +16,7 @@ use axum::http::{Request, Response};
 use fastrand::Rng;
 use futures_util::stream;
 use md5::{Digest, Md5};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::function::processor_time;
 use super::queue::{Message, Queue, Settings};
+use super::{refusals, tags};
 use strict_cloudfront::route;
 use strict_cloudfront::service::{Delivery, Service};
 
@@ -72,6 +74,8 @@ pub struct Account {
     pub is_bucket_writable: bool,
     /// How many calls on each queue are refused, and with which error code.
     pub refused: BTreeMap<&'static str, (usize, &'static str)>,
+    /// How many entries of batch calls fail, though the call answers 200.
+    pub entries_to_fail: usize,
     /// How far the clock of Lambda and SQS is ahead of this machine's.
     pub ahead: Duration,
     /// Connections to AWS's services, and those of them that died: nothing is answered there.
@@ -129,6 +133,7 @@ impl Aws {
             last_received: Duration::ZERO,
             is_bucket_writable: true,
             refused: BTreeMap::new(),
+            entries_to_fail: 0,
             ahead: Duration::ZERO,
             connections: BTreeSet::new(),
             dead_connections: BTreeSet::new(),
@@ -245,22 +250,30 @@ impl Aws {
             let records: Vec<Value> = messages.iter().map(record).collect();
             let event = json!({ "Records": records }).to_string();
             let answer = self.invoke(event, timeout).await?;
-            let failures = answer["batchItemFailures"].as_array().unwrap().clone();
-            returned += failures.len();
-            let now = self.now();
-            let mut account = self.account();
-            for message in messages {
-                if !failures.iter().any(|it| it["itemIdentifier"] == message.id) {
-                    let mut rng = account.rng.fork();
-                    let queue = account.queues.get_mut("submit.fifo").unwrap();
-                    let _ = queue.delete(&message.receipt_handle(), now, &mut rng);
-                }
-            }
+            let failures = answer["batchItemFailures"].as_array().unwrap();
+            let ids = failures.iter().map(|it| it["itemIdentifier"].as_str());
+            let failed: BTreeSet<&str> = ids.map(Option::unwrap).collect();
+            returned += failed.len();
+            self.settle("submit.fifo", &messages, &failed);
+        }
+    }
+
+    /// Deletes what the function did, as an event source mapping of a FIFO queue does: a message that
+    /// failed fails all after it.
+    pub fn settle(&self, name: &str, messages: &[Message], failed: &BTreeSet<&str>) {
+        let now = self.now();
+        let mut account = self.account();
+        let mut rng = account.rng.fork();
+        let queue = account.queues.get_mut(name).unwrap();
+        let is_done = |message: &&Message| !failed.contains(message.id.as_str());
+        for message in messages.iter().take_while(is_done) {
+            // The function may have deleted it.
+            let _ = queue.delete(&message.receipt_handle(), now, &mut rng);
         }
     }
 
     /// Up to ten messages of a queue, 6 MiB at most, which is what an event holds.
-    fn take(&self, name: &str) -> Vec<Message> {
+    pub fn take(&self, name: &str) -> Vec<Message> {
         let now = self.now();
         let mut account = self.account();
         let mut rng = account.rng.fork();
@@ -353,6 +366,63 @@ impl Account {
         is_dead
     }
 
+    /// Counts a call of SQS. Returns the code of the error that it is refused with, if it is.
+    fn refusal_of_sqs(
+        &mut self,
+        operation: &str,
+        name: &str,
+        body: &Value,
+        now: Duration,
+    ) -> Option<&'static str> {
+        let call = format!("{operation} {name}");
+        *self.calls.entry(call).or_default() += 1;
+        if let Some((left @ 1.., code)) = self.refused.get_mut(name) {
+            *left -= 1;
+            return Some(code);
+        }
+        let Some(queue) = self.queues.get_mut(name) else {
+            return Some("QueueDoesNotExist");
+        };
+        if !queue.allows(operation.trim_end_matches("Batch"), now) {
+            return Some("RequestThrottled");
+        }
+        refusals::of_sqs(operation, queue.is_fifo(), body)
+    }
+
+    /// Carries out a call, or an entry of one. Returns the code of the error that it fails with.
+    fn perform(
+        &mut self,
+        operation: &str,
+        name: &str,
+        entry: &Value,
+        now: Duration,
+    ) -> Result<(), &'static str> {
+        if self.entries_to_fail > 0 && operation.ends_with("Batch") {
+            self.entries_to_fail -= 1;
+            return Err("InternalError");
+        }
+        let mut rng = self.rng.fork();
+        let queue = self.queues.get_mut(name).unwrap();
+        if let Some(code) = refusals::of_sqs_entry(operation, queue.is_fifo(), entry) {
+            return Err(code);
+        }
+        let text = |field: &str| entry[field].as_str().unwrap_or_default();
+        let seconds = |field: &str| Duration::from_secs(entry[field].as_u64().unwrap_or(0));
+        let handle = text("ReceiptHandle");
+        let known = match operation {
+            "SendMessage" | "SendMessageBatch" => {
+                let (group, delay) = (text("MessageGroupId"), seconds("DelaySeconds"));
+                let id = entry["MessageDeduplicationId"].as_str();
+                queue.send(text("MessageBody"), group, id, delay, now, &mut rng);
+                Ok(())
+            }
+            "DeleteMessageBatch" => queue.delete(handle, now, &mut rng).map(drop),
+            "ChangeMessageVisibilityBatch" => queue.hide(handle, seconds("VisibilityTimeout"), now),
+            other => panic!("no operation {other}"),
+        };
+        known.map_err(|()| "ReceiptHandleIsInvalid")
+    }
+
     /// Every path that was accepted for a distribution, in order, with repeats.
     pub fn paths(&self, distribution: &str) -> Vec<String> {
         let all = self
@@ -430,16 +500,8 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             Delivery::Hang => panic!("no such fault here"),
         };
     }
-    if body.starts_with(b"Action=Publish")
-        || String::from_utf8_lossy(body).contains("Action=Publish")
-    {
-        account
-            .mails
-            .push(String::from_utf8_lossy(body).into_owned());
-        return answered(
-            200,
-            "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>",
-        );
+    if head.method == "POST" {
+        return sns(&mut account, body);
     }
     if head.method == "GET" && query.contains("tagging") {
         *account
@@ -447,6 +509,7 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             .entry("GetBucketTagging".to_owned())
             .or_default() += 1;
         let tag = |(key, value): &(&str, &str)| {
+            assert_eq!(tags::refusal(value), None, "{value}");
             format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")
         };
         let tags: String = account.tags.iter().map(tag).collect();
@@ -465,6 +528,32 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
     let text = String::from_utf8(body.to_vec()).unwrap();
     account.files.push((path, text));
     answered(200, "")
+}
+
+fn sns(account: &mut Account, body: &[u8]) -> Response<Body> {
+    let form: BTreeMap<String, String> = String::from_utf8_lossy(body)
+        .split('&')
+        .filter_map(|field| field.split_once('='))
+        .map(|(name, value)| (name.to_owned(), decoded(value)))
+        .collect();
+    let field = |name: &str| form.get(name).map_or("", String::as_str);
+    assert_eq!(field("Action"), "Publish");
+    if let Some(code) = refusals::of_sns(field("Subject"), field("Message")) {
+        let error = format!("<Error><Type>Sender</Type><Code>{code}</Code></Error>");
+        return answered(400, format!("<ErrorResponse>{error}</ErrorResponse>"));
+    }
+    account
+        .mails
+        .push(String::from_utf8_lossy(body).into_owned());
+    answered(
+        200,
+        "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>",
+    )
+}
+
+fn decoded(form_encoded: &str) -> String {
+    let spaced = form_encoded.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().unwrap().into()
 }
 
 fn answered(status: u16, body: impl Into<Body>) -> Response<Body> {
@@ -541,16 +630,13 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
         .rsplit('/')
         .next()
         .unwrap();
-    {
+    let now = shared.start.elapsed();
+    let refusal = {
         let mut account = shared.account.lock().unwrap();
-        *account
-            .calls
-            .entry(format!("{operation} {name}"))
-            .or_default() += 1;
-        if let Some((left @ 1.., code)) = account.refused.get_mut(name) {
-            *left -= 1;
-            return answered(400, json!({ "__type": code }).to_string());
-        }
+        account.refusal_of_sqs(operation, name, &body, now)
+    };
+    if let Some(code) = refusal {
+        return answered(400, json!({ "__type": code }).to_string());
     }
     if operation == "ReceiveMessage" {
         let wait = Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or(0));
@@ -565,41 +651,26 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    let now = shared.start.elapsed();
     let mut account = shared.account.lock().unwrap();
-    let mut rng = account.rng.fork();
-    let queue = account
-        .queues
-        .get_mut(name)
-        .unwrap_or_else(|| panic!("no queue {name}"));
-    let mut done = Vec::new();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
     let alone = std::slice::from_ref(&body);
     for entry in body["Entries"].as_array().map_or(alone, Vec::as_slice) {
-        let text = |field: &str| entry[field].as_str().unwrap_or_default();
-        let handle = text("ReceiptHandle");
-        match operation {
-            "SendMessage" | "SendMessageBatch" => {
-                let delay = Duration::from_secs(entry["DelaySeconds"].as_u64().unwrap_or(0));
-                let group = text("MessageGroupId");
-                let id = entry["MessageDeduplicationId"].as_str();
-                queue.send(text("MessageBody"), group, id, delay, now, &mut rng);
+        let id = &entry["Id"];
+        match account.perform(operation, name, entry, now) {
+            Ok(()) => {
+                let checksum = checksum(entry["MessageBody"].as_str().unwrap_or_default());
+                done.push(json!({ "Id": id, "MessageId": "m", "MD5OfMessageBody": checksum }));
             }
-            "DeleteMessageBatch" => {
-                let _ = queue.delete(handle, now, &mut rng);
-            }
-            "ChangeMessageVisibilityBatch" => {
-                let time = Duration::from_secs(entry["VisibilityTimeout"].as_u64().unwrap());
-                let _ = queue.hide(handle, time, now);
-            }
-            other => panic!("no operation {other}"),
+            Err(code) => failed.push(json!({ "Id": id, "SenderFault": true, "Code": code })),
         }
-        let checksum = checksum(text("MessageBody"));
-        done.push(json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": checksum }));
     }
     if operation == "SendMessage" {
         return answered(200, done[0].to_string());
     }
-    answered(200, json!({ "Successful": done, "Failed": [] }).to_string())
+    answered(
+        200,
+        json!({ "Successful": done, "Failed": failed }).to_string(),
+    )
 }
 
 /// Some SDKs compare it with their own.

@@ -7,3 +7,5 @@ pub mod aws;
 pub mod emulator;
 pub mod function;
 pub mod queue;
+pub mod refusals;
+pub mod tags;

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
+use strict_cloudfront::rate::TokenBucket;
 
 /// FIFO queues remember a deduplication id for this long, even when its message is gone.
 const DEDUPLICATION: Duration = Duration::from_secs(300);
+
+/// How many calls of an action a FIFO queue takes in a second; a batch is one call.
+const FIFO_CALLS: f64 = 300.0;
 
 /// How a queue of the template is set up.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +75,7 @@ pub struct Queue {
     settings: Settings,
     messages: Vec<Message>,
     remembered: BTreeMap<String, Duration>,
+    calls: BTreeMap<String, TokenBucket>,
     count: u64,
 }
 
@@ -84,8 +89,27 @@ impl Queue {
             settings,
             messages: Vec::new(),
             remembered: BTreeMap::new(),
+            calls: BTreeMap::new(),
             count: 0,
         }
+    }
+
+    pub fn is_fifo(&self) -> bool {
+        self.settings.fifo
+    }
+
+    /// Whether it takes one more call of an action now, or throttles it.
+    pub fn allows(&mut self, action: &str, now: Duration) -> bool {
+        if !self.settings.fifo {
+            return true;
+        }
+        let full = || TokenBucket::new(FIFO_CALLS, FIFO_CALLS);
+        let tokens = self.calls.entry(action.to_owned()).or_insert_with(full);
+        let allowed = tokens.has(1.0, now);
+        if allowed {
+            tokens.take(1.0);
+        }
+        allowed
     }
 
     /// All messages that are not deleted, visible or not.
