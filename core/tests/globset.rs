@@ -68,6 +68,24 @@ fn agree(pattern: &str, texts: &[String]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What `glob` above is needed for, and where it does not help.
+#[test]
+fn globset_left_alone_is_not_cloudfront() {
+    for (pattern, text, alone, cloudfront) in [
+        ("{a,b}", "a", Some(true), false),
+        ("[ab]", "a", Some(true), false),
+        ("a[", "a[", None, true),
+        ("/a/**/b", "/a/b", Some(true), false),
+        ("?", "é", Some(false), true),
+    ] {
+        let glob = globset::Glob::new(pattern).ok();
+        let matches = glob.map(|glob| glob.compile_matcher().is_match(text));
+        assert_eq!(matches, alone, "{pattern} {text}");
+        let ours = Wildcards::new(pattern).match_text(text);
+        assert_eq!(ours, cloudfront, "{pattern} {text}");
+    }
+}
+
 const ASCII: &str = r"[aab/./\[\]{},!^\-\\\n ]";
 const UNICODE: &str = r"[ab/é한\[\]{}\\]";
 

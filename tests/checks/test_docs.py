@@ -98,6 +98,35 @@ def table(page: str, heading: str) -> list[str]:
     return [cell.strip("` ") for row in rows for cell in [row.split("|")[1]]]
 
 
+def habits() -> list[str]:
+    """The tests that docs/development.md names for what AWS does: one parameter a row."""
+    text = (docs.ROOT / "docs/development.md").read_text()
+    chapter = text[text.index("## AWS's habits") :].split("\n## ")[0]
+    return [row for row in chapter.split("\n") if row.startswith("| ") and "| test of" not in row]
+
+
+def existing_tests() -> set[str]:
+    """The names of all tests, those of Python without their `test_`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.rs", "tests/*.py"], cwd=docs.ROOT, capture_output=True, text=True, check=True
+    )
+    names = set()
+    for file in listed.stdout.split():
+        text = (docs.ROOT / file).read_text()
+        names |= set(re.findall(r"#\[(?:tokio::)?test\](?:\s*#\[[^\n]*\])*\s*(?:async )?fn (\w+)", text))
+        names |= set(re.findall(r"^def test_(\w+)", text, re.MULTILINE))
+    return names
+
+
+def test_every_habit_of_aws_is_tested_on_a_stand_in_and_on_the_product() -> None:
+    rows = habits()
+    assert len(rows) > 40
+    cells = [re.findall(r"`(\w+)`", cell) for row in rows for cell in row.split("|")[2:4]]
+    assert all(cells), "a cell names no test"
+    named = {name for cell in cells for name in cell}
+    assert sorted(named - existing_tests()) == []
+
+
 def test_deploy_tells_every_parameter_and_its_default() -> None:
     parameters = template.load()["Parameters"]
     assert sorted(table("docs/deploy.md", "| parameter |")) == sorted(parameters)

@@ -139,6 +139,7 @@ def test_tagging_keeps_the_other_tags(running: Pipeline, tmp_path: Path) -> None
     finally:
         s3.put_bucket_tagging(Bucket=sample_site.SITE, Tagging={"TagSet": before})
     assert after == {tag["Key"]: tag["Value"] for tag in before} | {"exceptionPaths": "resources/upload:tmp"}
+    assert all(sample_site.legal_tag_value(value) == value for value in after.values())
 
 
 def test_failed_events_are_handed_to_the_function_again(running: Pipeline, tmp_path: Path) -> None:
