@@ -64,11 +64,13 @@ fn with_query_strings(aws: &Aws, id: &str) -> Distribution {
 
 /// Flushes until the tick is done; returns how many flushes it took.
 async fn flush_all(aws: &Aws) -> usize {
-    for flushes in 1..100 {
+    for flushes in 1..30 {
         let comes_back = aws.flush(TIMEOUT).await.unwrap();
         if !comes_back && aws.depth("buffer") == 0 {
             return flushes;
         }
+        // On a busy machine a receive is answered too late, and what it brought stays hidden.
+        aws.something_visible("buffer").await;
     }
     panic!("the buffer is not drained");
 }

@@ -283,6 +283,18 @@ impl Aws {
         queue.receive(most, true, now, &mut rng).messages
     }
 
+    /// Waits until a queue is empty, or has a message that can be received.
+    pub async fn something_visible(&self, name: &str) {
+        let is_hidden = || {
+            let now = self.now();
+            let next = self.account().queues[name].next(now);
+            next.is_some_and(|next| next > now)
+        };
+        while is_hidden() {
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
     /// One invocation.
     pub async fn invoke(&self, payload: String, timeout: Duration) -> Result<Value, String> {
         let (answer, answered) = oneshot::channel();
