@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -46,7 +46,7 @@ check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the e
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_settings.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py tests/checks/test_versions.py
 
 deny: need-deny ## Check licences, sources and known holes of all dependencies
 	cargo deny --locked check bans licenses sources
@@ -61,7 +61,7 @@ PROCESSOR ?= $(shell uname -m | sed 's/^aarch64$$/arm64/')
 BUILT := target/lambda/$(PROCESSOR)
 CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" cargo lambda build --locked --release \
 	  --$(subst _,-,$(PROCESSOR)) --lambda-dir $(BUILT)
-build: need-rust $(VENV)/lambda ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
+build: need-versions ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
 	$(CARGO_LAMBDA) --bin invalidator
 	@$(PYTHON) tools/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
 
@@ -70,10 +70,10 @@ UPDATE ?=
 BENCH := target/bench
 # With the features that the tests are built with, so that little is left to build.
 RUN_BENCH := cargo bench --locked --workspace --profile dev --bench bench --
-bench: build bench-core peers need-valgrind ## Measure against boto3 and Node (five minutes; UPDATE=1 writes docs/performance.md)
+bench: $(VENV)/lambda build bench-core peers need-valgrind ## Measure against boto3 and Node (five minutes; UPDATE=1 writes docs/performance.md)
 	@$(RUN_BENCH) $(if $(UPDATE),update)
 
-budget: build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
+budget: $(VENV)/lambda build bench-core need-valgrind ## Fail if size or instructions grew by more than a tenth (UPDATE=1 accepts them)
 	@$(RUN_BENCH) budget $(if $(UPDATE),update)
 
 CASES ?= 1000000
@@ -149,6 +149,10 @@ $(BENCH)/boto3: benches/peers/boto3/requirements.txt benches/peers/boto3/ingest.
 need-rust:
 	@command -v cargo >/dev/null || { echo "make: Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "make: a C compiler is missing: install gcc or clang" >&2; exit 1; }
+
+# Installs nothing: it says what is missing or too old.
+need-versions: need-rust
+	@PATH="$(CURDIR)/$(VENV)/lambda/bin:$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) tools/versions.py
 
 need-nextest: need-rust
 	@cargo nextest --version >/dev/null 2>&1 || { echo "make: cargo-nextest is missing: install it with 'cargo install --locked cargo-nextest'" >&2; exit 1; }
