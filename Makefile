@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs deny pictures build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local test fmt lint check-template check-docs deny pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -46,7 +46,7 @@ check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the e
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_settings.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py tests/checks/test_versions.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py tests/checks/test_versions.py tests/checks/test_costs.py
 
 deny: need-deny ## Check licences, sources and known holes of all dependencies
 	cargo deny --locked check bans licenses sources
@@ -55,6 +55,9 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
 	@$(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
+
+costs: $(VENV)/local ## Write the tables of docs/costs.md anew
+	@$(VENV)/bin/python tools/costs.py
 
 # With what `sam build` uses, and zipped alike. It is also what is measured.
 PROCESSOR ?= $(shell uname -m | sed 's/^aarch64$$/arm64/')

@@ -151,24 +151,6 @@ def test_security_explains_every_statement_with_its_actions() -> None:
         assert all(action.split(":")[1] in row for action in actions), row
 
 
-def test_costs_add_up() -> None:
-    text = (docs.ROOT / "docs/costs.md").read_text()
-    example = text[text.index("| | a month") :].split("\n\n")[0]
-    amounts = [row.split("|")[-2].strip(" *") for row in example.split("\n")[2:]]
-    numbers = [float(amount.removeprefix("< ")) for amount in amounts if amount]
-    *lines, total = numbers
-    assert abs(sum(lines) - total) < 0.06
-
-
-def test_costs_know_how_many_alarms_and_metrics_there_are() -> None:
-    text = (docs.ROOT / "docs/costs.md").read_text()
-    resources = template.load()["Resources"].values()
-    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources)
-    assert f"| alarms | {alarms} |" in text
-    emitted = docs.emitted_metrics()
-    assert f"metrics: {len(emitted)} for the function" in text
-
-
 def test_samples_named_in_the_docs_exist() -> None:
     for block in BLOCKS:
         for word in shlex.split(block.text.replace("\\\n", " "), comments=True):

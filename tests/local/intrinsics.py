@@ -132,13 +132,17 @@ def get_attribute(scope: Scope, argument) -> str:
     return scope.attribute(resource, name)
 
 
+def find_in_map(scope: Scope, argument: list):
+    """`Fn::FindInMap`."""
+    name, row, column = scope.each(argument)
+    return scope.template["Mappings"][name][str(row)][column]
+
+
 FUNCTIONS = {
     "Fn::And": lambda scope, argument: all(scope.each(argument)),
     "Fn::Contains": contains,
     "Fn::Equals": equals,
-    "Fn::FindInMap": lambda scope, argument: scope.template["Mappings"][argument[0]][scope.resolve(argument[1])][
-        scope.resolve(argument[2])
-    ],
+    "Fn::FindInMap": find_in_map,
     "Fn::GetAtt": get_attribute,
     "Fn::If": lambda scope, argument: scope.choose(argument),
     "Fn::Join": join,

@@ -1,6 +1,7 @@
 """Proxies before the emulator's services, which record the function's calls."""
 
 import contextlib
+from collections import Counter
 from functools import partial
 
 import calls
@@ -16,6 +17,8 @@ class Recorder:
         self.upstream = ""
         # What the function has called.
         self.calls: set[calls.Call] = set()
+        # How often.
+        self.counts: Counter[calls.Call] = Counter()
         self.proxies = {service: Proxy(partial(self.recorded, service)) for service in SERVICES}
         self.running = contextlib.ExitStack()
 
@@ -34,5 +37,7 @@ class Recorder:
 
     def recorded(self, service: str, request: Request) -> Answer:
         """Pass a call on, and record it."""
-        self.calls.add(calls.read(service, request.method, request.path, request.headers, request.body))
+        call = calls.read(service, request.method, request.path, request.headers, request.body)
+        self.calls.add(call)
+        self.counts[call] += 1
         return forwarded(request, self.upstream)

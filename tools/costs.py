@@ -1,0 +1,183 @@
+"""What a month costs: counts from template.yaml, from a counted run, and prices from prices.json.
+
+A command: `make costs` writes the tables of costs.md anew. `tests/checks/test_costs.py` compares them, and
+`tests/local/test_costs.py` compares the counts of a run with those here.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import template
+from intrinsics import Scope
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "costs.md"
+PRICES = json.loads((DOCS / "prices.json").read_text())["prices"]
+MINUTES = 30 * 24 * 60
+GIGABYTES = 0.25
+
+# What the function calls. (Lambda's pollers and Scheduler come on top.)
+CALLS_OF_A_SWEEP = {"sqs:ReceiveMessage": 1}
+CALLS_OF_A_CHANGE = {
+    "s3:GetBucketTagging": 1,
+    "sqs:SendMessage": 3,
+    "sqs:ReceiveMessage": 2,
+    "sqs:DeleteMessage": 2,
+    "cloudfront:CreateInvalidation": 1,
+}
+# What an idle sweep emits, and what single paths and rare events add.
+METRICS_OF_A_SWEEP = 12
+# A long poll of an empty buffer takes a second.
+SECONDS_OF_A_SWEEP = 1.5
+LOG_BYTES_OF_A_SWEEP = 3_000
+# Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty receives
+# a minute, as others measured (issue 132 of getlift/lift). Whether it polls FIFO queues less is not known.
+POLLS_A_MINUTE = 15
+
+
+@dataclass(frozen=True)
+class Line:
+    """An item of the bill: so much, at a price of prices.json."""
+
+    what: str
+    amount: float
+    price: str
+
+    def usd(self, with_free_tier: bool) -> float:
+        """What it costs in USD."""
+        price = PRICES[self.price]
+        free = price["free"] if with_free_tier else 0
+        return max(self.amount - free, 0) * price["usd"] / price["per"]
+
+
+def resources(kind: str) -> list[dict]:
+    """The properties of all resources of a type that every stack has."""
+    return [
+        resource["Properties"]
+        for resource in template.load()["Resources"].values()
+        if resource["Type"] == kind and "Condition" not in resource
+    ]
+
+
+def mappings() -> int:
+    """How many queues Lambda polls."""
+    events = resources("AWS::Serverless::Function")[0]["Events"]
+    return sum(event["Type"] == "SQS" for event in events.values())
+
+
+def alarm_metrics() -> int:
+    """How many metrics the alarms watch: an alarm on an expression costs as much as one on each of its metrics."""
+    return sum(
+        sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1
+        for alarm in resources("AWS::CloudWatch::Alarm")
+    )
+
+
+def sweeps() -> int:
+    """How many sweeps a month has, with the default debounce."""
+    (schedule,) = resources("AWS::Scheduler::Schedule")
+    expression = Scope(template.load(), {"AdminEmail": "none"}).resolve(schedule["ScheduleExpression"])
+    return MINUTES // int(re.fullmatch(r"rate\((\d+) minutes\)", expression)[1])
+
+
+def sqs_calls(calls: dict[str, int]) -> int:
+    """How many calls go to SQS."""
+    return sum(count for action, count in calls.items() if action.startswith("sqs:"))
+
+
+def at_rest() -> list[Line]:
+    """A month in which nothing happens."""
+    polls = mappings() * POLLS_A_MINUTE * MINUTES
+    return [
+        Line(
+            f"Lambda's pollers on {mappings()} queues, and the ticks of the sweeps",
+            polls + 2 * sweeps(),
+            "SQS FIFO request",
+        ),
+        Line("sweeps: receives from the buffer", sqs_calls(CALLS_OF_A_SWEEP) * sweeps(), "SQS request"),
+        Line("sweeps: invocations", sweeps(), "Lambda request"),
+        Line("sweeps: time", sweeps() * SECONDS_OF_A_SWEEP * GIGABYTES, "Lambda GB-second (arm64)"),
+        Line("sweeps: sent", sweeps(), "Scheduler invocation"),
+        Line("sweeps: the mode", sweeps(), "S3 GET"),
+        Line("sweeps: traces", sweeps(), "X-Ray trace"),
+        Line("sweeps: logs", sweeps() * LOG_BYTES_OF_A_SWEEP / 1e9, "GB of logs"),
+        Line("metrics that a sweep emits", METRICS_OF_A_SWEEP, "custom metric"),
+        Line(
+            f"alarms: {len(resources('AWS::CloudWatch::Alarm'))}, by the metrics they watch",
+            alarm_metrics(),
+            "alarm metric",
+        ),
+    ]
+
+
+def newspaper() -> list[Line]:
+    """The worked example of costs.md, a month of it."""
+    changes, paths, flushes = 96_000, 84_000, 15_000
+    invocations = changes + 2 * flushes
+    seconds = changes * 0.05 + flushes * 1.5 + flushes * 0.2
+    return [
+        Line(
+            "distinct paths: 54,000 / 1.5 = 36,000 pages + 6,000 deletions, on 2 distributions",
+            paths,
+            "invalidation path",
+        ),
+        Line("events, flushes and submits: invocations", invocations, "Lambda request"),
+        Line("events (0.05 s), flushes (1.5 s) and submits (0.2 s)", seconds * GIGABYTES, "Lambda GB-second (arm64)"),
+        Line("changes into the buffer and out of it", 3 * 60_000, "SQS request"),
+        Line("ticks and sets", 4 * flushes + 3 * flushes, "SQS FIFO request"),
+        Line("logs", 0.3, "GB of logs"),
+        Line("traces, sampled (one a second and 5 % of the rest)", 25_000, "X-Ray trace"),
+        Line("metrics, in the hours in which they are emitted", 20, "custom metric"),
+    ]
+
+
+def table(lines: list[Line]) -> str:
+    """A table, with the sum."""
+    rows = [
+        "| | a month | unit | USD with free tiers | USD without |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {line.what} | {number(line.amount)} | {line.price} | {line.usd(True):.2f} | {line.usd(False):.2f} |"
+            for line in lines
+        ),
+        f"| **all** | | | **{total(lines, True):.2f}** | **{total(lines, False):.2f}** |",
+    ]
+    return "\n".join(rows)
+
+
+def total(lines: list[Line], with_free_tier: bool) -> float:
+    """The sum in USD."""
+    return sum(line.usd(with_free_tier) for line in lines)
+
+
+def number(amount: float) -> str:
+    """An amount for people."""
+    return f"{amount:,.0f}" if amount >= 1 else f"{amount:.2f}"
+
+
+def price_table() -> str:
+    """The prices."""
+    rows = ["| unit | USD | of them free each month | source |", "|---|---|---|---|"]
+    for name, price in PRICES.items():
+        per = "" if price["per"] == 1 else f" per {price['per']:,}"
+        rows.append(f"| {name} | {price['usd']:.10g}{per} | {price['free']:,} | [AWS]({price['page']}) |")
+    return "\n".join(rows)
+
+
+TABLES = {"at rest": lambda: table(at_rest()), "newspaper": lambda: table(newspaper()), "prices": price_table}
+
+
+def written(text: str) -> str:
+    """The page with its tables as they must be."""
+    for name, make in TABLES.items():
+        mark = f"<!-- {name}: by make costs -->\n"
+        before, after = text.split(mark)
+        rows = re.match(r"(\|.*\n)*", after)[0]
+        text = f"{before}{mark}{make()}\n{after.removeprefix(rows)}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))
