@@ -32,7 +32,7 @@ METRICS_OF_A_SWEEP = 12
 # A long poll of an empty buffer takes a second.
 SECONDS_OF_A_SWEEP = 1.5
 LOG_BYTES_OF_A_SWEEP = 3_000
-# Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty receives
+# Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty polls
 # a minute, as others measured (issue 132 of getlift/lift). Whether it polls FIFO queues less is not known.
 POLLS_A_MINUTE = 15
 
