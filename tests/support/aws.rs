@@ -215,13 +215,29 @@ impl Aws {
 
     /// Invokes the function with a tick. Returns whether the tick comes back.
     pub async fn flush(&self, timeout: Duration) -> Result<bool, String> {
+        let tick = {
+            let now = self.now();
+            let mut account = self.account();
+            let mut rng = account.rng.fork();
+            let ticks = account.queues.get_mut("tick.fifo").unwrap();
+            ticks.deliver("window-1", now, &mut rng)
+        };
         let record = json!({
-            "messageId": "tick", "receiptHandle": "tick/1", "body": "window-1", "eventSource": "aws:sqs",
+            "messageId": tick.id, "receiptHandle": tick.receipt_handle(), "body": tick.body,
+            "eventSource": "aws:sqs",
             "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:tick.fifo",
             "attributes": { "ApproximateReceiveCount": "1" },
         });
         let event = json!({ "Records": [record] });
-        let answer = self.invoke(event.to_string(), timeout).await?;
+        let answer = self.invoke(event.to_string(), timeout).await;
+        // If it comes back, the next flush has another.
+        let mut account = self.account();
+        account
+            .queues
+            .get_mut("tick.fifo")
+            .unwrap()
+            .withdraw(&tick.id);
+        let answer = answer?;
         Ok(!answer["batchItemFailures"].as_array().unwrap().is_empty())
     }
 

@@ -153,6 +153,24 @@ impl Queue {
         Some(id)
     }
 
+    /// Sends a message and receives it at once, as if it had been alone in the queue. It is in a group of
+    /// its own.
+    pub fn deliver(&mut self, body: &str, now: Duration, rng: &mut Rng) -> Message {
+        let group = format!("delivered-{}", self.count);
+        self.send(body, &group, None, Duration::ZERO, now, rng);
+        let message = self.messages.last_mut().expect("sent just now");
+        message.receives = 1;
+        message.receipt = 1;
+        message.first_received = now;
+        message.visible_at = now + self.settings.visibility;
+        message.clone()
+    }
+
+    /// Takes a message out, whatever became of it.
+    pub fn withdraw(&mut self, id: &str) {
+        self.messages.retain(|message| message.id != id);
+    }
+
     /// When a message can next be received, if nothing else happens.
     pub fn next(&self, now: Duration) -> Option<Duration> {
         let locked = self.locked_groups(now);
