@@ -4,7 +4,7 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import alert_mails
@@ -25,13 +25,18 @@ CLOUDFRONT_PATHS = ("/2020-05-31/", "/_stand_in/")
 @contextlib.contextmanager
 def front_door(running: pipeline.Pipeline) -> Iterator[str]:
     """One endpoint for all services, as `--endpoint-url` takes only one."""
+    with Proxy(route(running)) as proxy:
+        yield proxy.endpoint
+
+
+def route(running: pipeline.Pipeline) -> Callable[[Request], Answer]:
+    """Passes each request on to the program that plays its service."""
 
     def answer(request: Request) -> Answer:
         is_cloudfront = request.path.startswith(CLOUDFRONT_PATHS)
         return forwarded(request, running.cloudfront.endpoint if is_cloudfront else running.emulator.endpoint)
 
-    with Proxy(answer) as proxy:
-        yield proxy.endpoint
+    return answer
 
 
 def keep(running: pipeline.Pipeline) -> None:
