@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local test fmt lint check-template check-docs deny pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local live test fmt lint check-template check-docs deny pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -16,6 +16,15 @@ help: ## List these commands
 KEEP ?=
 local: binary $(VENV)/local $(if $(KEEP),$(VENV)/aws) ## See it work: a local AWS, our template, a sample site (DEBOUNCE_SECONDS=3 is faster, KEEP=1 stays up)
 	@KEEP=$(KEEP) $(VENV)/bin/python tests/local/run.py $(BINARY)
+
+# docs/development.md, "In a real account".
+BUCKET_PREFIX ?=
+REGION ?= us-east-1
+REMOVE ?=
+YES ?=
+LIVE = $(BUILT)/invalidator/bootstrap.zip --prefix "$(BUCKET_PREFIX)" --region "$(REGION)" --architecture $(PROCESSOR)
+live: need-prefix $(if $(REMOVE),,build) $(VENV)/local ## Prove the pipeline in a real AWS account, and remove it again (BUCKET_PREFIX=.. REGION=..; asks first)
+	@$(VENV)/bin/python tests/local/live.py $(if $(REMOVE),--remove "$(REMOVE)",$(LIVE) $(if $(YES),--yes))
 
 test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests
 	cargo nextest run --locked --workspace
@@ -156,6 +165,9 @@ need-rust:
 # Installs nothing: it says what is missing or too old.
 need-versions: need-rust
 	@PATH="$(CURDIR)/$(VENV)/lambda/bin:$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) tools/versions.py
+
+need-prefix:
+	@test -n "$(BUCKET_PREFIX)$(REMOVE)" || { echo "make: say how the names of the buckets begin: make live BUCKET_PREFIX=my-company" >&2; exit 1; }
 
 need-nextest: need-rust
 	@cargo nextest --version >/dev/null 2>&1 || { echo "make: cargo-nextest is missing: install it with 'cargo install --locked cargo-nextest'" >&2; exit 1; }

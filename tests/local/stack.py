@@ -8,7 +8,7 @@ from pathlib import Path
 import template
 from emulator import Emulator
 from package import write_zip
-from waiting import wait_until
+from waiting import POLL_SECONDS, wait_until
 
 NAME = "invalidator-local"
 PACKAGE_BUCKET = "deployment-packages"
@@ -71,9 +71,11 @@ def settings(parameters: dict[str, str]) -> dict:
     }
 
 
-def finished(cloudformation, name: str, success: str) -> Stack:
+def finished(
+    cloudformation, name: str, success: str, timeout: float = DEPLOY_TIMEOUT, interval: float = POLL_SECONDS
+) -> Stack:
     """Wait for the stack."""
-    wait_until(lambda: not status(cloudformation, name).endswith("_IN_PROGRESS"), DEPLOY_TIMEOUT)
+    wait_until(lambda: not status(cloudformation, name).endswith("_IN_PROGRESS"), timeout, interval)
     if status(cloudformation, name) != success:
         raise DeployError(f"the stack {name} cannot be deployed: {first_failure(cloudformation, name)}")
     return describe(cloudformation, name)
@@ -90,15 +92,21 @@ def upload_package(emulator: Emulator, binary: Path) -> None:
     package.unlink()
 
 
-def packaged(template_file: Path, only_with_tls: bool = False) -> str:
+def packaged(
+    template_file: Path,
+    only_with_tls: bool = False,
+    package: str = f"s3://{PACKAGE_BUCKET}/{PACKAGE_KEY}",
+    for_emulator: bool = True,
+) -> str:
     """The template as it is, except that the code comes from the bucket, and for what the emulator does not know.
 
     Left as it is (`only_with_tls`), it can be deployed but not used: the emulator speaks HTTP, which is denied.
     """
     body = template.load(template_file)
-    body["Resources"]["Function"]["Properties"]["CodeUri"] = f"s3://{PACKAGE_BUCKET}/{PACKAGE_KEY}"
-    without_metric_math(body)
-    if not only_with_tls:
+    body["Resources"]["Function"]["Properties"]["CodeUri"] = package
+    if for_emulator:
+        without_metric_math(body)
+    if for_emulator and not only_with_tls:
         without_tls(body)
     return json.dumps(body)
 
@@ -142,7 +150,7 @@ def first_failure(cloudformation, name: str) -> str:
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     failures = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     if not failures:
-        return f"it is {status(cloudformation, name)} after {DEPLOY_TIMEOUT} s"
+        return f"it is {status(cloudformation, name)}, and no resource has failed"
     # Newest first, as CloudFormation lists them.
     first = failures[-1]
     return f"{first['LogicalResourceId']}: {first.get('ResourceStatusReason', 'no reason given')}"
