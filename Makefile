@@ -62,8 +62,9 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 	@if cargo deny --locked fetch db; then cargo deny --locked check --disable-fetch advisories; \
 	else echo "make: the database of advisories cannot be reached: they were not checked" >&2; fi
 
-pictures: binary $(VENV)/local ## Draw docs/dashboard.svg anew, from a local run
+pictures: binary $(VENV)/local ## Draw docs/dashboard.svg and docs/run.svg anew
 	@$(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
+	@$(VENV)/bin/python docs/draw_run.py $(BINARY) docs/run.svg
 
 costs: $(VENV)/local ## Write the tables of docs/costs.md anew
 	@$(VENV)/bin/python tools/costs.py
