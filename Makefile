@@ -63,7 +63,7 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 	else echo "make: the database of advisories cannot be reached: they were not checked" >&2; fi
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg and docs/run.svg anew
-	@$(VENV)/bin/python docs/draw_dashboard.py $(BINARY) docs/dashboard.svg
+	@$(VENV)/bin/python docs/draw_dashboard.py docs/dashboard.svg
 	@$(VENV)/bin/python docs/draw_run.py $(BINARY) docs/run.svg
 
 costs: $(VENV)/local ## Write the tables of docs/costs.md anew

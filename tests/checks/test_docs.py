@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import botocore.session
@@ -156,6 +157,16 @@ def test_samples_named_in_the_docs_exist() -> None:
         for word in shlex.split(block.text.replace("\\\n", " "), comments=True):
             if word.startswith("events/"):
                 assert (docs.ROOT / word).exists(), word
+
+
+def test_the_picture_of_the_dashboard_can_be_drawn_with_a_line_for_each_metric(tmp_path: Path) -> None:
+    drawing = [sys.executable, docs.ROOT / "docs/draw_dashboard.py", tmp_path / "dashboard.svg"]
+    drawn = subprocess.run(drawing, capture_output=True, text=True, check=False)
+    assert drawn.returncode == 0, drawn.stderr
+    widgets = template.dashboard(lambda reference: reference)
+    metrics = sum(len(widget["properties"].get("metrics", [])) for widget in widgets)
+    # The search by distribution draws more than one line.
+    assert (tmp_path / "dashboard.svg").read_text().count("<polyline") > metrics > 30
 
 
 def test_json_samples_are_json() -> None:
