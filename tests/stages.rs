@@ -563,6 +563,29 @@ async fn a_call_whose_answer_stays_lost_is_the_same_call_in_the_next_invocation(
     assert_eq!(paths.concat().len(), 2, "{paths:?}");
 }
 
+/// Before, the old path was given up, and the young one was paid for a second time in another call.
+#[tokio::test]
+async fn a_call_whose_answer_stays_lost_is_given_up_as_a_whole_or_not_at_all() {
+    let mut account = Account::new(&[("GIVE_UP_AFTER_SECONDS", "60")]).await;
+    account.time = Duration::from_secs(22);
+    account.cloudfront.add(site("E1"));
+    let lost = Fault::InternalError.times(2).after_it_took_effect();
+    account
+        .cloudfront
+        .fail(lost.on(Operation::CreateInvalidation));
+    let old = r#"{"v":1,"distribution":"E1","paths":["/old"],"first_sent":1}"#;
+    let young = r#"{"v":1,"distribution":"E1","paths":["/young"]}"#;
+    account.enqueue("E1/paths", "old", old).await;
+    account.enqueue("E1/paths", "young", young).await;
+    account.submit_once().await;
+    account.time = Duration::from_secs(150);
+    account.submit().await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert_eq!(invalidations.len(), 1);
+    assert_eq!(invalidations[0].paths, ["/old", "/young"]);
+    assert_eq!(account.error_files().await.len(), 0);
+}
+
 #[tokio::test]
 async fn what_is_left_of_a_set_becomes_a_message_of_its_own() {
     let mut account = Account::new(&[]).await;

@@ -254,15 +254,20 @@ impl Group<'_> {
         if old.is_empty() {
             return;
         }
+        // A lost call may have been accepted, so it is made again as it was: its paths are given up
+        // together, or not at all.
+        let is_kept = |call: &Call| call.paths.iter().any(|path| young.contains(path));
+        let kept: BTreeSet<PathIndex> = match &unit.lost {
+            Some(call) if is_kept(call) => call.paths.iter().copied().collect(),
+            _ => BTreeSet::new(),
+        };
         let hours = limit.as_secs_f64() / 3_600.0;
         let message = format!("gave up after {hours:.1} hours: {}", reason.message);
-        let given_up: Vec<PathIndex> = old.difference(&young).copied().collect();
+        let given_up = old.difference(&young).copied();
+        let given_up: Vec<PathIndex> = given_up.filter(|path| !kept.contains(path)).collect();
         unit.merge
             .reject(&given_up, ServiceError { message, ..reason });
-        // A lost call of which paths were given up goes to the error file, not into a new message.
-        if let Some(call) = &unit.lost
-            && call.paths.iter().any(|path| !young.contains(path))
-        {
+        if kept.is_empty() {
             unit.lost = None;
         }
     }
