@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use aws_lambda_events::sqs::SqsBatchResponse;
 use invalidator_core::bucket_tags::BucketSettings;
 use invalidator_core::buffered::pack;
-use invalidator_core::event::{self, BucketName, Change, ChangeKind, Problem};
+use invalidator_core::event::{self, BucketName, Change, ChangeKind, Reading};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -30,22 +30,19 @@ const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
 /// be read is returned as a failed batch item instead.
 pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     let start = Instant::now();
-    let event::Reading {
-        changes,
-        skipped,
-        problems,
-    } = event::read(payload);
+    let mut reading = event::read(payload);
+    let changes = std::mem::take(&mut reading.changes);
     let mut counts = EventCounts {
         received: changes.len(),
-        skipped: skipped.values().sum(),
-        unreadable: problems.len(),
+        skipped: reading.skipped.values().sum(),
+        unreadable: reading.unreadable,
         ..EventCounts::default()
     };
     let kept = without_excepted(app, changes, &mut counts).await;
     let buffered = buffer(app, &kept, &mut counts).await;
-    counts.tell(app, &skipped, start.elapsed());
+    counts.tell(app, &reading.skipped, start.elapsed());
     buffered?;
-    answer(problems)
+    answer(reading)
 }
 
 counters! {
@@ -157,22 +154,25 @@ async fn settings(
     settings
 }
 
-fn answer(problems: Vec<Problem>) -> Result<SqsBatchResponse> {
-    let (in_messages, direct): (Vec<_>, Vec<_>) = problems
-        .into_iter()
-        .partition(|problem| problem.message_id.is_some());
-    if !direct.is_empty() {
-        let all: Vec<String> = direct.iter().map(ToString::to_string).collect();
+fn answer(reading: Reading) -> Result<SqsBatchResponse> {
+    for problem in &reading.problems {
+        if let Some(message_id) = &problem.message_id {
+            error!(stage = "ingest", %problem, message_id, "a message cannot be read, so it is returned to its queue");
+        }
+    }
+    let direct = reading.problems.iter();
+    let direct = direct.filter(|problem| problem.message_id.is_none());
+    let shown: Vec<String> = direct.map(ToString::to_string).collect();
+    let count = reading.unreadable_outside_sqs;
+    if count > 0 {
+        let more = match count - shown.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
         return Err(anyhow!(
-            "{} of the event's records cannot be read: {}",
-            all.len(),
-            all.join("; ")
+            "{count} of the event's records cannot be read: {}{more}",
+            shown.join("; ")
         ));
     }
-    let mut message_ids = BTreeSet::new();
-    for problem in in_messages {
-        error!(stage = "ingest", %problem, message_id = problem.message_id, "a message cannot be read, so it is returned to its queue");
-        message_ids.extend(problem.message_id);
-    }
-    Ok(queue::failed(message_ids))
+    Ok(queue::failed(reading.failed_messages))
 }

@@ -482,3 +482,23 @@ async fn an_entry_that_fails_in_a_call_that_succeeds_is_sent_again() {
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E1"), ["/a"]);
 }
+
+/// Before: 636 MB of memory, and an error text of 103 MB.
+#[tokio::test]
+async fn an_event_of_millions_of_records_stays_within_the_memory() {
+    let aws = Aws::start().await;
+    let function = Function::start(&aws, 1_024, &[]);
+    // Lambda delivers at most six megabytes.
+    let empty = vec!["{}"; 2_000_000].join(",");
+    let records = |text: &str| format!("{{\"Records\":[{text}]}}");
+    let small =
+        r#"{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}"#;
+    let changes = vec![small; 6_000_000 / (small.len() + 1)].join(",");
+    let error = aws.invoke(records(&empty), TIMEOUT).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("2000000 of the event's records"), "{error}");
+    assert!(error.len() < 10_000, "{} bytes", error.len());
+    aws.invoke(records(&changes), TIMEOUT).await.unwrap();
+    assert!(aws.depth("buffer") > 0);
+    assert!(function.peak() <= 128, "{} MiB", function.peak());
+}

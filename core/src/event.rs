@@ -8,16 +8,19 @@
 //! the event, and the others are still read.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::service_error::one_line;
 
 /// The longest key S3 allows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
 pub const MAX_KEY_BYTES: usize = 1_024;
@@ -101,7 +104,7 @@ impl<'a> ObjectKey<'a> {
         }
         let decoded = percent_decode(encoded.as_bytes())
             .decode_utf8()
-            .map_err(|_| InvalidKey::NotUtf8(encoded.to_owned()))?;
+            .map_err(|_| InvalidKey::NotUtf8(excerpt(encoded)))?;
         Self::new(decoded)
     }
 
@@ -178,7 +181,7 @@ pub struct Change<'a> {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place}: {cause}")]
 pub struct Problem {
-    /// The SQS message that contains it, if any. That message is returned as a failed batch item.
+    /// The SQS message that contains it, if any.
     pub message_id: Option<String>,
     /// Its place in the event: `Records[2]`, `Records[0].body.Records[1]`.
     pub place: String,
@@ -209,6 +212,13 @@ pub enum Cause {
     ForeignSource(String),
 }
 
+impl Cause {
+    /// Serde quotes what it found, however long that is.
+    fn json(error: &serde_json::Error) -> Self {
+        Self::Json(excerpt(&error.to_string()))
+    }
+}
+
 /// The content of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -216,9 +226,21 @@ pub struct Reading {
     pub changes: Vec<Change<'static>>,
     /// Events that change no object's content (tagging, restore, a test event), counted by name.
     pub skipped: BTreeMap<String, usize>,
-    /// The records that could not be read.
+    /// The first [`MAX_PROBLEMS`] records that could not be read.
     pub problems: Vec<Problem>,
+    /// How many records could not be read.
+    pub unreadable: usize,
+    /// How many of them did not come in an SQS message.
+    pub unreadable_outside_sqs: usize,
+    /// The SQS messages that contain the others. They are returned as failed batch items.
+    pub failed_messages: BTreeSet<String>,
 }
+
+/// How many problems of one event are told in full. An event may hold millions of records.
+pub const MAX_PROBLEMS: usize = 10;
+
+/// How many names of skipped events are counted apart. S3 has fewer; the others are counted together.
+const MAX_SKIPPED_NAMES: usize = 50;
 
 /// Reads the payload of an invocation.
 pub fn read(payload: &str) -> Reading {
@@ -239,12 +261,12 @@ impl Deref for Text<'_> {
     }
 }
 
-/// The fields of all documents and envelopes; none is required. `R` is a record.
+/// The fields of all documents and envelopes; none is required.
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "R: Deserialize<'de>"))]
-struct Document<'a, R> {
-    #[serde(rename = "Records")]
-    records: Option<Vec<R>>,
+struct Document<'a> {
+    /// They are read one by one: a small text may hold millions of records.
+    #[serde(rename = "Records", borrow)]
+    records: Option<&'a RawValue>,
     /// `s3:TestEvent`, which S3 sends when a notification is set up.
     #[serde(rename = "Event", borrow)]
     event: Option<Text<'a>>,
@@ -417,57 +439,92 @@ struct Reader {
     reading: Reading,
 }
 
+/// Reads the records of a document one by one.
+struct Records<'r, 'p> {
+    reader: &'r mut Reader,
+    place: &'p Place<'p>,
+}
+
+impl<'de> Visitor<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(record) = records.next_element::<&RawValue>()? {
+            let place = Place::Record(self.place, index);
+            match serde_json::from_str::<Record<'_>>(record.get()) {
+                Ok(record) if record.is_known() => self.reader.record(record, &place),
+                Ok(_) => {
+                    let cause = Cause::UnknownShape(excerpt(record.get()));
+                    self.reader.problem(&place, cause);
+                }
+                Err(error) => self.reader.problem(&place, Cause::json(&error)),
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+}
+
 impl Reader {
     fn problem(&mut self, place: &Place<'_>, cause: Cause) {
-        self.reading.problems.push(Problem {
-            message_id: place.message_id().map(str::to_owned),
-            place: place.to_string(),
-            cause,
-        });
+        let message_id = place.message_id();
+        let reading = &mut self.reading;
+        reading.unreadable += 1;
+        match message_id {
+            None => reading.unreadable_outside_sqs += 1,
+            Some(id) if reading.failed_messages.contains(id) => {}
+            Some(id) => {
+                reading.failed_messages.insert(id.to_owned());
+            }
+        }
+        if reading.problems.len() < MAX_PROBLEMS {
+            reading.problems.push(Problem {
+                message_id: message_id.map(str::to_owned),
+                place: place.to_string(),
+                cause,
+            });
+        }
     }
 
     fn skip(&mut self, name: &str) {
-        *self.reading.skipped.entry(name.to_owned()).or_default() += 1;
+        let skipped = &mut self.reading.skipped;
+        let is_counted_apart = skipped.len() < MAX_SKIPPED_NAMES || skipped.contains_key(name);
+        let name = if is_counted_apart {
+            excerpt(name)
+        } else {
+            "other events".to_owned()
+        };
+        *skipped.entry(name).or_default() += 1;
     }
 
     fn document(&mut self, text: &str, place: &Place<'_>) {
         if place.depth() > Place::MAX_DEPTH {
             return self.problem(place, Cause::UnknownShape(excerpt(text)));
         }
-        if let Ok(document) = serde_json::from_str::<Document<'_, Record<'_>>>(text)
-            && document.records.iter().flatten().all(Record::is_known)
-        {
-            return self.read_document(document, text, place, |reader, record, place| {
-                reader.record(record, place);
-            });
-        }
-        // Read again, record by record, so that a record that cannot be read does not stop the others.
-        match serde_json::from_str::<Document<'_, &RawValue>>(text) {
-            Ok(document) => self.read_document(document, text, place, |reader, record, place| {
-                match serde_json::from_str(record.get()) {
-                    Ok(record) if Record::is_known(&record) => reader.record(record, place),
-                    Ok(_) => reader.problem(place, Cause::UnknownShape(excerpt(record.get()))),
-                    Err(error) => reader.problem(place, Cause::Json(error.to_string())),
-                }
-            }),
-            Err(error) => self.problem(place, Cause::Json(error.to_string())),
+        match serde_json::from_str::<Document<'_>>(text) {
+            Ok(document) => self.read_document(document, text, place),
+            Err(error) => self.problem(place, Cause::json(&error)),
         }
     }
 
-    fn read_document<R>(
-        &mut self,
-        document: Document<'_, R>,
-        text: &str,
-        place: &Place<'_>,
-        read_record: impl Fn(&mut Self, R, &Place<'_>),
-    ) {
+    fn read_document(&mut self, document: Document<'_>, text: &str, place: &Place<'_>) {
         match document {
             Document {
                 records: Some(records),
                 ..
             } => {
-                for (index, record) in records.into_iter().enumerate() {
-                    read_record(self, record, &Place::Record(place, index));
+                let each = Records {
+                    reader: self,
+                    place,
+                };
+                let mut json = serde_json::Deserializer::from_str(records.get());
+                if let Err(error) = json.deserialize_seq(each) {
+                    self.problem(place, Cause::json(&error));
                 }
             }
             Document {
@@ -501,7 +558,7 @@ impl Reader {
             return self.document(&body, &Place::Body(place, record.message_id.as_deref()));
         }
         if let Some(source) = record.foreign_source() {
-            return self.problem(place, Cause::ForeignSource(source.to_owned()));
+            return self.problem(place, Cause::ForeignSource(excerpt(source)));
         }
         let Some(name) = record.event_name else {
             return self.problem(place, Cause::Missing("eventName"));
@@ -532,7 +589,7 @@ impl Reader {
                 self.skip(&format!("{name} of an old version"));
             }
             Ok(detail) => self.change(Some(detail), kind, time, KeyEncoding::None, place),
-            Err(error) => self.problem(place, Cause::Json(error.to_string())),
+            Err(error) => self.problem(place, Cause::json(&error)),
         }
     }
 
@@ -600,14 +657,10 @@ fn excerpt(text: &str) -> String {
     let beginning: String = text
         .chars()
         .take(CHARACTERS * 8)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
         .collect();
     let words: Vec<&str> = beginning.split_whitespace().collect();
-    let one_line = words.join(" ");
-    match one_line.char_indices().nth(CHARACTERS) {
-        Some((end, _)) => format!("{}...", &one_line[..end]),
-        None => one_line,
-    }
+    one_line(&words.join(" "), CHARACTERS)
 }
 
 #[cfg(test)]
@@ -852,6 +905,39 @@ mod tests {
         assert_eq!(problems.len(), 8);
     }
 
+    /// Six megabytes of empty records once took 636 MB, and made an error text of 103 MB.
+    #[test]
+    fn problems_are_counted_and_only_the_first_are_told() {
+        let records = vec!["{}"; 2_000_000].join(",");
+        let reading = read(&format!("{{\"Records\":[{records}]}}"));
+        assert_eq!(
+            (reading.unreadable, reading.problems.len()),
+            (2_000_000, 10)
+        );
+        assert_eq!(reading.unreadable_outside_sqs, 2_000_000);
+        let long = "x".repeat(1_000_000);
+        let mut record = s3_record("ObjectCreated:Put", &format!("%ff{long}"));
+        let mut texts = vec![record.clone()];
+        record["s3"]["object"]["key"] = json!(1);
+        record["eventSource"] = json!(format!("aws:\u{202e}\n{long}"));
+        texts.push(record.clone());
+        record["s3"] = json!(long);
+        texts.push(record);
+        for text in problems(&json!({ "Records": texts })) {
+            assert!(text.len() < 400, "{}", text.len());
+            assert!(!text.contains(['\n', '\u{202e}']), "{text}");
+        }
+    }
+
+    #[test]
+    fn skipped_events_of_many_names_are_counted_together() {
+        let record = |n| s3_record(&format!("Object{n}:Put"), "a");
+        let records: Vec<_> = (0..1_000).map(record).collect();
+        let reading = read(&json!({ "Records": records }).to_string());
+        assert_eq!(reading.skipped.values().sum::<usize>(), 1_000);
+        assert_eq!(reading.skipped["other events"], 1_000 - MAX_SKIPPED_NAMES);
+    }
+
     #[test]
     fn a_problem_in_an_sqs_message_names_the_message() {
         let event = json!({ "Records": [
@@ -861,6 +947,8 @@ mod tests {
         let reading = read(&event.to_string());
         assert_eq!(reading.changes.len(), 1);
         assert_eq!(reading.problems[0].message_id.as_deref(), Some("bad"));
+        assert_eq!(reading.failed_messages, BTreeSet::from(["bad".to_owned()]));
+        assert_eq!(reading.unreadable_outside_sqs, 0);
         assert!(
             reading.problems[0]
                 .to_string()

@@ -120,7 +120,10 @@ fn read(files: &[PathBuf]) -> Result<Reading> {
             changes,
             skipped,
             mut problems,
+            unreadable,
+            ..
         } = event::read(&text);
+        all.unreadable += unreadable;
         for problem in &mut problems {
             problem.place = format!("{}: {}", file.display(), problem.place);
         }

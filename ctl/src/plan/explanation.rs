@@ -73,8 +73,13 @@ struct ExplainedSet {
 
 impl Explanation {
     pub fn of_reading(reading: &Reading) -> Self {
+        let mut problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+        match reading.unreadable - reading.problems.len() {
+            0 => {}
+            more => problems.push(format!("{more} more records cannot be read")),
+        }
         Self {
-            problems: reading.problems.iter().map(ToString::to_string).collect(),
+            problems,
             skipped_events: reading.skipped.clone(),
             ..Self::default()
         }
