@@ -109,6 +109,7 @@ mutants: need-rust ## Break each guard on purpose, and see the simulation notice
 	@tests/mutants/run.sh
 
 clean: ## Remove what was built and set up
+	@! ls .local/live/*.json >/dev/null 2>&1 || { echo "make: .local/live names what is left in an AWS account: first run 'make live REMOVE=NAME'" >&2; exit 1; }
 	rm -rf target $(VENV) .local benches/peers/node/node_modules
 
 binary: need-rust
