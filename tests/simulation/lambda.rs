@@ -243,8 +243,9 @@ impl Lambda {
         assert!(failures.iter().all(|it| known(&it.item_identifier)));
         let mut world = self.sim.world();
         for message in messages {
+            // In a FIFO queue, a failed message fails all after it, of other groups too.
             if failures.iter().any(|it| it.item_identifier == message.id) {
-                continue;
+                break;
             }
             let forgets = world.scenario.mapping_forgets;
             if world.dice(forgets, now) {
