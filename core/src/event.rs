@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::service_error::one_line;
+use crate::text::one_line;
 
 /// The longest key S3 allows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
 pub const MAX_KEY_BYTES: usize = 1_024;

@@ -18,6 +18,7 @@
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
 //! * [`retry`]: the timing of all retries
 //! * [`service_error`]: what the errors of AWS mean, and how they are shown
+//! * [`text`]: texts from outside, made safe to show
 //! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file and the mail about rejected paths
 
@@ -40,4 +41,5 @@ pub mod retry;
 pub mod service_error;
 pub mod set;
 pub mod target;
+pub mod text;
 pub mod tick;

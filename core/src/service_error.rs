@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub use crate::text::one_line;
+
 /// What an error means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -231,31 +233,6 @@ impl std::error::Error for ServiceError {}
 /// A message of a service is cut after so many characters.
 const MAX_MESSAGE: usize = 700;
 
-/// A text from outside, made safe for a line of a log or a mail: cut after `max` characters, and with
-/// everything escaped that a terminal or a mail program would obey instead of showing it (control
-/// characters, line breaks, and marks that change the direction of the text).
-pub fn one_line(text: &str, max: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(max));
-    for c in text.chars().take(max) {
-        match is_obeyed(c) {
-            true => line.extend(c.escape_unicode()),
-            false => line.push(c),
-        }
-    }
-    if text.chars().nth(max).is_some() {
-        line.push('…');
-    }
-    line
-}
-
-/// Sources: Unicode general categories Cc, Zl and Zp; the bidirectional controls of UAX #9; the marks
-/// without width that hide a difference.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,20 +290,5 @@ mod tests {
         ] {
             assert_eq!(meaning_of(status, code), expected, "{status} {code}");
         }
-    }
-
-    #[test]
-    fn text_from_outside_can_not_command_a_terminal() {
-        for (text, expected) in [
-            ("plain /한 글.html", "plain /한 글.html"),
-            ("a\r\nb\tc", "a\\u{d}\\u{a}b\\u{9}c"),
-            ("\u{1b}[31mred\u{7f}\u{9b}", "\\u{1b}[31mred\\u{7f}\\u{9b}"),
-            ("exe\u{202e}txt\u{2028}", "exe\\u{202e}txt\\u{2028}"),
-            ("\0", "\\u{0}"),
-        ] {
-            assert_eq!(one_line(text, 100), expected);
-        }
-        assert_eq!(one_line("한글한글", 2), "한글…");
-        assert_eq!(one_line("한글", 2), "한글");
     }
 }

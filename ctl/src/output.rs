@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Write, stdout};
 
 use anyhow::{Context, Result};
+use invalidator_core::text::escape_json;
+use serde::Serialize;
 
 /// Prints a text. A reader that has gone away, such as `head`, has seen enough: that is no error.
 ///
@@ -15,4 +17,13 @@ pub fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("failed to write to standard output"),
     }
+}
+
+/// Prints a value as JSON, without a character that a terminal would obey.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value)?;
+    print(&(escape_json(&json) + "\n"))
 }

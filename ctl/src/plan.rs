@@ -18,7 +18,7 @@ use invalidator_core::plan::{
 use invalidator_core::target::DistributionId;
 
 use crate::account;
-use crate::output::print;
+use crate::output::{print, print_json};
 use explanation::Explanation;
 use source::{Source, TagFile};
 
@@ -97,7 +97,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let explanation = explained(&source, reading, &aliases, (limits, debounce)).await?;
     match options.output {
         Output::Text => print(&explanation.to_string())?,
-        Output::Json => print(&(serde_json::to_string_pretty(&explanation)? + "\n"))?,
+        Output::Json => print_json(&explanation)?,
     }
     Ok(if explanation.problems.is_empty() {
         ExitCode::SUCCESS

@@ -62,6 +62,29 @@ fn special_keys_are_shown_decoded_and_their_paths_encoded() {
     insta::assert_snapshot!(text(output.stdout));
 }
 
+/// Whoever may upload chooses the key. Before, it could change a terminal's title or invent lines.
+#[test]
+fn nothing_in_an_event_commands_a_terminal() {
+    let hostile = "\u{1b}]0;title\u{7}\u{9b}31m\nE1 invalidate /all\u{202e}\u{2028}";
+    let event = serde_json::json!({ "Records": [
+        { "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": hostile }, "object": { "key": hostile } } },
+        { "eventName": hostile },
+        { "eventSource": hostile, "eventName": "ObjectCreated:Put" },
+        { "eventName": "ObjectRemoved:Delete", "s3": { "bucket": { "name": "example-www" }, "object": { "key": hostile } } },
+    ] });
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-event.json");
+    std::fs::write(&file, event.to_string()).unwrap();
+    for format in ["text", "json"] {
+        let arguments = [&[file.to_str().unwrap(), "--output", format][..], &FILES].concat();
+        let output = plan(&arguments);
+        let shown = text(output.stdout) + &text(output.stderr);
+        assert!(shown.contains("title"), "{shown}");
+        assert!(!shown.contains("\nE1 invalidate"), "{shown}");
+        let obeyed = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2028}".contains(c));
+        assert!(!shown.contains(obeyed), "{shown:?}");
+    }
+}
+
 #[test]
 fn a_plan_is_json_for_machines() {
     let output = plan(

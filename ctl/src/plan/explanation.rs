@@ -8,6 +8,7 @@ use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading
 use invalidator_core::path::InvalidationPath;
 use invalidator_core::plan::{Counts, Decision, KeyChange, Plan, PlannedPath, Verdict};
 use invalidator_core::target::{DistributionId, Target};
+use invalidator_core::text::Shown;
 use serde::Serialize;
 
 /// What would become of the changes of some events.
@@ -167,10 +168,14 @@ impl ExplainedChange {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.problems {
-            writeln!(f, "unreadable: {problem}")?;
+            writeln!(f, "unreadable: {}", Shown(problem))?;
         }
         for (name, count) in &self.skipped_events {
-            writeln!(f, "ignored: {name} ({count}), which changes no content")?;
+            writeln!(
+                f,
+                "ignored: {} ({count}), which changes no content",
+                Shown(name)
+            )?;
         }
         for change in &self.changes {
             write!(f, "{change}")?;
@@ -201,7 +206,13 @@ impl fmt::Display for Explanation {
 
 impl fmt::Display for ExplainedChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} s3://{}/{}", self.kind, self.bucket, self.key)?;
+        writeln!(
+            f,
+            "{} s3://{}/{}",
+            self.kind,
+            Shown(&self.bucket),
+            Shown(&self.key)
+        )?;
         self.decisions
             .iter()
             .try_for_each(|decision| writeln!(f, "    {decision}"))
@@ -211,14 +222,20 @@ impl fmt::Display for ExplainedChange {
 impl fmt::Display for ExplainedDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Excepted { reason, .. } => write!(f, "excepted: {reason}"),
+            Self::Excepted { reason, .. } => write!(f, "excepted: {}", Shown(reason)),
             Self::Invalidate {
                 distribution,
                 paths,
             } => {
                 let mut separator = "";
                 paths.iter().try_for_each(|ExplainedPath { path, reason }| {
-                    write!(f, "{separator}{distribution} invalidate {path} ({reason})")?;
+                    write!(
+                        f,
+                        "{separator}{} invalidate {} ({})",
+                        Shown(distribution),
+                        Shown(path),
+                        Shown(reason)
+                    )?;
                     separator = "\n    ";
                     Ok(())
                 })
@@ -226,8 +243,8 @@ impl fmt::Display for ExplainedDecision {
             Self::Skip {
                 distribution,
                 reason,
-            } => write!(f, "{distribution} skip ({reason})"),
-            Self::Unmatched { reason } => write!(f, "unmatched: {reason}"),
+            } => write!(f, "{} skip ({})", Shown(distribution), Shown(reason)),
+            Self::Unmatched { reason } => write!(f, "unmatched: {}", Shown(reason)),
         }
     }
 }
@@ -237,12 +254,12 @@ impl fmt::Display for ExplainedSet {
         writeln!(
             f,
             "\ninvalidation of {} with {} paths",
-            self.target,
+            Shown(&self.target),
             self.paths.len()
         )?;
         self.paths
             .iter()
-            .try_for_each(|path| writeln!(f, "    {path}"))
+            .try_for_each(|path| writeln!(f, "    {}", Shown(path)))
     }
 }
 
