@@ -569,7 +569,7 @@ async fn a_call_whose_answer_stays_lost_is_given_up_as_a_whole_or_not_at_all() {
     let mut account = Account::new(&[("GIVE_UP_AFTER_SECONDS", "60")]).await;
     account.time = Duration::from_secs(22);
     account.cloudfront.add(site("E1"));
-    let lost = Fault::InternalError.times(2).after_it_took_effect();
+    let lost = Fault::InternalError.times(4).after_it_took_effect();
     account
         .cloudfront
         .fail(lost.on(Operation::CreateInvalidation));
@@ -578,6 +578,8 @@ async fn a_call_whose_answer_stays_lost_is_given_up_as_a_whole_or_not_at_all() {
     account.enqueue("E1/paths", "old", old).await;
     account.enqueue("E1/paths", "young", young).await;
     account.submit_once().await;
+    account.submit_once().await;
+    assert_eq!(account.waiting_sets().await, 1, "the call, as a message");
     account.time = Duration::from_secs(150);
     account.submit().await;
     let invalidations = account.cloudfront.invalidations("E1");

@@ -311,7 +311,14 @@ impl Group<'_> {
         let is_handed_over =
             |message: &Message| message.set.caller_reference.as_ref() == Some(&reference);
         let hops = messages.iter().map(|it| it.set.hops).max();
-        let first_sent = messages.iter().map(|it| it.first_sent()).min();
+        // It is as old as the youngest of its sets, or that one would be given up before its time.
+        let is_of_call = |index: usize| {
+            let mut waiting = unit.merge.waiting_of(SetIndex(index)).into_iter();
+            waiting.any(|path| paths.contains(&path))
+        };
+        let of_call = messages.iter().enumerate();
+        let of_call = of_call.filter(|(index, _)| is_of_call(*index));
+        let first_sent = of_call.map(|(_, message)| message.first_sent()).max();
         let changed = messages.iter().filter_map(|it| it.set.changed).min();
         let (Some(first), Some(hops)) = (messages.first(), hops) else {
             return;
