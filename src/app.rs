@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::last_flush::LastFlush;
 use crate::metrics::Metrics;
+use crate::mode::StackMode;
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
 
@@ -18,6 +19,8 @@ pub struct App {
     pub catalog: Catalog,
     /// The tags of buckets, cached.
     pub tags: BucketTags,
+    /// Whether the stack is live, cached.
+    pub mode: StackMode,
     /// Sends ticks.
     pub ticker: Ticker,
     /// How the last flush ended.
@@ -34,6 +37,12 @@ impl App {
         Self {
             catalog: Catalog::new(only, config.cache_for, clock.clone()).of_tenants(tenants),
             tags: BucketTags::new(config.cache_for, clock.clone()),
+            mode: StackMode::new(
+                config.error_bucket.clone(),
+                config.initial_mode,
+                config.cache_for,
+                clock.clone(),
+            ),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             metrics: Metrics::new(config.function_name.as_str()),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::mode::Mode;
 use invalidator_core::target::{DistributionId, TenantId};
 
 /// The URL of a queue, as the SQS API expects it.
@@ -77,8 +78,8 @@ pub struct Config {
     pub tenant_ids: Option<BTreeSet<TenantId>>,
     /// `ORIGIN_BUCKETS`, `alias=bucket,..`: buckets behind access points.
     pub origin_buckets: OriginBuckets,
-    /// `DRY_RUN`, false: plan and log, but create no invalidation.
-    pub dry_run: bool,
+    /// `INITIAL_MODE`, live: the mode of a stack for which nobody has chosen one, `live` or `dry-run`.
+    pub initial_mode: Mode,
     /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are cached.
     pub cache_for: Duration,
 }
@@ -145,7 +146,7 @@ impl Config {
             distribution_ids,
             tenant_ids,
             origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
-            dry_run: variables.boolean("DRY_RUN")?,
+            initial_mode: variables.initial_mode("INITIAL_MODE")?,
             cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
         })
     }
@@ -196,12 +197,14 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             })
     }
 
-    fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
-        match self.get(name) {
-            None => Ok(false),
-            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
-            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(invalid(name, value, "true or false")),
+    /// A stack that begins stopped would look broken, so that is no initial mode.
+    fn initial_mode(&self, name: &'static str) -> Result<Mode, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(Mode::Live);
+        };
+        match value.parse() {
+            Ok(mode @ (Mode::Live | Mode::DryRun)) => Ok(mode),
+            _ => Err(invalid(name, value, "live or dry-run")),
         }
     }
 
@@ -293,7 +296,8 @@ mod tests {
         assert_eq!(config.give_up_after, Duration::from_secs(21_600));
         assert_eq!(config.drain_concurrency, 16);
         assert_eq!(config.cache_for, Duration::from_secs(60));
-        assert!(config.distribution_ids.is_empty() && !config.dry_run);
+        assert!(config.distribution_ids.is_empty());
+        assert_eq!(config.initial_mode, Mode::Live);
         assert_eq!(config.origin_buckets, OriginBuckets::default());
     }
 
@@ -314,11 +318,12 @@ mod tests {
             ("GIVE_UP_AFTER_SECONDS", "0"),
             ("DRAIN_CONCURRENCY", "0"),
             ("CACHE_SECONDS", "1.5"),
-            ("DRY_RUN", "yes"),
             ("DISTRIBUTION_IDS", "e2abc"),
             ("DISTRIBUTION_IDS", "arn:aws:cloudfront::1:distribution/E1"),
             ("DISTRIBUTION_IDS", "dt/1"),
             ("DISTRIBUTION_IDS", "dt_1"),
+            ("INITIAL_MODE", "stopped"),
+            ("INITIAL_MODE", "true"),
             ("ORIGIN_BUCKETS", "alias"),
             ("ORIGIN_BUCKETS", "alias="),
         ] {
@@ -332,14 +337,13 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas_or_white_space() {
-        let config = config(&[("DISTRIBUTION_IDS", "E1, E2 E3,"), ("DRY_RUN", "True")]).unwrap();
+        let config = config(&[("DISTRIBUTION_IDS", "E1, E2 E3,")]).unwrap();
         let ids: Vec<&str> = config
             .distribution_ids
             .iter()
             .map(DistributionId::as_str)
             .collect();
         assert_eq!(ids, ["E1", "E2", "E3"]);
-        assert!(config.dry_run);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use invalidator_core::mode::Mode;
 use invalidator_core::retry::{FlushEnd, TIME_TO_STOP, tick_comes_back};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -59,20 +60,15 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
 async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     let mut report = Report::default();
     let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
-    // Nothing is received before the distributions are known, so that messages that cannot be planned
-    // keep their receive counts and ages.
-    if let Err(error) = app.catalog.load(app.clients.cloudfront(), read_until).await {
-        error!(
-            stage = "flush",
-            error = format!("{error:#}"),
-            "the distributions cannot be listed, so nothing is received"
-        );
-        return (FlushEnd::Failed, report);
-    }
+    let mode = match load(app, read_until).await {
+        Ok(mode) => mode,
+        Err(end) => return (end, report),
+    };
     let mut drain = Drain::new(app);
     let mut rounds = Rounds {
         app,
         deadline,
+        mode,
         read_until,
         unread: BTreeSet::new(),
     };
@@ -93,6 +89,29 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
             return (end(&drain, &report, FlushEnd::Drained), report);
         }
     }
+}
+
+/// Reads what a flush needs before it receives anything, so that messages that cannot be planned keep
+/// their receive counts and ages: the mode and the distributions. Returns how the flush ends if it must
+/// not go on.
+async fn load(app: &App, until: Instant) -> Result<Mode, FlushEnd> {
+    let (mode, listed) = tokio::join!(
+        app.mode.current(app.clients.s3()),
+        app.catalog.load(app.clients.cloudfront(), until)
+    );
+    let mode = mode.ok_or(FlushEnd::Failed)?;
+    if mode == Mode::Stopped {
+        return Err(FlushEnd::Stopped);
+    }
+    listed.map_err(|error| {
+        error!(
+            stage = "flush",
+            error = format!("{error:#}"),
+            "the distributions cannot be listed, so nothing is received"
+        );
+        FlushEnd::Failed
+    })?;
+    Ok(mode)
 }
 
 /// How a flush ended: as `so_far`, unless something failed.

@@ -34,6 +34,7 @@
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`rejections`]: error files and mails
+//! * [`mode`]: reads whether the stack is live
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
 //! * [`aws`]: the SDK clients, and what their errors mean
 //! * [`config`]: the settings
@@ -52,6 +53,7 @@ pub mod ingest;
 pub mod last_flush;
 pub mod logging;
 pub mod metrics;
+pub mod mode;
 pub mod queue;
 pub mod rejections;
 pub mod submit;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::caller_reference::SetId;
+use invalidator_core::mode::Mode;
 use invalidator_core::retry;
 use invalidator_core::set::{OURSELVES, Set};
 use invalidator_core::target::{DistributionId, Target};
@@ -39,13 +40,11 @@ use group::{Group, GroupEnd, Message, PathCounts, delete};
 /// How long after the first error file the mail is sent. It lists all files written by then.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
 
-/// In a dry run sets wait, and come back after this time.
-const DRY_RUN_WAIT: Duration = Duration::from_secs(900);
-
 /// Submits sets of paths. Returns the messages that wait; all others are done.
 pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
-    if app.config.dry_run {
-        return wait_in_dry_run(app, &records).await;
+    let mode = app.mode.current(app.clients.s3()).await;
+    if mode != Some(Mode::Live) {
+        return wait(app, &records, mode).await;
     }
     let start = Instant::now();
     let mut batch = Batch::new(app);
@@ -164,20 +163,21 @@ fn read(record: &SqsMessage) -> Result<(String, Message), String> {
     Ok((group, message))
 }
 
-async fn wait_in_dry_run(app: &App, records: &[SqsMessage]) -> SqsBatchResponse {
+/// Returns all sets, because the stack is not live, or because its mode cannot be read.
+async fn wait(app: &App, records: &[SqsMessage], mode: Option<Mode>) -> SqsBatchResponse {
+    let receives = records.iter().map(Received::receive_count).max();
+    let time = match mode {
+        Some(_) => retry::NOT_LIVE_WAIT,
+        None => retry::group_comes_back(false, receives.unwrap_or(1), fastrand::f64()),
+    };
+    let mode = mode.map_or_else(|| "unknown".to_owned(), |mode| mode.to_string());
+    let (sets, seconds) = (records.len(), time.as_secs());
     info!(
         stage = "submit",
-        sets = records.len(),
-        "dry run: sets wait, nothing is submitted"
+        mode, sets, seconds, "sets wait: the stack is not live"
     );
     let handles = records.iter().map(Received::handle).collect();
-    queue::hide(
-        app.clients.sqs(),
-        &app.config.submit_queue,
-        handles,
-        DRY_RUN_WAIT,
-    )
-    .await;
+    queue::hide(app.clients.sqs(), &app.config.submit_queue, handles, time).await;
     queue::failed(records.iter().map(Received::id))
 }
 

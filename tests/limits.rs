@@ -354,7 +354,7 @@ async fn few_calls_are_made_in_a_row() {
     add(&aws, [site("E1"), site("E2")]);
     aws.account().latency = Duration::from_millis(50);
     let mut function = Function::start(&aws, 1_024, &[]);
-    for (is_cold, most) in [(true, 6 + 1), (false, 4 + 1)] {
+    for (is_cold, most) in [(true, 7 + 1), (false, 4 + 1)] {
         aws.account().timings.clear();
         buffer_singly(&aws, std::iter::once("a.html".to_owned()));
         assert!(!aws.flush(TIMEOUT).await.unwrap());

@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
+use invalidator_core::mode::Mode;
 use invalidator_core::tick::Window;
 use serde_json::json;
 use strict_cloudfront::{
@@ -14,6 +15,9 @@ use strict_cloudfront::{
 use support::account::{Account, flush, s3_event};
 
 const PUT: &str = "ObjectCreated:Put";
+/// A message of SubmitQueue.
+const SET: &str = r#"{"v":1,"distribution":"E1","paths":["/set"]}"#;
+
 const DELETE: &str = "ObjectRemoved:Delete";
 
 fn site(id: &str) -> Distribution {
@@ -764,19 +768,94 @@ async fn a_buffered_message_that_cannot_be_read_stays_and_the_others_are_worked_
 }
 
 #[tokio::test]
-async fn a_dry_run_submits_nothing() {
-    let account = Account::new(&[("DRY_RUN", "true")]).await;
+async fn a_dry_run_discards_changes_and_keeps_sets() {
+    for (settings, chosen) in [
+        (&[("INITIAL_MODE", "dry-run")][..], None),
+        (&[][..], Some(Mode::DryRun)),
+    ] {
+        let account = Account::new(settings).await;
+        account.cloudfront.add(site("E1"));
+        if let Some(mode) = chosen {
+            account.choose(mode).await;
+        }
+        account.enqueue("by-hand", "1", SET).await;
+        account.change(&[(PUT, "a")]).await;
+        assert_eq!(failed(account.flush().await), 0);
+        assert_eq!(account.submit().await, 1, "the set waits");
+        assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+        assert_eq!(account.buffered().await, 0);
+        assert_eq!(account.waiting_sets().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_stack_keeps_everything_and_goes_on_when_it_is_live_again() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    account.choose(Mode::Stopped).await;
+    account.enqueue("by-hand", "1", SET).await;
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
+    assert_eq!(account.submit_once().await, 1, "the set waits");
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+    assert_eq!(account.buffered().await, 1);
+    account.choose(Mode::Live).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert_eq!(account.waiting_sets().await, 1, "for a quarter of an hour");
+}
+
+#[tokio::test]
+async fn a_mode_that_cannot_be_read_is_the_last_known_one_and_without_it_nothing_happens() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    account.choose(Mode::Live).await;
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    for unreadable in ["hello", r#"{"v":7,"mode":"stopped"}"#] {
+        account.write_mode(unreadable).await;
+        account.change(&[(PUT, "b")]).await;
+        account.enqueue("by-hand", unreadable, SET).await;
+        let other = account.another_environment();
+        assert_eq!(failed(flush(&other).await), 1, "it knows no mode");
+        account.flush_and_submit().await;
+    }
+    let expected = ["/a", "/b", "/set", "/b", "/set"];
+    let mut paths = account.cloudfront.paths("E1");
+    let mut expected = expected.map(str::to_owned);
+    paths.sort();
+    expected.sort();
+    assert_eq!(paths, expected);
+    // Without the bucket there is no answer that means "no mode was chosen".
+    account.delete_error_bucket().await;
+    let other = account.another_environment();
+    account.change(&[(PUT, "c")]).await;
+    assert_eq!(failed(flush(&other).await), 1);
+    assert_eq!(account.buffered().await, 1);
+}
+
+#[tokio::test]
+async fn a_mode_that_is_removed_is_the_initial_one_again() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    account.choose(Mode::Stopped).await;
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 1);
+    account.remove_mode().await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+}
+
+#[tokio::test]
+async fn a_mode_is_read_once_a_minute() {
+    let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
     account.change(&[(PUT, "a")]).await;
     account.flush_and_submit().await;
-    assert_eq!(
-        account
-            .cloudfront
-            .calls_of(Operation::CreateInvalidation)
-            .len(),
-        0
-    );
-    assert_eq!(account.buffered().await, 0);
+    account.choose(Mode::Stopped).await;
+    account.change(&[(PUT, "b")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b"]);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@
 //! * [`text`]: texts from outside, made safe to show
 //! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file and the mail about rejected paths
+//! * [`mode`]: whether the stack invalidates, only plans, or waits
 
 // The other packages, and the tools that send sets, are written against these docs.
 #![warn(missing_docs)]
@@ -33,6 +34,7 @@ pub mod error_file;
 pub mod event;
 mod index;
 pub mod merge;
+pub mod mode;
 pub mod path;
 pub mod pattern;
 pub mod plan;

@@ -7,7 +7,8 @@
 //! | a group that ran out of time | after 1 s if a part of it was accepted, else after 30 s, doubling to 15 min |
 //! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time has run out |
 //! | changes of distributions that could not be read | after 60 s, doubling to 15 min |
-//! | a flush | its tick comes back after 1 s if work is left, after 30 s and then every minute if nothing could be done, else every 5 s for as long as messages may be hidden |
+//! | a flush | its tick comes back after 1 s if work is left, after 30 s and then every minute if nothing could be done, every 30 s while the stack is stopped, else every 5 s for as long as messages may be hidden |
+//! | a set, while the stack is not live | every 15 min |
 //!
 //! Randomness is an argument, `chance`, from 0 to 1, so that many environments that fail at the same
 //! moment do not all retry at the same moment.
@@ -23,6 +24,9 @@ pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(150);
 /// How long a received message stays hidden. The template sets it too. It is longer than
 /// [`FUNCTION_TIMEOUT`], so an invocation that is killed is over before its messages come back.
 pub const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(160);
+
+/// How long sets are hidden while the stack is stopped or in a dry run.
+pub const NOT_LIVE_WAIT: Duration = Duration::from_secs(900);
 
 /// A stage starts no new work in this time before Lambda ends it.
 pub const TIME_TO_STOP: Duration = Duration::from_secs(20);
@@ -198,7 +202,10 @@ pub enum FlushEnd {
     WorkLeft,
     /// A receive failed. Its messages may be hidden now.
     MayHaveHidden,
-    /// Nothing could be done: the distributions could not be listed, or nothing could be sent.
+    /// The operator has stopped the stack, so nothing was received.
+    Stopped,
+    /// Nothing could be done: the mode or the list of distributions could not be read, or nothing could be
+    /// sent.
     Failed,
 }
 
@@ -208,6 +215,7 @@ impl fmt::Display for FlushEnd {
             Self::Drained => "drained",
             Self::WorkLeft => "work left",
             Self::MayHaveHidden => "messages may be hidden",
+            Self::Stopped => "stopped",
             Self::Failed => "failed",
         })
     }
@@ -235,6 +243,7 @@ pub fn tick_comes_back(end: FlushEnd, history: TickHistory) -> Option<Duration> 
     const STEP: Duration = Duration::from_secs(5);
     match end {
         FlushEnd::WorkLeft => Some(Duration::from_secs(1)),
+        FlushEnd::Stopped => Some(Duration::from_secs(30)),
         FlushEnd::Failed if history.receives <= 1 => Some(Duration::from_secs(30)),
         FlushEnd::Failed => Some(Duration::from_secs(60)),
         FlushEnd::MayHaveHidden => Some(STEP),
@@ -299,6 +308,8 @@ mod tests {
             (FlushEnd::Failed, history(1, 0), Some(30)),
             (FlushEnd::Failed, history(2, 0), Some(60)),
             (FlushEnd::Failed, history(90, 0), Some(60)),
+            (FlushEnd::Stopped, history(1, 0), Some(30)),
+            (FlushEnd::Stopped, history(90, 0), Some(30)),
             (FlushEnd::MayHaveHidden, history(1, 0), Some(5)),
             // The messages of a flush that died may come back until 310 s after it began.
             (FlushEnd::Drained, history(2, 160), Some(5)),

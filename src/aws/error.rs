@@ -64,6 +64,14 @@ pub fn meaning<E: OperationError>(error: &SdkError<E, HttpResponse>) -> Meaning 
 
 /// The error of a call, with its action, code and message.
 pub fn service_error<E: OperationError>(error: &SdkError<E, HttpResponse>) -> ServiceError {
+    error_of(E::ACTION, error)
+}
+
+/// As [`service_error`], for an action that the function does not use.
+pub fn error_of<E>(action: &'static str, error: &SdkError<E, HttpResponse>) -> ServiceError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
     let cause = || {
         chain(error)
             .last()
@@ -81,7 +89,7 @@ pub fn service_error<E: OperationError>(error: &SdkError<E, HttpResponse>) -> Se
         // Never the text of the SDK, which holds the whole answer.
         (None, _) => (UNREADABLE_ANSWER, format!("HTTP status {}", status(error))),
     };
-    ServiceError::of(E::ACTION, code, message)
+    ServiceError::of(action, code, message)
 }
 
 fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -55,8 +55,7 @@ impl Report {
             unsent,
             oldest,
         } = self;
-        let dry_run = app.config.dry_run;
-        info!(stage = "flush", %counts, unsent, dry_run, "flushed");
+        info!(stage = "flush", %counts, unsent, "flushed");
         let mut metrics = counts.metrics();
         metrics.extend([
             Metric::Milliseconds("OldestChange", oldest.into_iter().collect()),

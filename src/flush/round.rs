@@ -8,6 +8,7 @@ use invalidator_core::buffered::{Scope, TargetScope, WaitingSet};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
+use invalidator_core::mode::Mode;
 use invalidator_core::plan::{
     KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
@@ -41,6 +42,8 @@ pub struct Rounds<'a> {
     pub app: &'a App,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
+    /// Live, or a dry run.
+    pub mode: Mode,
     /// When reading CloudFront's configuration must stop.
     pub read_until: Instant,
     /// Distributions that this flush could not read.
@@ -275,7 +278,7 @@ impl Rounds<'_> {
             }
             for set in of_target.sets() {
                 end.report.counts.paths += set.paths.len();
-                if app.config.dry_run {
+                if self.mode == Mode::DryRun {
                     end.report.counts.dry_run += set.paths.len();
                     info!(stage = "flush", distribution = %of_target.target.distribution, alias = %app.catalog.alias(&of_target.target.distribution), tenant = of_target.target.tenant.as_ref().map(TenantId::as_str), paths = set.paths.len(), "dry run: not enqueued");
                     continue;

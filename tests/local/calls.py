@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from emulator import REGION
 
 ACCOUNT = "000000000000"
+NOT_FOUND = 404
 DISTRIBUTION = f"arn:aws:cloudfront::{ACCOUNT}:distribution/"
 TENANT = f"arn:aws:cloudfront::{ACCOUNT}:distribution-tenant/"
 
@@ -44,6 +45,8 @@ def s3(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
     bucket, _, key = unquote(url.path).lstrip("/").partition("/")
     if method == "GET" and not key and "tagging" in url.query:
         return Call("s3:GetBucketTagging", f"arn:aws:s3:::{bucket}")
+    if method == "GET" and key:
+        return Call("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
     if method == "PUT" and key:
         return Call("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")
     return Call(f"s3:{method} {url.path}?{url.query}", f"arn:aws:s3:::{bucket}")

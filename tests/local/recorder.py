@@ -40,4 +40,8 @@ class Recorder:
         call = calls.read(service, request.method, request.path, request.headers, request.body)
         self.calls.add(call)
         self.counts[call] += 1
-        return forwarded(request, self.upstream)
+        answer = forwarded(request, self.upstream)
+        if call.action == "s3:GetObject" and answer.status == calls.NOT_FOUND:
+            # S3 says that an object is missing only to who may list the bucket; to others it says 403.
+            self.calls.add(calls.Call("s3:ListBucket", call.resource.split("/", 1)[0]))
+        return answer

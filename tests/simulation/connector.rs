@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
+use invalidator_core::mode::MODE_KEY;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -104,6 +105,7 @@ fn purpose(request: &Request) -> Call {
         ("sqs", "AmazonSQS.ReceiveMessage") => Call::Receive,
         ("sqs", "AmazonSQS.DeleteMessageBatch") => Call::Delete,
         ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => Call::Hide,
+        ("s3", _) if request.path.ends_with(MODE_KEY) => Call::ReadMode,
         ("s3", _) if request.method == "GET" => Call::ReadTags,
         ("s3", _) => Call::WriteFile,
         ("sns", _) => Call::Mail,

@@ -12,6 +12,7 @@ pub enum Call {
     Delete,
     Hide,
     ReadTags,
+    ReadMode,
     WriteFile,
     Mail,
     ReadDistributions,

@@ -514,7 +514,7 @@ impl Scenario {
     }
 }
 
-const ALL_CALLS: [Call; 11] = [
+const ALL_CALLS: [Call; 12] = [
     Call::BufferChanges,
     Call::SendTick,
     Call::SendSet,
@@ -522,6 +522,7 @@ const ALL_CALLS: [Call; 11] = [
     Call::Delete,
     Call::Hide,
     Call::ReadTags,
+    Call::ReadMode,
     Call::WriteFile,
     Call::Mail,
     Call::ReadDistributions,

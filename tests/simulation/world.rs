@@ -17,6 +17,7 @@ use crate::lambda::Stage;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use crate::{refusals, tags};
+use invalidator_core::mode::MODE_KEY;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 use strict_cloudfront::route::Request as CloudFrontRequest;
 use strict_cloudfront::service::{Delivery, Service};
@@ -423,7 +424,12 @@ impl World {
                 None => Answer::new(404, error_xml("NoSuchTagSet")),
             };
         }
-        assert_eq!((request.method.as_str(), bucket), ("PUT", "errors"));
+        assert_eq!(bucket, "errors");
+        if request.method == "GET" {
+            assert!(request.path.ends_with(MODE_KEY), "{}", request.path);
+            return Answer::new(404, error_xml("NoSuchKey"));
+        }
+        assert_eq!(request.method, "PUT");
         let key = percent_decode_str(segments.next().unwrap()).decode_utf8_lossy();
         assert!(key.starts_with("invalidation_error/"), "{key}");
         let text = String::from_utf8(request.body.clone()).unwrap();

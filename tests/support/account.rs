@@ -14,6 +14,7 @@ use invalidator::aws::{Clients, Endpoints, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
 use invalidator::handler::handle;
+use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
 use serde_json::{Value, json};
 
 use super::emulator::Emulator;
@@ -206,6 +207,33 @@ impl Account {
             .send()
             .await
             .unwrap();
+    }
+
+    /// Chooses the mode, as `invalidatorctl mode` does.
+    pub async fn choose(&self, mode: Mode) {
+        let now = SystemTime::now().into();
+        let chosen = ChosenMode::new(mode, now, "a test".to_owned(), String::new());
+        self.write_mode(&chosen.to_json().unwrap()).await;
+    }
+
+    /// Writes a text to where the mode is.
+    pub async fn write_mode(&self, text: &str) {
+        let call = self.app.clients.s3().put_object().bucket("errors");
+        let body = text.as_bytes().to_vec().into();
+        call.key(MODE_KEY).body(body).send().await.unwrap();
+    }
+
+    /// Removes the mode.
+    pub async fn remove_mode(&self) {
+        let call = self.app.clients.s3().delete_object().bucket("errors");
+        call.key(MODE_KEY).send().await.unwrap();
+    }
+
+    /// Deletes the error bucket, which must hold nothing but the mode.
+    pub async fn delete_error_bucket(&self) {
+        self.remove_mode().await;
+        let call = self.app.clients.s3().delete_bucket().bucket("errors");
+        call.send().await.unwrap();
     }
 
     /// Messages in the buffer, visible or not.

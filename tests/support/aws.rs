@@ -15,6 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use fastrand::Rng;
 use futures_util::stream;
+use invalidator_core::mode::MODE_KEY;
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -545,6 +546,9 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             true => answered(404, "<Error><Code>NoSuchTagSet</Code></Error>"),
             false => answered(200, format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")),
         };
+    }
+    if head.method == "GET" && path.ends_with(MODE_KEY) {
+        return answered(404, "<Error><Code>NoSuchKey</Code></Error>");
     }
     assert_eq!(head.method, "PUT", "{path}");
     if !account.is_bucket_writable {
