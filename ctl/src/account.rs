@@ -1,6 +1,6 @@
 //! The AWS account to work with.
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::Args;
 use invalidator::aws::{Clients, Endpoints, http_client, timeouts};
 
@@ -18,7 +18,13 @@ pub struct Options {
     endpoint_url: Option<String>,
 }
 
+/// Clients of the services that the function uses too.
 pub async fn clients(options: &Options) -> Clients {
+    Clients::new(configuration(options).await, Endpoints::from_env())
+}
+
+/// The configuration of all clients: region, credentials, endpoint.
+pub async fn configuration(options: &Options) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .timeout_config(timeouts());
@@ -31,5 +37,5 @@ pub async fn clients(options: &Options) -> Clients {
     if let Some(url) = &options.endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    Clients::new(loader.load().await, Endpoints::from_env())
+    loader.load().await
 }

@@ -1,10 +1,14 @@
 //! The operator's command line: `invalidatorctl plan` shows what the function would do and why,
-//! `invalidatorctl replay` submits what CloudFront once refused.
+//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits what CloudFront
+//! once refused.
 
 mod account;
+mod confirm;
+mod mode;
 mod output;
 mod plan;
 mod replay;
+mod stack;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Plan(plan::Options),
+    Mode(mode::Options),
     Replay(replay::Options),
 }
 
@@ -33,6 +38,7 @@ async fn main() -> ExitCode {
     let Cli { account, command } = Cli::parse();
     let result = match command {
         Command::Plan(options) => plan::run(&account, options).await,
+        Command::Mode(options) => mode::run(&account, options).await,
         Command::Replay(options) => replay::run(&account, options).await,
     };
     match result {

@@ -1,6 +1,5 @@
 //! `invalidatorctl replay`: submits the paths of error files again, once their cause is fixed.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use clap::Args;
 use invalidator::aws::Clients;
 use invalidator::aws::error::service_error;
 use invalidator::config::QueueUrl;
+use invalidator::mode::read_mode;
 use invalidator::queue::{Entry, send};
 use invalidator::submit::answer::Answer;
 use invalidator::submit::call::create_invalidation;
@@ -16,10 +16,12 @@ use invalidator::submit::unit::{Call, Means, Paces, Unit};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::ErrorFile;
 use invalidator_core::merge::Merge;
+use invalidator_core::mode::{ChosenMode, Mode};
 use invalidator_core::set::{Lane, Set};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 
 use crate::account;
+use crate::confirm::confirm;
 
 /// Submit the paths of error files again.
 #[derive(Args, Debug)]
@@ -60,14 +62,23 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
             println!("  {path}");
         }
     }
-    if !options.yes && !confirmed(sets.len())? {
+    let mode = mode_of(&clients, &options.bucket).await;
+    refuse_if_not_live(mode.as_ref(), options.directly)?;
+    if !options.yes && !confirm(&format!("submit {} sets?", sets.len()))? {
         println!("nothing was submitted");
         return Ok(ExitCode::FAILURE);
     }
     if let Some(queue) = &options.submit_queue {
         let count = sets.len();
         enqueue(&clients, queue, sets).await?;
-        println!("{count} sets are in SubmitQueue; the function submits them");
+        let then = match mode {
+            Some(ChosenMode {
+                mode: Mode::Stopped,
+                ..
+            }) => "they wait there until `invalidatorctl mode live`",
+            _ => "the function submits them",
+        };
+        println!("{count} sets are in SubmitQueue; {then}");
         return Ok(ExitCode::SUCCESS);
     }
     let mut all_accepted = true;
@@ -155,15 +166,32 @@ async fn target(clients: &Clients, id: &str) -> Result<Target> {
     })
 }
 
-fn confirmed(sets: usize) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("there is no terminal to ask on: say --yes");
+/// The mode that somebody chose for the stack of this error bucket. If it cannot be read, the replay goes
+/// on: the function reads it too, and submits nothing while it is not live.
+async fn mode_of(clients: &Clients, bucket: &str) -> Option<ChosenMode> {
+    match read_mode(clients.s3(), bucket).await {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            eprintln!("warning: {error:#}; if the stack is not live, the sets wait");
+            None
+        }
     }
-    print!("submit {sets} sets? [y/N] ");
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// # Errors
+/// In a dry run, and if this machine would submit for a stack that is stopped.
+fn refuse_if_not_live(chosen: Option<&ChosenMode>, directly: bool) -> Result<()> {
+    match chosen {
+        Some(chosen) if chosen.mode == Mode::DryRun => bail!(
+            "nothing was submitted: the mode is {chosen}. In a dry run nothing may be invalidated; \
+             choose `invalidatorctl mode live` first"
+        ),
+        Some(chosen) if chosen.mode == Mode::Stopped && directly => bail!(
+            "nothing was submitted: the mode is {chosen}. Choose `invalidatorctl mode live` first, or \
+             replay with --submit-queue: then the sets wait until the stack is live"
+        ),
+        _ => Ok(()),
+    }
 }
 
 async fn enqueue(clients: &Clients, queue: &QueueUrl, sets: Vec<Replayed>) -> Result<()> {

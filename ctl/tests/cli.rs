@@ -11,6 +11,7 @@ mod support {
 
 use std::process::{Command, Output, Stdio};
 
+use invalidator_core::mode::Mode;
 use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use support::account::Account;
 
@@ -269,6 +270,182 @@ async fn a_replay_through_the_queue_is_submitted_by_the_function() {
     assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
     let output = in_account(&account, &["replay", "--bucket", "errors", &key]).await;
     assert!(text(output.stderr).contains("--submit-queue"));
+}
+
+/// A stack of CloudFormation with the account's error bucket as its output.
+async fn make_stack(account: &Account, name: &str) {
+    let body = r#"{
+        "Parameters": {"InitialMode": {"Type": "String", "Default": "dry-run"}},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"ErrorBucketName": {"Value": "errors"}}
+    }"#;
+    let environment: std::collections::HashMap<_, _> = account.environment().into();
+    let config = aws_sdk_cloudformation::Config::builder()
+        .behavior_version_latest()
+        .http_client(invalidator::aws::http_client())
+        .endpoint_url(&environment["AWS_ENDPOINT_URL"])
+        .region(aws_sdk_cloudformation::config::Region::new("us-east-1"))
+        .credentials_provider(aws_credential_types::Credentials::new(
+            "test", "test", None, None, "test",
+        ))
+        .build();
+    let client = aws_sdk_cloudformation::Client::from_conf(config);
+    let call = client.create_stack().stack_name(name).template_body(body);
+    call.send().await.unwrap();
+    for _ in 0..600 {
+        let stacks = client.describe_stacks().stack_name(name).send().await;
+        let stacks = stacks.unwrap().stacks.unwrap_or_default();
+        if stacks.iter().any(|stack| !stack.outputs().is_empty()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the stack is not made");
+}
+
+#[tokio::test]
+async fn the_mode_is_shown_chosen_and_read_by_the_function() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    make_stack(&account, "my-stack").await;
+    let shown = in_account(&account, &["mode", "--stack", "my-stack"]).await;
+    let shown = text(shown.stdout);
+    assert!(
+        shown.contains(
+            "account 000000000000, region us-east-1, stack my-stack, error bucket errors"
+        ),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("nobody has chosen a mode: it is dry-run since the deployment"),
+        "{shown}"
+    );
+
+    let stop = [
+        "mode",
+        "stopped",
+        "--stack",
+        "my-stack",
+        "--why",
+        "a release",
+    ];
+    let asked = in_account(&account, &stop).await;
+    assert!(!asked.status.success(), "there is no terminal to ask on");
+    assert!(text(asked.stderr).contains("--yes"));
+    let confirmed = in_account(&account, &[&stop[..], &["--yes"]].concat()).await;
+    assert!(confirmed.status.success(), "{}", text(confirmed.stderr));
+    let told = text(confirmed.stdout);
+    assert!(
+        told.contains("stopped: changes wait and nothing is invalidated"),
+        "{told}"
+    );
+    assert!(told.contains("It takes effect within a minute"), "{told}");
+
+    let by_bucket = ["mode", "--error-bucket", "errors"];
+    let shown = text(in_account(&account, &by_bucket).await.stdout);
+    assert!(shown.contains("the mode is stopped since 20"), "{shown}");
+    assert!(shown.contains(", by arn:aws:"), "{shown}");
+    assert!(shown.contains(": a release"), "{shown}");
+
+    account
+        .cloudfront
+        .add(Distribution::new("E1", Origin::s3("site", "site")));
+    account.change(&[("ObjectCreated:Put", "a")]).await;
+    assert_eq!(account.flush().await.batch_item_failures.len(), 1);
+    let live = ["mode", "live", "--error-bucket", "errors", "--yes"];
+    assert!(in_account(&account, &live).await.status.success());
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+}
+
+#[tokio::test]
+async fn a_mode_that_cannot_be_read_or_written_is_an_error_that_says_where() {
+    let account = Account::new(&[]).await;
+    account.write_mode("hello").await;
+    let by_bucket = ["mode", "--error-bucket", "errors"];
+    for (arguments, expected) in [
+        (
+            &by_bucket[..],
+            "s3://errors/state/mode.json: write it again with `invalidatorctl mode`",
+        ),
+        (
+            &["mode", "--error-bucket", "none"],
+            "s3://none/state/mode.json",
+        ),
+        (
+            &["mode", "live", "--error-bucket", "none", "--yes"],
+            "the mode was not changed: failed to write s3://none/state/mode.json",
+        ),
+        (
+            &["mode", "--stack", "none"],
+            "failed to read the stack none",
+        ),
+        (
+            &["mode", "paused"],
+            "`paused` is no mode: it is live, dry-run or stopped",
+        ),
+    ] {
+        let output = in_account(&account, arguments).await;
+        let error = text(output.stderr);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let mended = [&by_bucket[..], &["live", "--yes"]].concat();
+    assert!(in_account(&account, &mended).await.status.success());
+    let shown = text(in_account(&account, &by_bucket).await.stdout);
+    assert!(shown.contains("the mode is live"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_replay_refuses_in_a_dry_run_and_waits_while_the_stack_is_stopped() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    let queue = account.app.config.submit_queue.as_str().to_owned();
+    let through_queue = ["--submit-queue", &queue];
+    let directly = ["--directly"];
+    let replay = |how: &[&str]| {
+        let replay = ["replay", "--bucket", "errors", &key, "--yes"];
+        [&replay[..], how]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (mode, how, is_refused, expected) in [
+        (
+            Mode::DryRun,
+            &through_queue[..],
+            true,
+            "nothing was submitted: the mode is dry-run",
+        ),
+        (
+            Mode::DryRun,
+            &directly[..],
+            true,
+            "nothing was submitted: the mode is dry-run",
+        ),
+        (
+            Mode::Stopped,
+            &directly[..],
+            true,
+            "nothing was submitted: the mode is stopped",
+        ),
+        (
+            Mode::Stopped,
+            &through_queue[..],
+            false,
+            "they wait there until `invalidatorctl mode live`",
+        ),
+    ] {
+        account.choose(mode).await;
+        let arguments = replay(how);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = in_account(&account, &arguments).await;
+        assert_eq!(output.status.success(), !is_refused, "{mode} {how:?}");
+        let told = text(output.stdout) + &text(output.stderr);
+        assert!(told.contains(expected), "{mode} {how:?}: {told}");
+    }
+    assert_eq!(account.waiting_sets().await, 1);
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ class Reader:
         # Version 1 of the AWS CLI accepts SQS's endpoint in no other way.
         self.command("aws", f'exec {AWS_CLI} --endpoint-url {self.proxy.endpoint} "$@"')
         # Nobody is there to answer its question.
-        self.command("invalidatorctl", f'[ "$1" != replay ] || set -- "$@" --yes\nexec {COMMAND_LINE} "$@"')
+        asks = 'case "$1" in replay|mode) set -- "$@" --yes;; esac'
+        self.command("invalidatorctl", f'{asks}\nexec {COMMAND_LINE} "$@"')
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,11 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
+import command_line
 import iam_gaps
+import observe
+import samconfig
+import sample_site
 import stack
 from calls import ACCOUNT, Call
 from emulator import REGION
@@ -65,12 +69,77 @@ def name_of(deployed: stack.Stack, queue: str) -> str:
     return deployed.resources[queue].rsplit("/", 1)[-1]
 
 
-def test_submit_false_switches_off_all_that_calls_cloudfront(running: Pipeline) -> None:
-    stack.create(running.emulator, stack.packaged(TEMPLATE), {}, "switched-off")
-    deployed = stack.update(running.emulator, TEMPLATE, {"Submit": "false"}, "switched-off")
-    for output in ("FlushMappingId", "SubmitMappingId"):
-        mapping = running.emulator.client("lambda").get_event_source_mapping(UUID=deployed.outputs[output])
-        assert mapping["State"] in ("Disabled", "Disabling")
+def test_no_deployment_changes_the_mode(running: Pipeline) -> None:
+    name, bucket = "sequence", "sequence-site"
+    serve(running, bucket, "E5SEQUENCE")
+    # Guided: a dry run, which SAM saves.
+    saved = samconfig.guided({"AdminEmail": "none", "InitialMode": "dry-run", "DebounceSeconds": "3"})
+    deployed = stack.create(running.emulator, stack.packaged(TEMPLATE), saved, name)
+    iam_gaps.bridge(running.emulator, deployed.resources["FunctionRole"])
+    sample_site.connect(running.emulator, bucket, deployed.outputs["FunctionArn"])
+    assert "nobody has chosen a mode: it is dry-run" in command_line.run(running.emulator, "mode", "--stack", name)
+    change(running, bucket, "planned.html")
+    log = deployed.outputs["LogGroupName"]
+    assert running.wait(
+        lambda: "planned.html" in {decision.key for decision in observe.decisions(running.emulator, log)}
+    )
+
+    choose(running, name, "live")
+    deploy_again(running, name, saved, "60")
+    change(running, bucket, "live.html")
+    assert running.wait(lambda: paths_of(running, "E5SEQUENCE") == {"/live.html"})
+
+    choose(running, name, "stopped")
+    deploy_again(running, name, saved, "90")
+    change(running, bucket, "kept.html")
+    buffer, tick = deployed.outputs["BufferQueueUrl"], deployed.outputs["TickQueueUrl"]
+    assert running.wait(lambda: observe.queue_depth(running.emulator, buffer) == 1)
+    # The flush that the change asked for has run, and returned its tick.
+    assert running.wait(lambda: in_flight(running, tick) == 1)
+    assert observe.queue_depth(running.emulator, buffer) == 1
+    assert paths_of(running, "E5SEQUENCE") == {"/live.html"}
+    running.emulator.client("cloudformation").delete_stack(StackName=name)
+
+
+def deploy_again(running: Pipeline, name: str, saved: dict[str, str], days: str) -> None:
+    """A plain `sam deploy` of what was saved. It changes one thing, as CloudFormation refuses to change none."""
+    stack.update(running.emulator, TEMPLATE, samconfig.plain(saved | {"LogRetentionDays": days}), name)
+
+
+def choose(running: Pipeline, name: str, mode: str) -> None:
+    """Choose the mode of a stack, and forget the one that the function has read."""
+    command_line.run(running.emulator, "mode", mode, "--stack", name, "--yes")
+    running.restart_function()
+
+
+def serve(running: Pipeline, bucket: str, distribution: str) -> None:
+    """Make a bucket, and a distribution that serves it."""
+    running.emulator.client("s3").create_bucket(Bucket=bucket)
+    running.cloudfront.add(
+        {
+            "Id": distribution,
+            "Enabled": True,
+            "Origins": sample_site.items([sample_site.origin("bucket", f"{bucket}.s3.amazonaws.com")]),
+            "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=sample_site.CACHING_OPTIMIZED),
+        }
+    )
+
+
+def change(running: Pipeline, bucket: str, key: str) -> None:
+    """Change an object."""
+    running.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"changed")
+
+
+def paths_of(running: Pipeline, distribution: str) -> set[str]:
+    """The paths that were invalidated on a distribution."""
+    return {path for accepted in running.cloudfront.invalidations(distribution) for path in accepted.paths}
+
+
+def in_flight(running: Pipeline, url: str) -> int:
+    """How many messages of a queue were received and are hidden."""
+    name = "ApproximateNumberOfMessagesNotVisible"
+    answer = running.emulator.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+    return int(answer["Attributes"][name])
 
 
 def test_the_dashboard_is_made(running: Pipeline) -> None:

@@ -123,18 +123,36 @@ def test_a_failing_call_loses_no_event(queue: str, running: Pipeline, tmp_path: 
 
 
 def test_the_kill_switch_keeps_changes_and_lets_them_go_on_return(running: Pipeline, tmp_path: Path) -> None:
-    sqs = running.emulator.client("sqs")
     assert running.wait(running.idle)
-    run(running, tmp_path, with_definitions(block_with("operate.md", "--no-enabled").text))
+    tick = running.stack.outputs["TickQueueUrl"]
+    choose(running, tmp_path, "mode stopped")
     try:
         running.emulator.client("s3").put_object(Bucket=sample_site.SITE, Key="while-off.html", Body=b"changed")
         assert running.wait(lambda: running.depth("BufferQueueUrl") == 1)
-        # The tick is visible, and nobody receives it.
-        assert running.wait(lambda: visible(sqs, running.stack.outputs["TickQueueUrl"]) == 1)
+        # A flush has seen that the stack is stopped, and returned its tick.
+        assert running.wait(lambda: in_flight(running.emulator.client("sqs"), tick) == 1)
+        assert running.depth("BufferQueueUrl") == 1
         assert "/while-off.html" not in running.invalidated_paths("www")
     finally:
-        run(running, tmp_path, with_definitions(block_with("operate.md", " --enabled").text))
+        choose(running, tmp_path, "mode live")
     assert running.wait(lambda: "/while-off.html" in running.invalidated_paths("www"))
+    # The tick came back in a new environment, which cannot know that no flush died with it: it stays for minutes.
+    running.emulator.client("sqs").purge_queue(QueueUrl=tick)
+
+
+def test_the_mode_can_be_written_without_our_program(running: Pipeline, tmp_path: Path) -> None:
+    choose(running, tmp_path, "mode stopped")
+    run(running, tmp_path, with_definitions(block_with("operate.md", "> mode.json").text))
+    shown = run(running, tmp_path, with_definitions('invalidatorctl mode --stack "$STACK"'))
+    assert "the mode is live since" in shown
+    assert ": by hand" in shown
+    running.restart_function()
+
+
+def choose(running: Pipeline, folder: Path, command: str) -> None:
+    """Run the command of docs/operate.md, and forget the mode that the function has read."""
+    run(running, folder, with_definitions(block_with("operate.md", command).text))
+    running.restart_function()
 
 
 def block_with(page: str, text: str) -> docs.Block:
@@ -151,9 +169,9 @@ def notification_configuration(running: Pipeline) -> dict:
     return answer
 
 
-def visible(sqs, url: str) -> int:
-    """How many messages can be received."""
-    name = "ApproximateNumberOfMessages"
+def in_flight(sqs, url: str) -> int:
+    """How many messages were received and are hidden."""
+    name = "ApproximateNumberOfMessagesNotVisible"
     return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
