@@ -74,7 +74,6 @@ DAY: dict[str, Series] = {
     "Ticks": FLUSHES,
     "TicksThrottled": only(RELEASE, 4),
     "OldestChange": over_the_day(lambda slot: 60_000 * minutes_late(slot)),
-    "OldestSet": over_the_day(lambda slot: 60_000 * minutes_late(slot)),
     "FlushesFinished": FLUSHES,
     "FlushesFailed": only(FAILED, 1),
     "NotLive": QUIET,

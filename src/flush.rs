@@ -44,10 +44,11 @@ const TIME_FOR_A_ROUND: Duration = Duration::from_secs(10);
 /// Processes the buffer. Returns the ticks that must come back: all of them, or none.
 pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsBatchResponse {
     let start = Instant::now();
-    let (end, report) = run(app, deadline).await;
-    report.tell(app, start.elapsed());
+    let (end, mut report) = run(app, deadline).await;
     let comes_back = tick_comes_back(end, app.last_flush.history(ticks, app.clock.now()));
-    app.last_flush.ended(end, ticks, app.clock.now());
+    let waits = app.last_flush.ended(end, ticks, app.clock.now());
+    report.oldest = report.oldest.max(waits);
+    report.tell(app, end, start.elapsed());
     let Some(time) = comes_back else {
         return SqsBatchResponse::default();
     };
@@ -62,8 +63,12 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
     let mode = match load(app, read_until).await {
         Ok(mode) => mode,
-        Err(end) => return (end, report),
+        Err(end) => {
+            report.is_not_live = end == FlushEnd::Stopped;
+            return (end, report);
+        }
     };
+    report.is_not_live = mode != Mode::Live;
     let mut drain = Drain::new(app);
     let mut rounds = Rounds {
         app,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsMessage;
 use invalidator_core::retry::{FlushEnd, TickHistory};
+use invalidator_core::tick::Window;
 
 use crate::metrics::milliseconds;
 use crate::queue::Received;
@@ -19,6 +20,8 @@ struct Memory {
     work_left: Option<String>,
     /// When a receive last failed.
     failed_receive: Option<SystemTime>,
+    /// Since when flushes have failed with changes in the buffer, in milliseconds since 1970.
+    waiting_since: Option<u64>,
 }
 
 impl LastFlush {
@@ -42,13 +45,23 @@ impl LastFlush {
         }
     }
 
-    /// Remembers how the flush of these ticks ended.
-    pub fn ended(&self, end: FlushEnd, ticks: &[SqsMessage], now: SystemTime) {
+    /// Remembers how the flush of these ticks ended. Returns, if it failed, at least how long the oldest
+    /// change waits, in milliseconds: a tick was sent after its change, and ticks expire in an hour.
+    pub fn ended(&self, end: FlushEnd, ticks: &[SqsMessage], now: SystemTime) -> Option<u64> {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = ticks.first().map(Received::id);
         memory.work_left = first.filter(|_| end == FlushEnd::WorkLeft);
         if end == FlushEnd::MayHaveHidden {
             memory.failed_receive = Some(now);
         }
+        let of_changes = ticks.iter().filter(|tick| {
+            let body = tick.body.as_deref().unwrap_or_default();
+            !end.is_finished() && Window::is_body_of_tick(body)
+        });
+        let sent = of_changes.filter_map(|tick| tick.time("SentTimestamp"));
+        let known = memory.waiting_since.filter(|_| !end.is_finished());
+        memory.waiting_since = sent.chain(known).min();
+        let now = milliseconds(now);
+        memory.waiting_since.map(|since| now.saturating_sub(since))
     }
 }

@@ -1,5 +1,7 @@
 //! Metrics, as log lines from which CloudWatch Logs extracts them (embedded metric format), so they
-//! need no call and cost no latency. Zeros are emitted too, because an absent metric raises no alarm.
+//! need no call and cost no latency. AWS charges for each metric and hour in which it is emitted, so only
+//! what happened is: zeros and empty lists are left out, and alarms take an absent metric for zero. The one
+//! metric that is always emitted is the heartbeat, `FlushesFinished`.
 //!
 //! Source: CloudWatch User Guide, "Embedded metric format specification".
 
@@ -37,6 +39,14 @@ impl Metric {
         }
     }
 
+    /// Whether nothing happened. CloudWatch rejects a metric without values.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Count(_, count) => *count == 0,
+            Self::Milliseconds(_, values) => values.is_empty(),
+        }
+    }
+
     fn unit(&self) -> &'static str {
         match self {
             Self::Count(..) => "Count",
@@ -55,18 +65,20 @@ impl Serialize for Metric {
     }
 }
 
-/// Makes a line. `dimensions` are names and values; all of them together identify the metrics.
-pub fn line(now: SystemTime, dimensions: &[(&str, &str)], metrics: &[Metric]) -> String {
-    // CloudWatch rejects a metric without values.
-    let is_empty =
-        |metric: &&Metric| matches!(metric, Metric::Milliseconds(_, values) if values.is_empty());
+/// Makes a line; `None` if nothing happened. `dimensions` are names and values; all of them together
+/// identify the metrics.
+pub fn line(now: SystemTime, dimensions: &[(&str, &str)], metrics: &[Metric]) -> Option<String> {
+    let metrics: Vec<&Metric> = metrics.iter().filter(|it| !it.is_empty()).collect();
+    if metrics.is_empty() {
+        return None;
+    }
     let line = Line {
         now,
         dimensions,
-        metrics: metrics.iter().filter(|metric| !is_empty(metric)).collect(),
+        metrics,
     };
     // Strings and numbers always serialize.
-    serde_json::to_string(&line).unwrap_or_default()
+    serde_json::to_string(&line).ok()
 }
 
 struct Line<'a> {
@@ -153,11 +165,7 @@ impl Metrics {
 
     /// Emits metrics of the whole function.
     pub fn emit(&self, now: SystemTime, metrics: &[Metric]) {
-        (self.print)(&line(
-            now,
-            &[("FunctionName", &self.function_name)],
-            metrics,
-        ));
+        self.print(line(now, &[("FunctionName", &self.function_name)], metrics));
     }
 
     /// Emits metrics of one distribution.
@@ -166,7 +174,13 @@ impl Metrics {
             ("FunctionName", self.function_name.as_str()),
             ("DistributionId", distribution),
         ];
-        (self.print)(&line(now, &dimensions, metrics));
+        self.print(line(now, &dimensions, metrics));
+    }
+
+    fn print(&self, line: Option<String>) {
+        if let Some(line) = line {
+            (self.print)(&line);
+        }
     }
 }
 
@@ -179,12 +193,13 @@ mod tests {
     fn a_line_is_what_cloudwatch_reads() {
         let now = UNIX_EPOCH + Duration::from_millis(1_795_226_584_567);
         let metrics = [
-            Metric::Count("PathsAccepted", 0),
+            Metric::Count("PathsAccepted", 3),
+            Metric::Count("PathsLater", 0),
             Metric::Milliseconds("ChangeAge", vec![1, 2]),
             Metric::Milliseconds("Nothing", vec![]),
         ];
         let line: Value =
-            serde_json::from_str(&line(now, &[("FunctionName", "f")], &metrics)).unwrap();
+            serde_json::from_str(&line(now, &[("FunctionName", "f")], &metrics).unwrap()).unwrap();
         assert_eq!(
             line,
             json!({
@@ -200,9 +215,18 @@ mod tests {
                     }],
                 },
                 "FunctionName": "f",
-                "PathsAccepted": 0,
+                "PathsAccepted": 3,
                 "ChangeAge": [1, 2],
             })
         );
+    }
+
+    #[test]
+    fn what_did_not_happen_is_no_line() {
+        let metrics = [
+            Metric::Count("PathsAccepted", 0),
+            Metric::Milliseconds("ChangeAge", vec![]),
+        ];
+        assert_eq!(line(UNIX_EPOCH, &[("FunctionName", "f")], &metrics), None);
     }
 }

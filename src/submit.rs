@@ -32,7 +32,7 @@ use tracing::{error, info};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::counters::counters;
-use crate::metrics::{MAX_VALUES, Metric};
+use crate::metrics::{MAX_VALUES, Metric, milliseconds};
 use crate::queue::{self, Received};
 use crate::rejections::{Filed, file_unreadable, mail};
 use group::{Group, GroupEnd, Message, PathCounts, delete};
@@ -170,12 +170,29 @@ async fn wait(app: &App, records: &[SqsMessage], mode: Option<Mode>) -> SqsBatch
         Some(_) => retry::NOT_LIVE_WAIT,
         None => retry::group_comes_back(false, receives.unwrap_or(1), fastrand::f64()),
     };
-    let mode = mode.map_or_else(|| "unknown".to_owned(), |mode| mode.to_string());
+    let name = mode.map_or_else(|| "unknown".to_owned(), |mode| mode.to_string());
     let (sets, seconds) = (records.len(), time.as_secs());
     info!(
         stage = "submit",
-        mode, sets, seconds, "sets wait: the stack is not live"
+        mode = name,
+        sets,
+        seconds,
+        "sets wait: the stack is not live"
     );
+    let mut metrics = vec![Metric::Count("SetsWaiting", sets)];
+    if mode.is_none() {
+        let now = milliseconds(app.clock.now());
+        let sent = records
+            .iter()
+            .filter_map(|it| it.time("SentTimestamp"))
+            .min();
+        let oldest = sent.map(|sent| now.saturating_sub(sent));
+        metrics.push(Metric::Milliseconds(
+            "OldestChange",
+            oldest.into_iter().collect(),
+        ));
+    }
+    app.metrics.emit(app.clock.now(), &metrics);
     let handles = records.iter().map(Received::handle).collect();
     queue::hide(app.clients.sqs(), &app.config.submit_queue, handles, time).await;
     queue::failed(records.iter().map(Received::id))
@@ -261,16 +278,17 @@ impl<'a> Batch<'a> {
         let mut metrics = counts.metrics();
         metrics.extend([
             Metric::Milliseconds("ChangeAge", self.ages),
-            Metric::Milliseconds("OldestSet", self.oldest.into_iter().collect()),
+            Metric::Milliseconds("OldestChange", self.oldest.into_iter().collect()),
             Metric::duration("SubmitDuration", duration),
         ]);
         metrics.extend(total.metrics());
         self.app.metrics.emit(now, &metrics);
+        // Two dimensions make a metric of its own for each distribution, so there is only one.
         for (distribution, counts) in &self.paths {
-            let metrics = counts.metrics();
+            let accepted = Metric::Count("PathsAccepted", counts.accepted);
             self.app
                 .metrics
-                .emit_for(now, distribution.as_str(), &metrics);
+                .emit_for(now, distribution.as_str(), &[accepted]);
         }
         queue::failed(self.waiting)
     }

@@ -858,6 +858,101 @@ async fn a_mode_is_read_once_a_minute() {
     assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b"]);
 }
 
+/// Nobody heard of a flush that failed: its metrics said zero, and SQS's age of the oldest message leaves
+/// out what was received three times.
+#[tokio::test]
+async fn a_flush_that_fails_says_so_and_how_long_changes_wait() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::ListDistributions));
+    account.change(&[(PUT, "a")]).await;
+    account.take_metrics();
+    // The last tick is the sweep's: it tells nothing of changes, but those of before still wait.
+    for (body, minutes, waits) in [
+        ("window-1", 10, 10),
+        ("window-1", 20, 20),
+        (r#"{"sweep":"now"}"#, 0, 20),
+    ] {
+        let age = Duration::from_secs(minutes * 60);
+        assert_eq!(failed(account.flush_with(body, age).await), 1);
+        let metrics = account.take_metrics();
+        let names: Vec<_> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, ["FlushesFailed", "OldestChange"]);
+        let oldest = metrics["OldestChange"][0];
+        assert!(
+            (waits * 60_000..waits * 60_000 + 60_000).contains(&oldest),
+            "{oldest}"
+        );
+    }
+    account.cloudfront.heal();
+    account.flush().await;
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["FlushesFinished"], [1]);
+    assert!(!metrics.contains_key("OldestChange"), "{metrics:?}");
+    assert!(!metrics.contains_key("FlushesFailed"), "{metrics:?}");
+}
+
+#[tokio::test]
+async fn a_flush_with_nothing_to_do_is_one_metric_the_heartbeat() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    for (mode, expected) in [
+        (Mode::Live, &["FlushesFinished"][..]),
+        (Mode::DryRun, &["FlushesFinished", "NotLive"]),
+        (Mode::Stopped, &["FlushesFinished", "NotLive"]),
+    ] {
+        account.choose(mode).await;
+        account.flush().await;
+        let metrics = account.take_metrics();
+        let names: Vec<_> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, expected, "{mode}");
+        assert!(metrics.values().all(|values| values == &[1]), "{metrics:?}");
+    }
+    account.write_mode("hello").await;
+    let mut other = account.another_environment();
+    other.metrics = account.app.metrics.clone();
+    flush(&other).await;
+    let metrics = account.take_metrics();
+    let names: Vec<_> = metrics.keys().collect();
+    assert_eq!(names, ["FlushesFailed", "OldestChange"]);
+}
+
+#[tokio::test]
+async fn a_buffered_message_that_cannot_be_read_is_a_change_that_waits() {
+    let account = Account::new(&[]).await;
+    account.buffer("hello").await;
+    account.flush().await;
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["MessagesUnreadable"], [1]);
+    assert_eq!(metrics["OldestChange"].len(), 1);
+    assert_eq!(metrics["FlushesFinished"], [1]);
+}
+
+#[tokio::test]
+async fn only_what_happened_is_a_metric_and_of_a_distribution_only_the_paths() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let busy = Fault::AccessDenied.always().of("E2");
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["E1 PathsAccepted"], [1]);
+    let of_distributions: Vec<_> = metrics.keys().filter(|it| it.contains(' ')).collect();
+    assert_eq!(of_distributions, ["E1 PathsAccepted"], "E2 accepted none");
+    let counts = metrics
+        .iter()
+        .filter(|(name, _)| !name.ends_with("Duration"));
+    for (name, values) in counts.filter(|(name, _)| !name.ends_with("Age")) {
+        assert!(values.iter().all(|value| *value > 0), "{name}: {values:?}");
+    }
+}
+
 #[tokio::test]
 async fn only_the_distributions_that_are_asked_for_are_touched() {
     let account = Account::new(&[("DISTRIBUTION_IDS", "E2")]).await;

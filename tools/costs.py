@@ -19,7 +19,7 @@ MINUTES = 30 * 24 * 60
 GIGABYTES = 0.25
 
 # What the function calls. (Lambda's pollers and Scheduler come on top.)
-CALLS_OF_A_SWEEP = {"sqs:ReceiveMessage": 1}
+CALLS_OF_A_SWEEP = {"sqs:ReceiveMessage": 1, "s3:GetObject": 1}
 CALLS_OF_A_CHANGE = {
     "s3:GetBucketTagging": 1,
     "sqs:SendMessage": 3,
@@ -28,7 +28,7 @@ CALLS_OF_A_CHANGE = {
     "cloudfront:CreateInvalidation": 1,
 }
 # What an idle sweep emits, and what single paths and rare events add.
-METRICS_OF_A_SWEEP = 12
+METRICS_OF_A_SWEEP = 1
 # A long poll of an empty buffer takes a second.
 SECONDS_OF_A_SWEEP = 1.5
 LOG_BYTES_OF_A_SWEEP = 3_000

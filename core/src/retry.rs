@@ -221,6 +221,17 @@ impl fmt::Display for FlushEnd {
     }
 }
 
+impl FlushEnd {
+    /// Whether the flush did what it should, for the heartbeat. One that had no time left for all of its
+    /// work did, and one that was told not to work.
+    pub fn is_finished(self) -> bool {
+        match self {
+            Self::Drained | Self::WorkLeft | Self::Stopped => true,
+            Self::MayHaveHidden | Self::Failed => false,
+        }
+    }
+}
+
 /// The history of a tick: what is known about earlier flushes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickHistory {

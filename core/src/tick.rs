@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How much shorter a window is than the delay of TickQueue.
 pub const SLACK: Duration = Duration::from_secs(2);
 
+/// The beginning of a deduplication id, which is the body of the tick too.
+const PREFIX: &str = "window-";
+
 /// The number of a window. All ticks of a window have the same deduplication id, so the queue keeps
 /// only one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +28,13 @@ impl Window {
 
     /// The deduplication id of this window's tick.
     pub fn deduplication_id(self) -> String {
-        format!("window-{}", self.0)
+        format!("{PREFIX}{}", self.0)
+    }
+
+    /// Whether this is the body of a tick that was sent because a change was buffered. That of the sweep is
+    /// sent in any case.
+    pub fn is_body_of_tick(body: &str) -> bool {
+        body.starts_with(PREFIX)
     }
 
     /// The number of the window.
@@ -48,7 +57,12 @@ mod tests {
         assert_eq!(Window::at(at(0), debounce), Window(0));
         assert_eq!(Window::at(at(7), debounce), Window(0));
         assert_eq!(Window::at(at(8), debounce), Window(1));
-        assert_eq!(Window::at(at(80), debounce).deduplication_id(), "window-10");
+        let id = Window::at(at(80), debounce).deduplication_id();
+        assert_eq!(id, "window-10");
+        assert!(Window::is_body_of_tick(&id));
+        assert!(!Window::is_body_of_tick(
+            r#"{"sweep":"2026-11-21T02:03:04Z"}"#
+        ));
     }
 
     /// Checks the module's argument for every second of a change and of an earlier tick of its window.

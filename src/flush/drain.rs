@@ -75,6 +75,8 @@ pub struct Batch {
     /// How many messages could not be read. They stay in the queue until SQS moves them to the
     /// dead-letter queue.
     pub unreadable: usize,
+    /// When the oldest of those was sent, in milliseconds since 1970.
+    pub oldest_unreadable: Option<u64>,
     bytes: usize,
     receives: u32,
     largest_receive: usize,
@@ -120,6 +122,8 @@ impl Batch {
                 }
                 Err(unreadable) => {
                     self.unreadable += 1;
+                    let sent_times = [self.oldest_unreadable, sent];
+                    self.oldest_unreadable = sent_times.into_iter().flatten().min();
                     error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays in the buffer");
                 }
             }

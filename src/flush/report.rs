@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use invalidator_core::retry::FlushEnd;
 use tracing::info;
 
 use crate::app::App;
@@ -39,6 +40,8 @@ pub struct Report {
     pub unsent: usize,
     /// The age of the oldest change that waits, in milliseconds.
     pub oldest: Option<u64>,
+    /// Whether the stack is stopped or in a dry run.
+    pub is_not_live: bool,
 }
 
 impl Report {
@@ -46,21 +49,29 @@ impl Report {
         self.counts.add(other.counts);
         self.unsent += other.unsent;
         self.oldest = self.oldest.max(other.oldest);
+        self.is_not_live |= other.is_not_live;
     }
 
     /// Logs the counts in one line and emits them as metrics.
-    pub fn tell(self, app: &App, duration: Duration) {
+    pub fn tell(self, app: &App, end: FlushEnd, duration: Duration) {
         let Self {
             counts,
             unsent,
             oldest,
+            is_not_live,
         } = self;
-        info!(stage = "flush", %counts, unsent, "flushed");
+        let waits_seconds = oldest.map(|milliseconds| milliseconds / 1_000);
+        info!(stage = "flush", end = ?end, %counts, unsent, waits_seconds, "flushed");
         let mut metrics = counts.metrics();
         metrics.extend([
+            Metric::Count("FlushesFinished", usize::from(end.is_finished())),
+            Metric::Count("FlushesFailed", usize::from(!end.is_finished())),
+            Metric::Count("NotLive", usize::from(is_not_live)),
             Metric::Milliseconds("OldestChange", oldest.into_iter().collect()),
-            Metric::duration("FlushDuration", duration),
         ]);
+        if counts.messages > 0 {
+            metrics.push(Metric::duration("FlushDuration", duration));
+        }
         app.metrics.emit(app.clock.now(), &metrics);
     }
 }

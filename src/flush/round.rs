@@ -77,6 +77,9 @@ impl Rounds<'_> {
         end.report.counts.changes = batch.len();
         end.report.counts.messages = batch.messages.len();
         end.report.counts.unreadable = batch.unreadable;
+        let now = milliseconds(self.app.clock.now());
+        let age = |sent: u64| now.saturating_sub(sent);
+        end.report.oldest = batch.oldest_unreadable.map(age);
         let Batch {
             messages,
             scopes,

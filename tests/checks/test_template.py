@@ -167,8 +167,10 @@ def test_what_could_not_be_done_outlives_the_stack(name: str) -> None:
 @each(DEAD_LETTER_QUEUES)
 def test_any_message_in_a_dead_letter_queue_is_an_alarm(name: str) -> None:
     dimension = {"Name": "QueueName", "Value": {"Fn::GetAtt": [name, "QueueName"]}}
-    (alarm,) = [a["Properties"] for a in ALARMS.values() if dimension in a["Properties"].get("Dimensions", [])]
-    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    watched = [(alarm["Properties"], metric) for alarm in ALARMS.values() for metric in metrics_of(alarm)]
+    ((alarm, metric),) = [pair for pair in watched if dimension in pair[1]["Dimensions"]]
+    assert metric["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert alarm["Threshold"] == 0
 
 
@@ -177,7 +179,7 @@ def test_an_alarm_goes_to_both_topics_and_is_explained(name: str) -> None:
     alarm = ALARMS[name]["Properties"]
     topics = [{"Ref": "AlertTopic"}, {"Fn::If": ["HasOnCallTopic", {"Ref": "OnCallTopicArn"}, {"Ref": "AWS::NoValue"}]}]
     assert alarm["AlarmActions"] == topics
-    assert alarm["AlarmDescription"].endswith(f"See docs/operate.md, {name}.")
+    assert alarm["AlarmDescription"].endswith(f"See docs/operate.md#{name.lower()}.")
     assert f"\n### {name}\n" in OPERATE
 
 
@@ -223,14 +225,39 @@ def test_the_dashboard_shows_every_alarm() -> None:
 
 def test_alarms_watch_metrics_that_are_emitted() -> None:
     for alarm in ALARMS.values():
-        watched = [alarm["Properties"], *(m["MetricStat"]["Metric"] for m in metric_stats(alarm))]
-        own = [metric["MetricName"] for metric in watched if metric.get("Namespace") == "Invalidator"]
+        own = [metric["MetricName"] for metric in metrics_of(alarm) if metric["Namespace"] == "Invalidator"]
         assert set(own) <= docs.emitted_metrics()
 
 
-def metric_stats(alarm: dict) -> list[dict]:
-    """The metrics of an alarm on an expression."""
-    return [metric for metric in alarm["Properties"].get("Metrics", []) if "MetricStat" in metric]
+def metrics_of(alarm: dict) -> list[dict]:
+    """The metrics that an alarm watches, by itself or in an expression."""
+    properties = alarm["Properties"]
+    stats = [metric["MetricStat"]["Metric"] for metric in properties.get("Metrics", []) if "MetricStat" in metric]
+    return stats or [properties]
+
+
+def test_there_are_at_most_ten_alarms() -> None:
+    # The first ten metrics of alarms are free.
+    assert len(ALARMS) <= 10
+
+
+@each(ALARMS)
+def test_an_alarm_takes_a_metric_that_is_not_emitted_for_zero(name: str) -> None:
+    # The function emits only what happened. The heartbeat fills in zeros by itself.
+    expected = "ignore" if name == "NoFlushFinished" else "notBreaching"
+    assert ALARMS[name]["Properties"]["TreatMissingData"] == expected
+
+
+def test_the_heartbeat_is_missed_within_half_an_hour_and_never_before_the_first_sweep() -> None:
+    alarm = ALARMS["NoFlushFinished"]["Properties"]
+    beats, *stats = alarm["Metrics"]
+    # What did not come is 0, and below the threshold, while TickQueue has data: not before there is a stack.
+    assert beats["Expression"] == "FILL(finished, 0) + 0 * ticks"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    (period,) = {stat["MetricStat"]["Period"] for stat in stats}
+    # After the last beat, up to one period more until all that is looked at is empty.
+    assert (alarm["EvaluationPeriods"] + 1) * period <= 1_800
+    assert "DatapointsToAlarm" not in alarm, "all of them"
 
 
 def test_widgets_do_not_overlap() -> None:

@@ -1,7 +1,8 @@
 //! A whole account for a test: queues, buckets and topic on the emulator, CloudFront by the strict
 //! stand-in, and the function's own code over real SDK clients.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -14,6 +15,7 @@ use invalidator::aws::{Clients, Endpoints, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
 use invalidator::handler::handle;
+use invalidator::metrics::Metrics;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
 use serde_json::{Value, json};
 
@@ -33,6 +35,11 @@ pub struct Account {
 }
 
 const REGION: &str = "us-east-1";
+
+thread_local! {
+    /// What the function of this test has emitted: it runs on the test's thread.
+    static METRICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Account {
     /// An account with these settings beside the required ones.
@@ -68,7 +75,10 @@ impl Account {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
-        let app = App::new(config(&all), clients, Clock::system());
+        let mut app = App::new(config(&all), clients, Clock::system());
+        app.metrics = Metrics::to("invalidator", |line| {
+            METRICS.with_borrow_mut(|lines| lines.push(line.to_owned()));
+        });
         Self {
             cloudfront,
             app,
@@ -135,6 +145,31 @@ impl Account {
     /// Invokes the function with a tick that was received once.
     pub async fn flush(&self) -> SqsBatchResponse {
         flush(&self.app).await
+    }
+
+    /// Invokes the function with a tick of this body that was sent so long ago.
+    pub async fn flush_with(&self, body: &str, age: Duration) -> SqsBatchResponse {
+        flush_with(&self.app, body, age).await
+    }
+
+    /// The metrics emitted so far, each with its values; `E1 PathsAccepted` is of one distribution.
+    pub fn take_metrics(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut metrics: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for line in METRICS.take() {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let of = line["DistributionId"].as_str().map(|id| format!("{id} "));
+            let defined = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
+            for definition in defined.as_array().unwrap() {
+                let name = definition["Name"].as_str().unwrap();
+                let values = match &line[name] {
+                    Value::Array(values) => values.iter().map(|it| it.as_u64().unwrap()).collect(),
+                    value => vec![value.as_u64().unwrap()],
+                };
+                let name = of.clone().unwrap_or_default() + name;
+                metrics.entry(name).or_default().extend(values);
+            }
+        }
+        metrics
     }
 
     /// Invokes the function with a tick, and then with what is in SubmitQueue, until that is empty or
@@ -288,10 +323,16 @@ impl Account {
 
 /// Invokes an environment with a tick that was received once.
 pub async fn flush(app: &App) -> SqsBatchResponse {
+    flush_with(app, "window-1", Duration::ZERO).await
+}
+
+async fn flush_with(app: &App, body: &str, age: Duration) -> SqsBatchResponse {
+    let sent = SystemTime::now() - age;
+    let sent = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let tick = json!({
-        "messageId": "tick-1", "receiptHandle": "none", "body": "window-1", "eventSource": "aws:sqs",
+        "messageId": "tick-1", "receiptHandle": "none", "body": body, "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
-        "attributes": { "ApproximateReceiveCount": "1" },
+        "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": sent.as_millis().to_string() },
     });
     handle(
         app,
