@@ -23,7 +23,7 @@ REGION ?= us-east-1
 REMOVE ?=
 YES ?=
 LIVE = $(BUILT)/invalidator/bootstrap.zip --prefix "$(BUCKET_PREFIX)" --region "$(REGION)" --architecture $(PROCESSOR)
-live: need-prefix $(if $(REMOVE),,build) $(VENV)/local ## Prove the pipeline in a real AWS account, and remove it again (BUCKET_PREFIX=.. REGION=..; asks first)
+live: need-prefix $(if $(REMOVE),,build binary) $(VENV)/local ## Prove the pipeline in a real AWS account, and remove it again (BUCKET_PREFIX=.. REGION=..; asks first)
 	@$(VENV)/bin/python tests/local/live.py $(if $(REMOVE),--remove "$(REMOVE)",$(LIVE) $(if $(YES),--yes))
 
 test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests
