@@ -108,7 +108,6 @@ DAY: dict[str, Series] = {
     "ConcurrentExecutions": over_the_day(lambda slot: 2 + changes(slot) ** 0.5),
     "ApproximateNumberOfMessagesVisible BufferQueue": part(0.02),
     "ApproximateNumberOfMessagesNotVisible BufferQueue": part(0.05),
-    "ApproximateAgeOfOldestMessage BufferQueue": over_the_day(lambda slot: 9 + 2 * math.sin(slot)),
     "ApproximateNumberOfMessagesVisible SubmitQueue": over_the_day(lambda slot: 1 if changes(slot) > 60 else 0),
     "ApproximateNumberOfMessagesNotVisible SubmitQueue": over_the_day(waiting),
     "ApproximateNumberOfMessagesVisible FailedEventsQueue": over_the_day(
