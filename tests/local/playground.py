@@ -138,6 +138,8 @@ Then the commands of docs/deploy.md, docs/tag.md and docs/operate.md work as the
   echo again | aws s3 cp - s3://{sample_site.SITE}/hello.html
   accept
 
-  # The kill switch: docs/operate.md, "The kill switch". For all that waits:
-  aws sqs get-queue-attributes --queue-url "$(out SubmitQueueUrl)" --attribute-names ApproximateNumberOfMessages
+  # The kill switch: stop, change an object, see the change wait, go on.
+  invalidatorctl mode stopped --stack {stack.NAME} --why practice
+  aws sqs get-queue-attributes --queue-url "$(out BufferQueueUrl)" --attribute-names ApproximateNumberOfMessages
+  invalidatorctl mode live --stack {stack.NAME}
 """

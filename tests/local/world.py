@@ -16,6 +16,7 @@ MAPPINGS = ["FlushMappingId", "SubmitMappingId"]
 # The file that operate.md replays, by the names of this pipeline.
 ERROR_FILE = "invalidation_error/20261121020304567891abcde01234_E2SAMPLEDOCS.txt"
 ERROR_TEXT = "CloudFront Id [E2SAMPLEDOCS]\n(Set 1 Start)\n\n/replayed.html\n\n(Set 1 End)\n\n"
+MODE_FILE = "state/mode.json"
 # The stack that deploy.md deletes: it must not be the one that all other commands need.
 DOOMED_STACK = "docs-uninstall"
 DOOMED_TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
@@ -55,7 +56,8 @@ class World:
             found[queue] = self.running.depth(queue)
         for mapping in MAPPINGS:
             found[mapping] = self.is_enabled(mapping)
-        found["error files"] = self.error_files()
+        found["error files"] = self.objects("invalidation_error/")
+        found["mode"] = self.mode()
         found["subscriptions"] = self.subscribers()
         found["doomed stack"] = self.doomed_stack_exists()
         return {name: json.dumps(value, sort_keys=True, default=str) for name, value in found.items()}
@@ -81,6 +83,7 @@ class World:
                 sqs.send_message(QueueUrl=url, MessageBody=json.dumps(dead_letter()), **fifo)
         for mapping in MAPPINGS:
             self.client("lambda").update_event_source_mapping(UUID=self.outputs[mapping], Enabled=True)
+        self.forget_mode()
         self.unsubscribe()
         if not self.doomed_stack_exists():
             body = json.dumps(DOOMED_TEMPLATE)
@@ -121,10 +124,23 @@ class World:
         state = self.client("lambda").get_event_source_mapping(UUID=self.outputs[mapping])["State"]
         return not state.startswith("Disabl")
 
-    def error_files(self) -> list[str]:
+    def objects(self, prefix: str) -> list[str]:
         """The files in the error bucket."""
-        listed = self.client("s3").list_objects_v2(Bucket=self.outputs["ErrorBucketName"])
+        listed = self.client("s3").list_objects_v2(Bucket=self.outputs["ErrorBucketName"], Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
+
+    def mode(self) -> str | None:
+        """The mode that was chosen, if one was."""
+        if not self.objects(MODE_FILE):
+            return None
+        answer = self.client("s3").get_object(Bucket=self.outputs["ErrorBucketName"], Key=MODE_FILE)
+        return json.load(answer["Body"])["mode"]
+
+    def forget_mode(self) -> None:
+        """Nobody has chosen a mode, and the function has read none."""
+        if self.mode():
+            self.client("s3").delete_object(Bucket=self.outputs["ErrorBucketName"], Key=MODE_FILE)
+            self.running.restart_function()
 
     def subscribers(self) -> list[str]:
         """Who receives what the other topic sends."""
