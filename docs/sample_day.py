@@ -113,7 +113,6 @@ DAY: dict[str, Series] = {
     "ApproximateNumberOfMessagesVisible FailedEventsQueue": over_the_day(
         lambda slot: 2 if FAILED <= slot < REPLAYED else 0
     ),
-    "ApproximateNumberOfMessagesVisible UndeliveredQueue": QUIET,
     "ApproximateNumberOfMessagesVisible BufferDeadLetterQueue": QUIET,
     "ApproximateNumberOfMessagesVisible SubmitDeadLetterQueue": QUIET,
 }

@@ -25,7 +25,6 @@ DEAD_LETTER_QUEUES = [
     "BufferDeadLetterQueueUrl",
     "SubmitDeadLetterQueueUrl",
     "FailedEventsQueueUrl",
-    "UndeliveredQueueUrl",
 ]
 
 # Far more than the pipeline needs after the debounce, on a slow and busy machine.

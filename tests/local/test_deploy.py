@@ -29,7 +29,7 @@ def test_only_tls_gets_through_where_nothing_is_taken_out_of_the_template(runnin
         ],
         "sns": [("publish", {"TopicArn": strict.outputs["AlertTopicArn"], "Message": "plain"})],
     }
-    assert len(doors["sqs"]) == 7
+    assert len(doors["sqs"]) == 6
     for service, calls in doors.items():
         for operation, arguments in calls:
             with pytest.raises(ClientError, match=r"(?i)denied|authoriz"):
@@ -50,7 +50,7 @@ def test_eventbridge_as_the_source(running: Pipeline, recorder: Recorder) -> Non
     (target,) = running.emulator.client("events").list_targets_by_rule(
         Rule=deployed.resources["BucketEventsRule"].rsplit("/", 1)[-1]
     )["Targets"]
-    assert target["DeadLetterConfig"]["Arn"].endswith(name_of(deployed, "UndeliveredQueue"))
+    assert target["DeadLetterConfig"]["Arn"].endswith(name_of(deployed, "FailedEventsQueue"))
 
     s3 = running.emulator.client("s3")
     for bucket in (EVENT_SITE, "unlisted-site"):

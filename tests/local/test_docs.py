@@ -81,7 +81,7 @@ def test_failed_events_are_handed_to_the_function_again(running: Pipeline, tmp_p
 
 
 def test_undelivered_events_are_handed_to_the_function(running: Pipeline, tmp_path: Path) -> None:
-    url = running.stack.outputs["UndeliveredQueueUrl"]
+    url = running.stack.outputs["FailedEventsQueueUrl"]
     event = {
         "version": "0",
         "source": "aws.s3",
@@ -91,18 +91,19 @@ def test_undelivered_events_are_handed_to_the_function(running: Pipeline, tmp_pa
     }
     for body in (event, {"sweep": "2026-11-21T02:03:04Z"}):
         running.emulator.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
-    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out UndeliveredQueueUrl)").text))
-    assert running.depth("UndeliveredQueueUrl") == 0
+    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out FailedEventsQueueUrl)").text))
+    assert running.depth("FailedEventsQueueUrl") == 0
     assert running.wait(lambda: "/undelivered.html" in running.invalidated_paths("www"))
 
 
-@pytest.mark.parametrize("queue", ["FailedEventsQueueUrl", "UndeliveredQueueUrl"])
-def test_a_failing_call_loses_no_event(queue: str, running: Pipeline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_a_failing_call_loses_no_event(is_delivered: bool, running: Pipeline, tmp_path: Path) -> None:
+    queue = "FailedEventsQueueUrl"
     sqs = running.emulator.client("sqs")
     url = running.stack.outputs[queue]
-    key = f"kept-in-{queue}.html"
+    key = f"kept-{is_delivered}.html"
     event = created(key)
-    body = {"requestPayload": event} if queue == "FailedEventsQueueUrl" else event | {"detail": {}}
+    body = {"requestPayload": event} if is_delivered else event
     sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
 
     def is_processed() -> bool:
