@@ -27,7 +27,7 @@ CALLS_OF_A_CHANGE = {
     "sqs:DeleteMessage": 2,
     "cloudfront:CreateInvalidation": 1,
 }
-# What an idle sweep emits, and what single paths and rare events add.
+# What an idle sweep emits: the heartbeat.
 METRICS_OF_A_SWEEP = 1
 # A long poll of an empty buffer takes a second.
 SECONDS_OF_A_SWEEP = 1.5

@@ -11,6 +11,15 @@ def test_the_tables_are_up_to_date() -> None:
     assert text == costs.written(text), "run `make costs`"
 
 
+def test_a_stack_at_rest_is_almost_free() -> None:
+    assert costs.total(costs.at_rest(), with_free_tier=True) <= 0.30
+    assert costs.total(costs.at_rest(), with_free_tier=False) <= 2.20
+
+
+def test_there_are_few_alarms() -> None:
+    assert len(costs.resources("AWS::CloudWatch::Alarm")) <= 10
+
+
 def test_what_costs_much_is_made_on_demand() -> None:
     assert not costs.resources("AWS::CloudWatch::Dashboard")
     assert not [r for r in template.load()["Resources"].values() if r["Type"] == "AWS::KMS::Key"]

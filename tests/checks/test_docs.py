@@ -92,13 +92,6 @@ def test_files_named_in_contributing_exist() -> None:
     assert not [name for name in named if not any((docs.ROOT / base / name).exists() for base in ("", "benches"))]
 
 
-def table(page: str, heading: str) -> list[str]:
-    """The first cells of the first table that has this heading, without their backquotes."""
-    text = (docs.ROOT / page).read_text()
-    rows = text[text.index(heading) :].split("\n\n")[0].split("\n")[2:]
-    return [cell.strip("` ") for row in rows for cell in [row.split("|")[1]]]
-
-
 def habits() -> list[str]:
     """The tests that docs/development.md names for what AWS does: one parameter a row."""
     text = (docs.ROOT / "docs/development.md").read_text()
@@ -130,7 +123,7 @@ def test_every_habit_of_aws_is_tested_on_a_stand_in_and_on_the_product() -> None
 
 def test_deploy_tells_every_parameter_and_its_default() -> None:
     parameters = template.load()["Parameters"]
-    assert sorted(table("docs/deploy.md", "| parameter |")) == sorted(parameters)
+    assert sorted(docs.table("docs/deploy.md", "| parameter |")) == sorted(parameters)
     text = (docs.ROOT / "docs/deploy.md").read_text()
     for name, parameter in parameters.items():
         default = str(parameter.get("Default", "you decide"))
@@ -144,7 +137,7 @@ def test_security_explains_every_statement_with_its_actions() -> None:
         statement.get("Fn::If", [None, statement])[1]
         for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
     ]
-    assert table("docs/security.md", "| statement |") == [statement["Sid"] for statement in statements]
+    assert docs.table("docs/security.md", "| statement |") == [statement["Sid"] for statement in statements]
     text = (docs.ROOT / "docs/security.md").read_text()
     for statement in statements:
         row = next(line for line in text.split("\n") if line.startswith(f"| `{statement['Sid']}` |"))

@@ -34,6 +34,13 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(page, line, match.group("note"), match.group("text"))
 
 
+def table(page: str, heading: str) -> list[str]:
+    """The first cells of the first table that has this heading, without their backquotes."""
+    text = (ROOT / page).read_text()
+    rows = text[text.index(heading) :].split("\n\n")[0].split("\n")[2:]
+    return [cell.strip("` ") for row in rows for cell in [row.split("|")[1]]]
+
+
 # In the code, and in the lists of counters.
 EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)",', re.MULTILINE)
 

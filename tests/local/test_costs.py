@@ -27,7 +27,8 @@ def test_an_idle_sweep_makes_the_calls_and_emits_the_metrics_that_the_costs_coun
     assert running.wait(running.idle)
     ended = time.time()
     paid = counted(running, recorder) - before
-    assert {action: paid[action] for action in paid if not action.startswith("cloudfront:")} == costs.CALLS_OF_A_SWEEP
+    # The mode may have been read a moment ago, by another test's flush.
+    assert {action: paid[action] for action in paid if action.startswith("sqs:")} == costs.CALLS_OF_A_SWEEP
     # The emulator collects a function's log with its next invocation.
     running.invoke_with_test_event()
     assert running.wait(lambda: len(emitted(running, begun, ended)) == costs.METRICS_OF_A_SWEEP), emitted(
