@@ -5,6 +5,7 @@ live.py ZIP (or `--remove NAME`), with --prefix, --region, --architecture, --yes
 
 import argparse
 import json
+import os
 import re
 import secrets
 import signal
@@ -26,8 +27,8 @@ from pipeline import ROOT, TEMPLATE
 from waiting import wait_until
 
 DEBOUNCE_SECONDS = 3
-# Bucket names have at most 63 characters: the prefix, and "-invalidator-0123abcd-site".
-PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{1,35}")
+# Bucket names have at most 63 characters: the prefix, and "-invalidator-0123abcd-site". A stack's begins with a letter.
+PREFIX = re.compile(r"[a-z][a-z0-9-]{1,35}")
 MINUTES = 5
 STACK_MINUTES = 15
 # AWS limits how often one may ask.
@@ -49,18 +50,18 @@ def main() -> int:
     options = parsed()
     interrupt_when_told_to_end()
     if options.remove:
-        journal = Journal.load(options.remove)
-        return remove(Account(journal.region, journal.endpoint), journal, options.poll_seconds)
+        return remove_earlier(options)
     account = Account(options.region, options.endpoint_url)
     name = f"{options.prefix}-invalidator-{secrets.token_hex(4)}"
     try:
+        number = account.id()
         if not options.yes and not is_confirmed(account, name):
             return complain("nothing was made")
     except (BotoCoreError, ClientError) as error:
         return complain(f"AWS cannot be reached: {error}")
     except (EOFError, KeyboardInterrupt):
         return complain("nothing was made")
-    journal = Journal(name, options.region, options.endpoint_url)
+    journal = Journal(name, number, options.region, options.endpoint_url)
     journal.save()
     status = 1
     try:
@@ -88,7 +89,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--yes", action="store_true")
     options = parser.parse_args()
     if not options.remove and not PREFIX.fullmatch(options.prefix):
-        parser.error("BUCKET_PREFIX begins the names of the buckets: 2 to 36 lower-case letters, digits and hyphens")
+        parser.error("BUCKET_PREFIX must be 2 to 36 lower-case letters, digits and hyphens, first a letter")
     if not options.remove and not (options.package and options.package.is_file()):
         parser.error(f"there is no package at {options.package}: build it with `make build`")
     return options
@@ -101,6 +102,24 @@ def is_confirmed(account: Account, name: str) -> bool:
 It touches no other bucket or distribution, takes about ten minutes, and removes everything again, also after Ctrl-C.
 It costs less than 0.10 USD: three invalidation paths and some hundred calls.""")
     return input("Type yes to go on: ").strip() == "yes"
+
+
+def remove_earlier(options: argparse.Namespace) -> int:
+    """Remove what an earlier run has left, but only in its own account: in another one all of it would be missing."""
+    try:
+        journal = Journal.load(options.remove)
+        account = Account(journal.region, journal.endpoint)
+        number = account.id()
+    except KeyError as error:
+        return complain(error.args[0])
+    except (BotoCoreError, ClientError) as error:
+        return complain(f"AWS cannot be reached: {error}")
+    if number != journal.account:
+        return complain(
+            f"{journal.name} is in account {journal.account}, and these credentials are of {number}: "
+            "nothing was removed; choose the right AWS_PROFILE"
+        )
+    return remove(account, journal, options.poll_seconds)
 
 
 def remove(account: Account, journal: Journal, poll_seconds: float) -> int:
@@ -250,7 +269,9 @@ class Run:
         command = [COMMAND_LINE, "mode", mode, "--stack", self.journal.name, "--yes", "--region", self.account.region]
         if self.account.endpoint:
             command += ["--endpoint-url", self.account.endpoint]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # As for our own clients: no endpoint but the one that was given.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_ENDPOINT_URL")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LiveError(f"invalidatorctl mode {mode}: {done.stderr.strip()}")
 

@@ -25,7 +25,10 @@ class Account:
     def client(self, service: str) -> BaseClient:
         """A client with the user's own credentials."""
         if service not in self.clients:
-            config = Config(retries={"mode": "standard", "total_max_attempts": 8})
+            # What belongs to a real account may not be asked of an emulator that the user's shell still names.
+            is_real = self.endpoint is None
+            retries = {"mode": "standard", "total_max_attempts": 8}
+            config = Config(retries=retries, ignore_configured_endpoint_urls=is_real)
             session = boto3.Session(region_name=self.region)
             self.clients[service] = session.client(service, endpoint_url=self.endpoint, config=config)
         return self.clients[service]
@@ -40,6 +43,8 @@ class Journal:
     """The names of what a run makes, each written down before it is made."""
 
     name: str
+    # The number of the account.
+    account: str
     region: str
     endpoint: str | None = None
     # What outlives the stack: type and physical id of its resources.
@@ -72,7 +77,10 @@ class Journal:
 
     @classmethod
     def load(cls, name: str) -> "Journal":
-        """That of an earlier run."""
+        """That of an earlier run; raises a KeyError that names all there are."""
+        names = sorted(file.stem for file in JOURNALS.glob("*.json"))
+        if name not in names:
+            raise KeyError(f"there is no run {name!r} in .local/live; there are: {', '.join(names) or 'none'}")
         return cls(**json.loads((JOURNALS / f"{name}.json").read_text()))
 
 

@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from children import Child
-from emulator import ACCESS_KEY, SECRET_KEY, Emulator
-from live_account import JOURNALS
+from emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator
+from live_account import JOURNALS, Account
 from package import write_zip
 from pipeline import ROOT, WORK_FOLDER
 from proxy import Answer, Proxy, Request, forwarded
@@ -168,6 +168,36 @@ def test_what_cannot_be_removed_is_said_and_can_be_tried_again(
     assert nothing_is_left()
 
 
+def test_nothing_is_forgotten_with_the_credentials_of_another_account(account: Emulator, nothing_is_left) -> None:
+    journal = JOURNALS / "test-invalidator-elsewhere.json"
+    JOURNALS.mkdir(parents=True, exist_ok=True)
+    left = {"name": journal.stem, "account": "999999999999", "region": REGION, "endpoint": account.endpoint}
+    journal.write_text(json.dumps(left))
+    try:
+        with live(account, "--remove", journal.stem) as child:
+            assert child.ends(PATIENCE_SECONDS) == 1, child.output
+        assert "is in account 999999999999" in child.output
+        assert json.loads(journal.read_text()) == left
+    finally:
+        journal.unlink()
+    assert nothing_is_left()
+
+
+def test_a_name_of_no_run_is_answered_with_a_sentence(account: Emulator) -> None:
+    with live(account, "--remove", "typo") as child:
+        assert child.ends(PATIENCE_SECONDS) == 1
+    assert "there is no run 'typo'" in child.output
+    assert "Traceback" not in child.output
+
+
+def test_an_endpoint_of_the_shell_is_not_that_of_a_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    assert Account(REGION).client("sts").meta.endpoint_url.endswith("amazonaws.com")
+    assert Account(REGION, "http://127.0.0.1:8").client("sts").meta.endpoint_url == "http://127.0.0.1:8"
+
+
 def test_it_makes_nothing_unless_it_is_told_yes(account: Emulator, package: Path, nothing_is_left) -> None:
     with live(account, package, "--prefix", "test", "--endpoint-url", account.endpoint) as child:
         assert child.ends(PATIENCE_SECONDS) == 1
@@ -176,7 +206,7 @@ def test_it_makes_nothing_unless_it_is_told_yes(account: Emulator, package: Path
     assert nothing_is_left()
 
 
-@pytest.mark.parametrize("prefix", ["", "Big", "under_score", "x" * 37])
+@pytest.mark.parametrize("prefix", ["", "Big", "under_score", "1st", "x" * 37])
 def test_a_bad_prefix_is_refused(prefix: str, account: Emulator, package: Path) -> None:
     with live(account, package, "--yes", "--prefix", prefix, "--endpoint-url", account.endpoint) as child:
         assert child.ends(PATIENCE_SECONDS) == 2
