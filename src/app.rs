@@ -4,6 +4,7 @@ use crate::aws::Clients;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::incident_memory::Remembered;
 use crate::last_flush::LastFlush;
 use crate::metrics::Metrics;
 use crate::mode::StackMode;
@@ -25,6 +26,8 @@ pub struct App {
     pub ticker: Ticker,
     /// How the last flush ended.
     pub last_flush: LastFlush,
+    /// What is known of the open incidents.
+    pub incidents: Remembered,
     pub clock: Clock,
     /// Where metrics go.
     pub metrics: Metrics,
@@ -45,6 +48,7 @@ impl App {
             ),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
+            incidents: Remembered::default(),
             metrics: Metrics::new(config.function_name.as_str()),
             config,
             clients,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::incident_mail::Place;
 use invalidator_core::mode::Mode;
 use invalidator_core::target::{DistributionId, TenantId};
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub error_bucket: String,
     /// `TOPIC_ARN`: the topic of the mails.
     pub topic_arn: String,
+    /// `STACK_NAME`: the stack that mails name.
+    pub stack_name: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the dimension of all metrics.
     pub function_name: String,
     /// `DEBOUNCE_SECONDS`, 10: the delay of the tick queue.
@@ -101,6 +104,19 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Where mails come from. Region and account are those of the topic.
+    pub fn place(&self) -> Place {
+        let mut arn = self.topic_arn.split(':').skip(3).map(str::to_owned);
+        let (region, account) = (arn.next(), arn.next());
+        Place {
+            bucket: self.error_bucket.clone(),
+            submit_queue: self.submit_queue.as_str().to_owned(),
+            account: account.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+            stack: self.stack_name.clone(),
+        }
+    }
+
     /// Reads the settings from the environment of the process.
     ///
     /// # Errors
@@ -123,6 +139,9 @@ impl Config {
             submit_queue: variables.queue("SUBMIT_QUEUE_URL")?,
             error_bucket: variables.required("ERROR_BUCKET")?,
             topic_arn: variables.required("TOPIC_ARN")?,
+            stack_name: variables
+                .get("STACK_NAME")
+                .unwrap_or_else(|| "invalidator".to_owned()),
             function_name: variables
                 .get("AWS_LAMBDA_FUNCTION_NAME")
                 .unwrap_or_else(|| "invalidator".to_owned()),

@@ -30,6 +30,7 @@ use tracing::{error, info};
 
 use crate::app::App;
 use crate::clock::Deadline;
+use crate::incidents;
 use crate::queue::{self, Received};
 use drain::Drain;
 use report::Report;
@@ -49,6 +50,9 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     let waits = app.last_flush.ended(end, ticks, app.clock.now());
     report.oldest = report.oldest.max(waits);
     report.tell(app, end, start.elapsed());
+    if deadline.remaining() > TIME_TO_STOP {
+        incidents::check(app).await;
+    }
     let Some(time) = comes_back else {
         return SqsBatchResponse::default();
     };

@@ -33,7 +33,7 @@
 //! * [`catalog`]: reads CloudFront's configuration
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
-//! * [`rejections`]: error files and mails
+//! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
 //! * [`aws`]: the SDK clients, and what their errors mean
@@ -49,6 +49,8 @@ pub mod config;
 mod counters;
 pub mod flush;
 pub mod handler;
+pub mod incident_memory;
+pub mod incidents;
 pub mod ingest;
 pub mod last_flush;
 pub mod logging;

@@ -32,13 +32,17 @@ use tracing::{error, info};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::counters::counters;
+use crate::incidents;
 use crate::metrics::{MAX_VALUES, Metric, milliseconds};
 use crate::queue::{self, Received};
-use crate::rejections::{Filed, file_unreadable, mail};
-use group::{Group, GroupEnd, Message, PathCounts, delete};
+use crate::rejections::{Filed, file_unreadable};
+use group::{Answered, Group, GroupEnd, Message, PathCounts, delete, file_and_settle};
 
 /// How long after the first error file the mail is sent. It lists all files written by then.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a group with rejected paths waits for the other lane of its target, so that both share a file.
+const FILE_AFTER: Duration = Duration::from_secs(1);
 
 /// Submits sets of paths. Returns the messages that wait; all others are done.
 pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
@@ -48,41 +52,63 @@ pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) ->
     }
     let start = Instant::now();
     let mut batch = Batch::new(app);
-    let mut jobs: Jobs<'_> = FuturesUnordered::new();
     let mut targets: BTreeMap<(String, Target), Vec<Message>> = BTreeMap::new();
+    let mut unreadable = Vec::new();
     for record in records {
         match read(&record) {
             Ok((group, message)) => {
                 let target = message.set.target.clone();
                 targets.entry((group, target)).or_default().push(message);
             }
-            Err(why) => jobs.push(Box::pin(reject_unreadable(app, record, why))),
+            Err(why) => unreadable.push((record, why)),
         }
     }
-    for ((_, target), messages) in targets {
+    let mut lanes = Lanes::default();
+    let mut jobs: Jobs<'_> = FuturesUnordered::new();
+    for (record, why) in unreadable {
+        jobs.push(Box::pin(reject_unreadable(app, record, why)));
+    }
+    for ((_, target), messages) in &mut targets {
         let group = Group {
             app,
             deadline,
             target,
-            messages,
+            messages: std::mem::take(messages),
         };
-        let distribution = group.target.distribution.clone();
-        jobs.push(Box::pin(async move {
-            Event::Settled(Some(distribution), group.run().await)
-        }));
+        lanes.begin(target);
+        jobs.push(Box::pin(async { Event::Answered(group.submit().await) }));
     }
     while let Some(event) = jobs.next().await {
         match event {
-            Event::Settled(distribution, end) => batch.add(distribution, end),
+            Event::Answered(answered) => {
+                let target = answered.target();
+                let ready = lanes.answered(target, answered);
+                if lanes.must_wait(target) {
+                    jobs.push(Box::pin(async move {
+                        sleep(FILE_AFTER).await;
+                        Event::TimeToFile(target)
+                    }));
+                }
+                settle(&jobs, ready);
+            }
+            Event::TimeToFile(target) => settle(&jobs, vec![lanes.take(target)]),
+            Event::Settled(distribution, ends) => {
+                for end in ends {
+                    batch.add(distribution.clone(), end);
+                }
+            }
             Event::TimeToMail => {
                 let (filed, handles) = batch.take_filed();
                 jobs.push(Box::pin(async move {
-                    let sent = mail(app, &filed).await;
+                    let rejections = filed.into_iter().flat_map(|filed| filed.rejections);
+                    let sent = incidents::report(app, &rejections.collect::<Vec<_>>()).await;
                     delete(app, handles).await;
-                    Event::Mailed(sent)
+                    let failed = sent.failed();
+                    sent.note(app).await;
+                    Event::Mailed { failed }
                 }));
             }
-            Event::Mailed(sent) => batch.counts.mails_failed += usize::from(!sent),
+            Event::Mailed { failed } => batch.counts.mails_failed += failed,
         }
         if batch.must_mail() {
             jobs.push(Box::pin(async {
@@ -91,23 +117,77 @@ pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) ->
             }));
         }
     }
+    let began = app.clock.now() - start.elapsed();
+    incidents::accepted(app, began, std::mem::take(&mut batch.accepted)).await;
     batch.finish(start.elapsed())
 }
 
-/// The jobs that run side by side.
-type Jobs<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + 'a>>>;
+/// Settles groups, after their error file is written. Each list holds groups of one target.
+fn settle<'a>(jobs: &Jobs<'a>, ready: Vec<Vec<Answered<'a>>>) {
+    for groups in ready.into_iter().filter(|groups| !groups.is_empty()) {
+        let distribution = groups.first().map(|it| it.target().distribution.clone());
+        jobs.push(Box::pin(async move {
+            Event::Settled(distribution, file_and_settle(groups).await)
+        }));
+    }
+}
 
-enum Event {
-    /// All messages of a target are settled, or one that cannot be read (no distribution).
-    Settled(Option<DistributionId>, GroupEnd),
+/// The lanes of each target, of which those with rejected paths wait for each other for a moment.
+#[derive(Default)]
+struct Lanes<'a> {
+    running: BTreeMap<&'a Target, usize>,
+    held: BTreeMap<&'a Target, Vec<Answered<'a>>>,
+}
+
+impl<'a> Lanes<'a> {
+    fn begin(&mut self, target: &'a Target) {
+        *self.running.entry(target).or_default() += 1;
+    }
+
+    /// Takes a group that CloudFront has answered to. Returns the groups that can be settled now.
+    fn answered(&mut self, target: &'a Target, group: Answered<'a>) -> Vec<Vec<Answered<'a>>> {
+        let running = self.running.entry(target).or_default();
+        *running = running.saturating_sub(1);
+        let is_last = *running == 0;
+        let mut ready = Vec::new();
+        match group.has_rejected() {
+            true => self.held.entry(target).or_default().push(group),
+            false => ready.push(vec![group]),
+        }
+        if is_last {
+            ready.push(self.take(target));
+        }
+        ready
+    }
+
+    /// Whether a group of this target waits for another.
+    fn must_wait(&self, target: &Target) -> bool {
+        self.held.contains_key(target)
+    }
+
+    fn take(&mut self, target: &Target) -> Vec<Answered<'a>> {
+        self.held.remove(target).unwrap_or_default()
+    }
+}
+
+/// The jobs that run side by side.
+type Jobs<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Event<'a>> + 'a>>>;
+
+enum Event<'a> {
+    /// CloudFront has answered to a group.
+    Answered(Answered<'a>),
+    /// A group of this target has waited long enough for the other lane.
+    TimeToFile(&'a Target),
+    /// All messages of these groups are settled, or one that cannot be read (no distribution).
+    Settled(Option<DistributionId>, Vec<GroupEnd>),
     /// It is time to send a mail about the files so far, and then to delete their messages.
     TimeToMail,
-    /// A mail was sent, or not.
-    Mailed(bool),
+    /// Mails were sent; so many could not be.
+    Mailed { failed: usize },
 }
 
 /// Writes the body of a message that cannot be read to a file, so that it does not block its group.
-async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event {
+async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event<'_> {
     error!(
         stage = "submit",
         message_id = record.id(),
@@ -116,9 +196,11 @@ async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event 
     );
     let body = record.body.as_deref().unwrap_or_default();
     let mut end = GroupEnd::default();
-    match file_unreadable(app, body, &why).await {
+    let group = record.attributes.get("MessageGroupId");
+    let group = group.map_or("none", String::as_str);
+    match file_unreadable(app, group, body, &why).await {
         Ok(filed) => {
-            end.filed.push(filed);
+            end.filed = Some(filed);
             end.to_delete.push(record.handle());
         }
         Err(error) => {
@@ -138,7 +220,7 @@ async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event 
             end.returned.push(record.id());
         }
     }
-    Event::Settled(None, end)
+    Event::Settled(None, vec![end])
 }
 
 /// Reads a message; returns its message group with it.
@@ -216,6 +298,8 @@ struct Batch<'a> {
     filed: Vec<Filed>,
     to_delete: Vec<String>,
     will_mail: bool,
+    /// The targets of which paths were accepted, and none rejected.
+    accepted: Vec<String>,
     counts: BatchCounts,
     paths: BTreeMap<DistributionId, PathCounts>,
     ages: Vec<u64>,
@@ -230,6 +314,7 @@ impl<'a> Batch<'a> {
             filed: Vec::new(),
             to_delete: Vec::new(),
             will_mail: false,
+            accepted: Vec::new(),
             counts: BatchCounts::default(),
             paths: BTreeMap::new(),
             ages: Vec::new(),
@@ -238,6 +323,9 @@ impl<'a> Batch<'a> {
     }
 
     fn add(&mut self, distribution: Option<DistributionId>, end: GroupEnd) {
+        if end.paths.accepted > 0 && end.paths.rejected == 0 {
+            self.accepted.extend(end.target);
+        }
         match distribution {
             Some(id) => self.paths.entry(id).or_default().add(end.paths),
             None => self.counts.unreadable += 1,

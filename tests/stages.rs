@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
+use invalidator_core::incident::{Rejection, STATE_KEY};
 use invalidator_core::mode::Mode;
 use invalidator_core::tick::Window;
 use serde_json::json;
@@ -393,11 +394,10 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
     let mut keys: Vec<_> = files.iter().map(|file| &file.0).collect();
     keys.sort_by_key(|key| text.find(key.as_str()));
     let (first, second) = (keys[0], keys[1]);
-    let id = if *first == files[0].0 { "E1" } else { "E3" };
+    let first_lines = format!("bucket : errors\n\n{first}\n{second}\n\naccount : ");
+    assert!(text.starts_with(&first_lines), "{text}");
     assert!(
-        text.starts_with(&format!(
-            "bucket : errors\n\n{first}\n{second}\n\n{id}: AccessDenied: "
-        )),
+        text.contains("\nAccessDenied: 4 paths rejected, since "),
         "{text}"
     );
     assert!(
@@ -410,6 +410,10 @@ async fn what_cloudfront_refuses_is_filed_and_mailed_and_holds_no_one_up() {
 #[tokio::test]
 async fn a_set_stays_in_the_queue_if_its_rejected_paths_cannot_be_filed() {
     let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    // The mode is in the same bucket: the function has to know it before.
+    account.flush().await;
     account
         .app
         .clients
@@ -419,8 +423,6 @@ async fn a_set_stays_in_the_queue_if_its_rejected_paths_cannot_be_filed() {
         .send()
         .await
         .unwrap();
-    account.cloudfront.add(site("E1"));
-    account.cloudfront.add(site("E2"));
     let error = Fault::AccessDenied.always();
     account
         .cloudfront
@@ -1106,4 +1108,155 @@ async fn ten_thousand_uploads_in_a_burst_all_arrive() {
     paths.sort();
     let expected: Vec<_> = keys.iter().map(|key| format!("/{key}")).collect();
     assert_eq!(paths, expected);
+}
+
+/// Before: 10 mails.
+#[tokio::test]
+async fn ten_overwrites_that_are_refused_are_one_incident_of_three_mails() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1").alias("www.example.org"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::CreateInvalidation));
+    let mut subjects = Vec::new();
+    let mut texts = Vec::new();
+    for _ in 0..10 {
+        account.change(&[(PUT, "a")]).await;
+        account.flush_and_submit().await;
+        for (subject, text) in account.mails().await {
+            subjects.push(subject);
+            texts.push(text);
+        }
+    }
+    let files = account.error_files().await;
+    assert_eq!((files.len(), texts.len()), (10, 1));
+    assert!(
+        texts[0].contains("E1 (www.example.org): 1 path\n"),
+        "{}",
+        texts[0]
+    );
+    assert!(texts[0].contains("sample paths: /a\n"), "{}", texts[0]);
+
+    account.put_forward(Duration::from_secs(31 * 60));
+    account.flush().await;
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1, "the digest");
+    let told = "10 paths rejected since ";
+    assert!(mails[0].1.contains(told), "{}", mails[0].1);
+    assert!(
+        mails[0].1.contains("9 of them since the last mail"),
+        "{}",
+        mails[0].1
+    );
+    let named = files.iter().filter(|(key, ..)| mails[0].1.contains(key));
+    assert_eq!(named.count(), 9);
+
+    account.cloudfront.heal();
+    account.put_forward(Duration::from_secs(6 * 60));
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    let mails = account.mails().await;
+    assert_eq!(
+        mails.len(),
+        0,
+        "it is not over while a path may be rejected a moment later"
+    );
+    account.put_forward(Duration::from_secs(31 * 60));
+    account.flush().await;
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].0, "[Over] CloudFront Invalidation");
+    account.put_forward(Duration::from_secs(48 * 3_600));
+    account.flush().await;
+    assert_eq!(account.mails().await.len(), 0);
+}
+
+/// Before: a file for each of the two lanes.
+#[tokio::test]
+async fn what_is_rejected_of_a_target_in_one_submit_is_in_one_file() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::CreateInvalidation));
+    for (id, target, path) in [("1", "E1", "/a"), ("2", "E1", "/b*"), ("3", "E2", "/c")] {
+        let lane = if path.ends_with('*') {
+            "wildcards"
+        } else {
+            "paths"
+        };
+        let body = format!(r#"{{"v":1,"distribution":"{target}","paths":["{path}"]}}"#);
+        account
+            .enqueue(&format!("{target}/{lane}"), id, &body)
+            .await;
+    }
+    assert_eq!(account.submit_once().await, 0);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 2);
+    assert!(files[0].2.contains("(Set 2 Start)"), "{}", files[0].2);
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn several_environments_together_send_one_first_mail() {
+    let account = Account::new(&[]).await;
+    let others: Vec<_> = (0..4).map(|_| account.another_environment()).collect();
+    let rejections: Vec<_> = (0..4).map(|n| [rejection(n)]).collect();
+    let reports = others.iter().zip(&rejections);
+    let reports = reports.map(|(app, rejections)| async move {
+        let sent = invalidator::incidents::report(app, rejections).await;
+        sent.note(app).await;
+    });
+    futures_util::future::join_all(reports).await;
+    assert_eq!(account.mails().await.len(), 1);
+    account.put_forward(Duration::from_secs(31 * 60));
+    account.flush().await;
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1, "the others are in the digest");
+    assert!(
+        mails[0].1.contains("4 paths rejected since"),
+        "{}",
+        mails[0].1
+    );
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_keeps_no_mail_back() {
+    let account = Account::new(&[]).await;
+    let s3 = account.app.clients.s3();
+    let garbage = s3.put_object().bucket("errors").key(STATE_KEY);
+    garbage
+        .body(b"garbage".to_vec().into())
+        .send()
+        .await
+        .unwrap();
+    let sent = invalidator::incidents::report(&account.app, &[rejection(1)]).await;
+    sent.note(&account.app).await;
+    assert_eq!(account.mails().await.len(), 1);
+    let _ = s3
+        .delete_object()
+        .bucket("errors")
+        .key(STATE_KEY)
+        .send()
+        .await;
+    s3.delete_bucket().bucket("errors").send().await.unwrap();
+    invalidator::incidents::report(&account.app, &[rejection(2)]).await;
+    assert_eq!(account.mails().await.len(), 1, "without any state");
+}
+
+fn rejection(n: usize) -> Rejection {
+    Rejection {
+        code: "AccessDenied".to_owned(),
+        reason: "no".to_owned(),
+        target: "E1".to_owned(),
+        alias: "www.example.org".to_owned(),
+        paths: 1,
+        samples: vec!["/a".to_owned()],
+        key: format!("invalidation_error/{n}_E1.txt"),
+        can_be_replayed: true,
+    }
 }

@@ -1,4 +1,4 @@
-//! Reports rejected paths: writes and reads the file in the error bucket, and writes the mail.
+//! The file of rejected paths in the error bucket.
 //! Administrators and their scripts rely on these formats, so they are fixed.
 
 use std::collections::BTreeMap;
@@ -7,19 +7,18 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::incident::Rejection;
 use crate::path::{InvalidPath, InvalidationPath};
 use crate::rejection::Rejected;
 use crate::service_error::ServiceError;
 use crate::target::Target;
+use crate::text::one_line;
 
 /// The folder of the error files.
 pub const FOLDER: &str = "invalidation_error/";
 
 /// The subject of the mail.
 pub const SUBJECT: &str = "[Error] CloudFront Invalidation";
-
-/// SNS accepts 256 KiB. Files that do not fit are left out of the mail, but still written.
-const MAX_MAIL_BYTES: usize = 250 * 1024;
 
 /// Paths that were rejected for one target, set by set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +117,12 @@ pub struct TargetFailure<'a> {
     pub file: ErrorFile<'a>,
     /// The different reasons, in order of appearance.
     pub reasons: Vec<ServiceError>,
+    /// The reason of each set of the file.
+    reason_of_set: Vec<ServiceError>,
 }
+
+/// How many paths a mail shows of each file.
+const MAX_SAMPLES: usize = 3;
 
 impl<'a> TargetFailure<'a> {
     /// Groups rejected paths by target, in order of target.
@@ -136,9 +140,11 @@ impl<'a> TargetFailure<'a> {
                     sets: Vec::new(),
                 },
                 reasons: Vec::new(),
+                reason_of_set: Vec::new(),
                 target,
             });
             failure.file.sets.push(paths);
+            failure.reason_of_set.push(reason.clone());
             if !failure.reasons.contains(&reason) {
                 failure.reasons.push(reason);
             }
@@ -146,19 +152,30 @@ impl<'a> TargetFailure<'a> {
         failures.into_values().collect()
     }
 
-    /// The lines of the mail about this file.
-    pub fn summary(&self) -> Summary {
-        let paths: usize = self.file.sets.iter().map(Vec::len).sum();
-        let noun = if paths == 1 { "path" } else { "paths" };
-        let line = |reason: &ServiceError| {
-            let code = printable(&reason.code);
-            let message: String = printable(&reason.message).chars().take(500).collect();
-            format!("{}: {code}: {message} ({paths} {noun})", self.target)
-        };
-        Summary {
-            lines: self.reasons.iter().map(line).collect(),
-            can_be_replayed: true,
+    /// What was rejected for each reason. `key` names the file, `alias` the target's distribution.
+    pub fn rejections(&self, key: &str, alias: &str) -> Vec<Rejection> {
+        let mut rejections: Vec<Rejection> = Vec::new();
+        for (set, reason) in self.file.sets.iter().zip(&self.reason_of_set) {
+            let known = rejections.iter().position(|it| it.code == reason.code);
+            let index = known.unwrap_or(rejections.len());
+            if known.is_none() {
+                rejections.push(Rejection {
+                    code: reason.code.clone(),
+                    reason: reason.to_string(),
+                    target: self.target.id().to_owned(),
+                    alias: alias.to_owned(),
+                    paths: 0,
+                    samples: Vec::new(),
+                    key: key.to_owned(),
+                    can_be_replayed: true,
+                });
+            }
+            let rejection = &mut rejections[index];
+            rejection.paths += set.len() as u64;
+            let samples = set.iter().take(MAX_SAMPLES - rejection.samples.len());
+            rejection.samples.extend(samples.map(ToString::to_string));
         }
+        rejections
     }
 
     /// The error codes, as object metadata, where only printable ASCII is safe.
@@ -170,13 +187,6 @@ impl<'a> TargetFailure<'a> {
     pub fn messages(&self) -> String {
         metadata(self.reasons.iter().map(|reason| reason.message.as_str()))
     }
-}
-
-/// The lines of the mail about a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    lines: Vec<String>,
-    can_be_replayed: bool,
 }
 
 /// A message that cannot be read. Its body is written to a file unchanged.
@@ -194,18 +204,20 @@ impl Unreadable {
 
     /// Takes the reason why the message cannot be read.
     pub fn new(why: &str) -> Self {
-        let why = printable(why);
+        let why = one_line(why, 700);
         Self { why }
     }
 
-    /// The lines of the mail about this file.
-    pub fn summary(&self) -> Summary {
-        Summary {
-            lines: vec![format!(
-                "{}: a message of SubmitQueue was not submitted: {}",
-                Self::CODE,
-                self.why
-            )],
+    /// What the mail tells about the message. `key` names the file, `group` the message's group.
+    pub fn rejection(&self, key: &str, group: &str) -> Rejection {
+        Rejection {
+            code: Self::CODE.to_owned(),
+            reason: format!("a message of SubmitQueue was not submitted: {}", self.why),
+            target: group.to_owned(),
+            alias: "message group".to_owned(),
+            paths: 0,
+            samples: Vec::new(),
+            key: key.to_owned(),
             can_be_replayed: false,
         }
     }
@@ -231,44 +243,6 @@ pub fn printable(text: &str) -> String {
         false => '?',
     };
     text.chars().take(MAX_CHARACTERS).map(printable).collect()
-}
-
-/// The text of the mail: the bucket, the keys, then the reasons and how to replay.
-pub fn mail_text(bucket: &str, submit_queue: &str, files: &[(&str, &Summary)]) -> String {
-    let mut text = format!("bucket : {bucket}\n\n");
-    let mut reasons = String::new();
-    let mut shown = 0;
-    for (key, summary) in files {
-        // Each key appears twice: in the list, and in the command.
-        if 2 * text.len() + reasons.len() > MAX_MAIL_BYTES {
-            break;
-        }
-        shown += 1;
-        let _ = writeln!(text, "{key}");
-        for line in &summary.lines {
-            let _ = writeln!(reasons, "{line}");
-        }
-    }
-    if shown < files.len() {
-        let _ = writeln!(
-            text,
-            "and {} more, see the folder {FOLDER} of the bucket",
-            files.len() - shown
-        );
-    }
-    let _ = write!(text, "\n{reasons}");
-    let replayed = files.iter().take(shown);
-    let replayed = replayed.filter(|(_, summary)| summary.can_be_replayed);
-    let keys: Vec<&str> = replayed.map(|(key, _)| *key).collect();
-    if !keys.is_empty() {
-        let _ = write!(
-            text,
-            "\nOnce the cause is fixed, replay with:\n\
-             invalidatorctl replay --bucket {bucket} --submit-queue {submit_queue} {}\n",
-            keys.join(" ")
-        );
-    }
-    text
 }
 
 #[cfg(test)]
@@ -352,58 +326,6 @@ mod tests {
             .collect();
         assert_eq!(files, [("E1", 1), ("E2", 2), ("dt_1", 1)]);
         assert_eq!(failures[1].codes(), "AccessDenied; InvalidArgument");
-    }
-
-    fn mail(files: &[(String, Summary)]) -> String {
-        let files: Vec<_> = files.iter().map(|(key, it)| (key.as_str(), it)).collect();
-        mail_text("errors", "https://sqs/1/submit.fifo", &files)
-    }
-
-    #[test]
-    fn the_mail_lists_bucket_keys_reasons_and_the_replay() {
-        let failures = TargetFailure::group(vec![
-            rejected("E1", &["/a", "/b"], "AccessDenied"),
-            rejected("E2", &["/c"], "NoSuchDistribution"),
-        ]);
-        let files = failures.iter().map(|failure| {
-            let key = format!("{FOLDER}1_{}.txt", failure.file.id);
-            (key, failure.summary())
-        });
-        assert_eq!(
-            mail(&files.collect::<Vec<_>>()),
-            "bucket : errors\n\n\
-             invalidation_error/1_E1.txt\n\
-             invalidation_error/1_E2.txt\n\n\
-             E1: AccessDenied: AccessDenied happened (2 paths)\n\
-             E2: NoSuchDistribution: NoSuchDistribution happened (1 path)\n\n\
-             Once the cause is fixed, replay with:\n\
-             invalidatorctl replay --bucket errors --submit-queue https://sqs/1/submit.fifo \
-             invalidation_error/1_E1.txt invalidation_error/1_E2.txt\n"
-        );
-    }
-
-    #[test]
-    fn a_message_that_cannot_be_read_is_told_and_not_replayed() {
-        let summary = Unreadable::new("it says \u{1b}[31mhello\n").summary();
-        assert_eq!(
-            mail(&[(format!("{FOLDER}1_unreadable.txt"), summary)]),
-            "bucket : errors\n\n\
-             invalidation_error/1_unreadable.txt\n\n\
-             UnreadableMessage: a message of SubmitQueue was not submitted: it says ?[31mhello?\n"
-        );
-    }
-
-    #[test]
-    fn a_mail_of_many_files_stays_below_the_limit_of_sns_and_says_what_it_left_out() {
-        let rejected = (0..5_000).map(|n| rejected(&format!("E{n:05}"), &["/a"], "AccessDenied"));
-        let failures = TargetFailure::group(rejected.collect());
-        let files = failures.iter().map(|failure| {
-            let key = format!("{FOLDER}{}_{}.txt", "1".repeat(30), failure.file.id);
-            (key, failure.summary())
-        });
-        let text = mail(&files.collect::<Vec<_>>());
-        assert!(text.len() < 256 * 1024, "{}", text.len());
-        assert!(text.contains(" more, see the folder"), "{}", &text[..200]);
     }
 
     #[test]

@@ -20,7 +20,9 @@
 //! * [`service_error`]: what the errors of AWS mean, and how they are shown
 //! * [`text`]: texts from outside, made safe to show
 //! * [`rejection`]: paths that CloudFront did not accept
-//! * [`error_file`]: the file and the mail about rejected paths
+//! * [`error_file`]: the file of rejected paths
+//! * [`incident`]: when a mail about rejected paths is due
+//! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
 
 // The other packages, and the tools that send sets, are written against these docs.
@@ -32,6 +34,8 @@ pub mod caller_reference;
 pub mod distributions;
 pub mod error_file;
 pub mod event;
+pub mod incident;
+pub mod incident_mail;
 mod index;
 pub mod merge;
 pub mod mode;

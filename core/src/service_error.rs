@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-pub use crate::text::one_line;
+use crate::text::one_line;
 
 /// What an error means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
@@ -58,13 +59,13 @@ impl Message {
     }
 }
 
-/// All messages of a batch for one target.
+/// All messages of a batch for one target and lane.
 #[derive(Debug)]
 pub struct Group<'a> {
     pub app: &'a App,
     /// When Lambda ends the function.
     pub deadline: &'a Deadline,
-    pub target: Target,
+    pub target: &'a Target,
     pub messages: Vec<Message>,
 }
 
@@ -86,8 +87,10 @@ pub struct GroupEnd {
     /// an error file.
     pub to_delete: Vec<String>,
     pub returned: Vec<String>,
-    /// The error file, if paths were rejected.
-    pub filed: Vec<Filed>,
+    /// The id of the target.
+    pub target: Option<String>,
+    /// The error file, if one was written.
+    pub filed: Option<Filed>,
     pub paths: PathCounts,
     /// The age of the oldest change of each accepted set, in milliseconds.
     pub ages: Vec<u64>,
@@ -95,13 +98,20 @@ pub struct GroupEnd {
     pub oldest: Option<u64>,
 }
 
-impl Group<'_> {
-    /// Submits the group, and settles each of its messages.
-    pub async fn run(mut self) -> GroupEnd {
+/// A group to which CloudFront has answered, and whose messages are not settled yet.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    group: Group<'a>,
+    units: Vec<(Unit<'a>, Vec<Message>)>,
+}
+
+impl<'a> Group<'a> {
+    /// Submits the group.
+    pub async fn submit(mut self) -> Answered<'a> {
         let until = Instant::now() + TIME_TO_READ;
         let cloudfront = self.app.clients.cloudfront();
-        let is_known = self.app.catalog.has(cloudfront, &self.target, until).await;
-        let mut end = GroupEnd::default();
+        let is_known = self.app.catalog.has(cloudfront, self.target, until).await;
+        let mut answered = Vec::new();
         let mut paces = Paces::new(self.app.config.max_paths_per_invalidation);
         for mut messages in units(std::mem::take(&mut self.messages)) {
             paces.begin();
@@ -127,12 +137,14 @@ impl Group<'_> {
                     warn!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
                 }
             }
-            self.settle(unit, &messages, &mut end).await;
+            self.log(&unit);
+            self.give_up_old(&mut unit, &messages);
+            answered.push((unit, messages));
         }
-        if end.filed.is_empty() {
-            self.delete(std::mem::take(&mut end.to_delete)).await;
+        Answered {
+            group: self,
+            units: answered,
         }
-        end
     }
 
     /// The alias of the distribution, for the log.
@@ -146,23 +158,23 @@ impl Group<'_> {
     }
 
     /// Moves the paths of the messages into a merge.
-    fn unit(&self, messages: &mut [Message]) -> Unit<'_> {
+    fn unit(&self, messages: &mut [Message]) -> Unit<'a> {
         let ids = messages.iter().map(|message| message.set_id.clone());
         let ids = ids.collect();
         let sets = messages.iter_mut();
         let sets = sets.map(|message| std::mem::take(&mut message.set.paths));
-        Unit::new(&self.target, Merge::new(sets.collect()), ids)
+        Unit::new(self.target, Merge::new(sets.collect()), ids)
     }
 
     fn means(
         &self,
     ) -> Means<impl AsyncFn(&Merge<'static>, &Call) -> super::answer::Answer, impl Fn() -> Duration>
     {
-        let cloudfront = self.app.clients.cloudfront_for(&self.target);
+        let cloudfront = self.app.clients.cloudfront_for(self.target);
         Means {
             call: async |merge: &Merge<'static>, call: &Call| {
                 let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
-                create_invalidation(cloudfront, &self.target, &paths, &call.reference).await
+                create_invalidation(cloudfront, self.target, &paths, &call.reference).await
             },
             remaining: || self.deadline.remaining(),
         }
@@ -173,11 +185,10 @@ impl Group<'_> {
         delete(self.app, receipt_handles).await;
     }
 
-    /// Writes the error file, sends the rest of each set as a new message, and hides the waiting messages.
+    /// Sends the rest of each set as a new message, and hides the waiting messages.
     async fn settle(&self, mut unit: Unit<'_>, messages: &[Message], end: &mut GroupEnd) {
-        self.log(&unit);
-        self.give_up_old(&mut unit, messages);
-        self.file_rejected(&mut unit, end).await;
+        let rejected = unit.merge.rejected();
+        end.paths.rejected += rejected.iter().map(|(_, paths)| paths.len()).sum::<usize>();
         let progressed = !unit.accepted.is_empty();
         end.paths.invalidations += unit.accepted.len();
         end.paths.accepted += unit.accepted.iter().map(|it| it.paths).sum::<usize>();
@@ -272,36 +283,6 @@ impl Group<'_> {
         }
     }
 
-    /// Writes the error file. If that fails, the rejected paths wait.
-    async fn file_rejected(&self, unit: &mut Unit<'_>, end: &mut GroupEnd) {
-        let rejected = unit.merge.rejected().into_iter();
-        let rejected = rejected.map(|(reason, paths)| Rejected {
-            target: self.target.clone(),
-            paths,
-            reason: reason.clone(),
-        });
-        let rejected: Vec<Rejected<'_>> = rejected.collect();
-        let count: usize = rejected.iter().map(|it| it.paths.len()).sum();
-        if rejected
-            .iter()
-            .any(|it| it.reason.code == "NoSuchDistribution")
-        {
-            self.app.catalog.forget().await;
-        }
-        for failure in TargetFailure::group(rejected) {
-            match file(self.app, &failure).await {
-                Ok(filed) => {
-                    end.paths.rejected += count;
-                    end.filed.push(filed);
-                }
-                Err(error) => {
-                    error!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
-                    unit.merge.wait_again();
-                }
-            }
-        }
-    }
-
     /// Sends a call whose answer was lost as a message of its own, so that the next attempt is the same
     /// call, whatever else waits by then.
     async fn hand_over_lost(&self, unit: &mut Unit<'_>, messages: &[Message]) {
@@ -392,6 +373,86 @@ impl Group<'_> {
         let left = queue::send_persistently(sqs, queue, vec![entry], until).await;
         left.is_empty()
     }
+}
+
+impl<'a> Answered<'a> {
+    /// The target of the group.
+    pub fn target(&self) -> &'a Target {
+        self.group.target
+    }
+
+    /// Whether any path was rejected, so that a file must be written before the group is settled.
+    pub fn has_rejected(&self) -> bool {
+        let mut units = self.units.iter();
+        units.any(|(unit, _)| !unit.merge.rejected().is_empty())
+    }
+
+    fn rejected(&self) -> Vec<Rejected<'static>> {
+        let rejected = self
+            .units
+            .iter()
+            .flat_map(|(unit, _)| unit.merge.rejected());
+        let rejected = rejected.map(|(reason, paths)| Rejected {
+            target: self.group.target.clone(),
+            paths,
+            reason: reason.clone(),
+        });
+        rejected.collect()
+    }
+
+    fn wait_again(&mut self) {
+        for (unit, _) in &mut self.units {
+            unit.merge.wait_again();
+        }
+    }
+
+    /// Settles each message of the group. Messages are deleted at once, unless a file holds some of the
+    /// group's paths: then after the mail.
+    pub async fn settle(self) -> GroupEnd {
+        let is_filed = self.has_rejected();
+        let mut end = GroupEnd {
+            target: Some(self.group.target.id().to_owned()),
+            ..GroupEnd::default()
+        };
+        for (unit, messages) in self.units {
+            self.group.settle(unit, &messages, &mut end).await;
+        }
+        if !is_filed {
+            self.group.delete(std::mem::take(&mut end.to_delete)).await;
+        }
+        end
+    }
+}
+
+/// Writes one error file for all groups of one target, and settles them. If the file cannot be written,
+/// their rejected paths wait.
+pub async fn file_and_settle(mut groups: Vec<Answered<'_>>) -> Vec<GroupEnd> {
+    let rejected: Vec<Rejected<'_>> = groups.iter().flat_map(Answered::rejected).collect();
+    let mut all_filed = Vec::new();
+    if let Some(Answered { group, .. }) = groups.first() {
+        if rejected
+            .iter()
+            .any(|it| it.reason.code == "NoSuchDistribution")
+        {
+            group.app.catalog.forget().await;
+        }
+        for failure in TargetFailure::group(rejected) {
+            match file(group.app, &failure).await {
+                Ok(filed) => all_filed.push(filed),
+                Err(error) => {
+                    error!(stage = "submit", distribution = %group.target.distribution, alias = %group.alias(), tenant = group.tenant(), error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
+                }
+            }
+        }
+    }
+    if all_filed.is_empty() {
+        groups.iter_mut().for_each(Answered::wait_again);
+    }
+    let mut ends = join_all(groups.into_iter().map(Answered::settle)).await;
+    if let Some(first) = ends.first_mut() {
+        first.filed = all_filed.pop();
+    }
+    ends
 }
 
 /// Groups messages into units that are submitted together. First, each message of a lost call alone, so

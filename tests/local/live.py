@@ -252,7 +252,11 @@ class Run:
             return any(FOREIGN_DISTRIBUTION in mail for mail in received)
 
         self.wait(has_arrived, "no mail says that the path was rejected")
-        files = self.account.client("s3").list_objects_v2(Bucket=self.outputs["ErrorBucketName"]).get("Contents", [])
+        files = (
+            self.account.client("s3")
+            .list_objects_v2(Bucket=self.outputs["ErrorBucketName"], Prefix="invalidation_error/")
+            .get("Contents", [])
+        )
         if not any(FOREIGN_DISTRIBUTION in file["Key"] for file in files):
             raise LiveError("there is a mail, but no file with the rejected path")
 

@@ -7,6 +7,7 @@ import pytest
 
 import alert_mails
 import sample_site
+from emulator import REGION
 from pipeline import Pipeline
 from sample_site import CHANGES, SITE, Change
 
@@ -88,6 +89,9 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -
     docs = running.site.distributions["docs"]
     topic = running.stack.outputs["AlertTopicArn"]
     mails = alert_mails.subscribe(running.emulator.client, topic, "mailbox")
+    # Another test may have begun the same incident, and its mail was sent.
+    bucket = running.stack.outputs["ErrorBucketName"]
+    running.emulator.client("s3").delete_object(Bucket=bucket, Key="state/incidents/open.json")
     running.cloudfront.fail("AccessDenied", "CreateInvalidation", docs)
     try:
         put(running, "docs/refused.html")
@@ -109,8 +113,8 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -
         "",
     ]
     assert mail["Subject"] == "[Error] CloudFront Invalidation"
-    bucket = running.stack.outputs["ErrorBucketName"]
     assert mail["Message"].split("\n")[:3] == [f"bucket : {bucket}", "", key]
+    assert f"invalidatorctl replay --region {REGION} --bucket {bucket} " in mail["Message"]
     # Trouble with one distribution does not affect another.
     assert running.wait(lambda: "/docs/refused.html" in running.invalidated_paths("www"))
     assert "/refused.html" not in running.invalidated_paths("docs")
@@ -172,7 +176,7 @@ def take_message(running: Pipeline, queue_url: str) -> str:
 def error_files(running: Pipeline) -> list[str]:
     """The keys in the error bucket, oldest first: they begin with the time."""
     bucket = running.stack.outputs["ErrorBucketName"]
-    listed = running.emulator.client("s3").list_objects_v2(Bucket=bucket)
+    listed = running.emulator.client("s3").list_objects_v2(Bucket=bucket, Prefix="invalidation_error/")
     return sorted(item["Key"] for item in listed.get("Contents", []))
 
 

@@ -86,6 +86,7 @@ async fn read(mut request: HttpRequest) -> Request {
         query: query.to_owned(),
         authorization: header("authorization"),
         target: header("x-amz-target"),
+        conditions: (header("if-match"), header("if-none-match")),
         body,
     }
 }
@@ -106,6 +107,10 @@ fn purpose(request: &Request) -> Call {
         ("sqs", "AmazonSQS.DeleteMessageBatch") => Call::Delete,
         ("sqs", "AmazonSQS.ChangeMessageVisibilityBatch") => Call::Hide,
         ("s3", _) if request.path.ends_with(MODE_KEY) => Call::ReadMode,
+        ("s3", _) if request.path.contains("/state/") => match request.method.as_str() {
+            "GET" => Call::ReadState,
+            _ => Call::WriteState,
+        },
         ("s3", _) if request.method == "GET" => Call::ReadTags,
         ("s3", _) => Call::WriteFile,
         ("sns", _) => Call::Mail,

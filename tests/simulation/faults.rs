@@ -14,6 +14,8 @@ pub enum Call {
     ReadTags,
     ReadMode,
     WriteFile,
+    ReadState,
+    WriteState,
     Mail,
     ReadDistributions,
     Invalidate,

@@ -18,6 +18,8 @@
 mod connector;
 mod faults;
 mod lambda;
+#[path = "../support/objects.rs"]
+mod objects;
 #[path = "../support/queue.rs"]
 #[allow(dead_code)] // ticks are delivered as all messages are
 mod queue;

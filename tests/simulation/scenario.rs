@@ -514,7 +514,7 @@ impl Scenario {
     }
 }
 
-const ALL_CALLS: [Call; 12] = [
+const ALL_CALLS: [Call; 14] = [
     Call::BufferChanges,
     Call::SendTick,
     Call::SendSet,
@@ -524,6 +524,8 @@ const ALL_CALLS: [Call; 12] = [
     Call::ReadTags,
     Call::ReadMode,
     Call::WriteFile,
+    Call::ReadState,
+    Call::WriteState,
     Call::Mail,
     Call::ReadDistributions,
     Call::Invalidate,

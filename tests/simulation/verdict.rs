@@ -287,8 +287,18 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
         .rules
         .iter()
         .any(|rule| rule.strikes(crate::faults::Call::Mail));
-    if world.mails == 0 && !world.files.is_empty() && !mail_fails && scenario.crash == 0.0 {
+    if world.mails.is_empty() && !world.files.is_empty() && !mail_fails && scenario.crash == 0.0 {
         violations.push("paths were filed, and nobody was told".to_owned());
+    }
+    // Each file is named in a mail, or waits in the state for the next digest.
+    let (_, _, state) = world.objects.get(invalidator_core::incident::STATE_KEY);
+    let is_certain = world.files.len() <= 100 && scenario.crash == 0.0 && !mail_fails;
+    for file in world.files.iter().filter(|_| is_certain) {
+        let name = file.key.rsplit('/').next().unwrap();
+        let is_told = world.mails.iter().any(|mail| mail.contains(name));
+        if !is_told && !state.contains(name) {
+            violations.push(format!("no mail names {}, and none will", file.key));
+        }
     }
 }
 

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::faults::{Call, Fault};
 use crate::lambda::Stage;
+use crate::objects::Objects;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use crate::{refusals, tags};
-use invalidator_core::mode::MODE_KEY;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 use strict_cloudfront::route::Request as CloudFrontRequest;
 use strict_cloudfront::service::{Delivery, Service};
@@ -31,6 +31,8 @@ pub struct Request {
     pub authorization: String,
     /// `x-amz-target`
     pub target: String,
+    /// `If-Match` and `If-None-Match`.
+    pub conditions: (String, String),
     pub body: Vec<u8>,
 }
 
@@ -57,6 +59,7 @@ impl Answer {
 
 #[derive(Debug)]
 pub struct ErrorFile {
+    pub key: String,
     pub at: Duration,
     pub distribution: String,
     pub paths: Vec<String>,
@@ -79,7 +82,10 @@ pub struct World {
     pub submit: Queue,
     pub cloudfront: Service,
     pub files: Vec<ErrorFile>,
-    pub mails: usize,
+    /// The bodies of `Publish`.
+    pub mails: Vec<String>,
+    /// The objects of the error bucket that are no error files.
+    pub objects: Objects,
     /// How many events are in delivery, and effects still to come.
     pub pending: usize,
     /// Invocations that run.
@@ -132,7 +138,8 @@ impl Sim {
             submit: queue("submit.fifo", true, Duration::ZERO, FORTNIGHT),
             cloudfront: Service::new(OffsetDateTime::from(epoch())),
             files: Vec::new(),
-            mails: 0,
+            mails: Vec::new(),
+            objects: Objects::default(),
             pending: 0,
             running: 0,
             kept_waiting: BTreeMap::new(),
@@ -200,7 +207,7 @@ impl Sim {
         let answer = match request.service.as_str() {
             "sqs" => self.world().sqs(request, flawed, now),
             "s3" => self.world().s3(request, now),
-            "sns" => self.world().sns(),
+            "sns" => self.world().sns(request),
             _ => self.world().cloudfront(request, now),
         };
         self.notify();
@@ -424,13 +431,11 @@ impl World {
                 None => Answer::new(404, error_xml("NoSuchTagSet")),
             };
         }
-        assert_eq!(bucket, "errors");
-        if request.method == "GET" {
-            assert!(request.path.ends_with(MODE_KEY), "{}", request.path);
-            return Answer::new(404, error_xml("NoSuchKey"));
-        }
-        assert_eq!(request.method, "PUT");
         let key = percent_decode_str(segments.next().unwrap()).decode_utf8_lossy();
+        if key.starts_with("state/") {
+            return self.state(request, &key);
+        }
+        assert_eq!((request.method.as_str(), bucket), ("PUT", "errors"));
         assert!(key.starts_with("invalidation_error/"), "{key}");
         let text = String::from_utf8(request.body.clone()).unwrap();
         let distribution = text
@@ -439,6 +444,7 @@ impl World {
             .unwrap_or_else(|| panic!("not an error file: {text}"));
         let paths = text.lines().filter(|line| line.starts_with('/'));
         self.files.push(ErrorFile {
+            key: key.into_owned(),
             at: now,
             distribution,
             paths: paths.map(str::to_owned).collect(),
@@ -448,8 +454,29 @@ impl World {
         answer
     }
 
-    fn sns(&mut self) -> Answer {
-        self.mails += 1;
+    /// An object that is read and written conditionally.
+    fn state(&mut self, request: &Request, key: &str) -> Answer {
+        let (status, e_tag, body) = match request.method.as_str() {
+            "GET" => self.objects.get(key),
+            _ => {
+                let (if_match, if_none_match) = &request.conditions;
+                let body = String::from_utf8_lossy(&request.body);
+                self.objects.put(key, (if_match, if_none_match), &body)
+            }
+        };
+        let body = if status == 200 {
+            body
+        } else {
+            error_xml(&body)
+        };
+        let mut answer = Answer::new(status, body);
+        answer.headers.extend(e_tag.map(|e_tag| ("etag", e_tag)));
+        answer
+    }
+
+    fn sns(&mut self, request: &Request) -> Answer {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        self.mails.push(body);
         Answer::new(
             200,
             "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult>\

@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -29,6 +31,8 @@ pub struct Account {
     pub app: App,
     /// How long an invocation may take. The function stops twenty seconds before.
     pub time: Duration,
+    /// How far the function's clock is ahead, in seconds.
+    ahead: Arc<AtomicU64>,
     settings: HashMap<&'static str, String>,
     mails: String,
     emulator: Emulator,
@@ -75,7 +79,8 @@ impl Account {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
-        let mut app = App::new(config(&all), clients, Clock::system());
+        let ahead = Arc::<AtomicU64>::default();
+        let mut app = App::new(config(&all), clients, clock(&ahead));
         app.metrics = Metrics::to("invalidator", |line| {
             METRICS.with_borrow_mut(|lines| lines.push(line.to_owned()));
         });
@@ -83,6 +88,7 @@ impl Account {
             cloudfront,
             app,
             time: Duration::from_secs(150),
+            ahead,
             settings: all,
             mails,
             emulator,
@@ -94,7 +100,7 @@ impl Account {
         App::new(
             config(&self.settings),
             clients(&self.emulator, &self.cloudfront),
-            Clock::system(),
+            clock(&self.ahead),
         )
     }
 
@@ -139,12 +145,22 @@ impl Account {
     }
 
     pub async fn invoke(&self, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
-        handle(&self.app, &payload.to_string(), deadline(self.time)).await
+        let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
+        let deadline = deadline(self.time + ahead);
+        handle(&self.app, &payload.to_string(), deadline).await
+    }
+
+    /// Puts the function's clock forward.
+    pub fn put_forward(&self, time: Duration) {
+        self.ahead.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
 
     /// Invokes the function with a tick that was received once.
     pub async fn flush(&self) -> SqsBatchResponse {
-        flush(&self.app).await
+        let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
+        let deadline = deadline(Duration::from_secs(150) + ahead);
+        let tick = tick("window-1", Duration::ZERO).to_string();
+        handle(&self.app, &tick, deadline).await.unwrap()
     }
 
     /// Invokes the function with a tick of this body that was sent so long ago.
@@ -289,7 +305,8 @@ impl Account {
     /// The error files in order of distribution: key, metadata, text.
     pub async fn error_files(&self) -> Vec<(String, HashMap<String, String>, String)> {
         let s3 = self.app.clients.s3();
-        let list = s3.list_objects_v2().bucket("errors").send().await.unwrap();
+        let list = s3.list_objects_v2().bucket("errors");
+        let list = list.prefix("invalidation_error/").send().await.unwrap();
         let mut files = Vec::new();
         for object in list.contents() {
             let key = object.key().unwrap().to_owned();
@@ -309,9 +326,15 @@ impl Account {
         files
     }
 
-    /// The mails sent so far: subject and text.
+    /// The mails sent since the last look: subject and text.
     pub async fn mails(&self) -> Vec<(String, String)> {
         let messages = receive(&self.app.clients, &self.mails).await;
+        for message in &messages {
+            let delete = self.app.clients.sqs().delete_message();
+            let delete = delete.queue_url(&self.mails);
+            let handle = message.receipt_handle().unwrap();
+            delete.receipt_handle(handle).send().await.unwrap();
+        }
         let mail = |message: Message| {
             let notification: Value = serde_json::from_str(message.body().unwrap()).unwrap();
             let text = |field: &str| notification[field].as_str().unwrap().to_owned();
@@ -327,6 +350,18 @@ pub async fn flush(app: &App) -> SqsBatchResponse {
 }
 
 async fn flush_with(app: &App, body: &str, age: Duration) -> SqsBatchResponse {
+    let deadline = deadline(Duration::from_secs(150));
+    let tick = tick(body, age).to_string();
+    handle(app, &tick, deadline).await.unwrap()
+}
+
+fn clock(ahead: &Arc<AtomicU64>) -> Clock {
+    let ahead = Arc::clone(ahead);
+    Clock::new(move || SystemTime::now() + Duration::from_secs(ahead.load(Ordering::Relaxed)))
+}
+
+/// A tick of this body that was sent so long ago.
+fn tick(body: &str, age: Duration) -> Value {
     let sent = SystemTime::now() - age;
     let sent = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let tick = json!({
@@ -334,13 +369,7 @@ async fn flush_with(app: &App, body: &str, age: Duration) -> SqsBatchResponse {
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
         "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": sent.as_millis().to_string() },
     });
-    handle(
-        app,
-        &json!({ "Records": [tick] }).to_string(),
-        deadline(Duration::from_secs(150)),
-    )
-    .await
-    .unwrap()
+    json!({ "Records": [tick] })
 }
 
 /// An event of S3 for objects of the bucket `site`: event name and encoded key of each.

@@ -25,6 +25,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::function::processor_time;
+use super::objects::Objects;
 use super::queue::{Message, Queue, Settings};
 use super::{refusals, tags};
 use strict_cloudfront::route;
@@ -57,6 +58,8 @@ pub struct Account {
     /// Keys and texts of the error bucket.
     pub files: Vec<(String, String)>,
     pub mails: Vec<String>,
+    /// Its other objects.
+    pub objects: Objects,
     /// How often each operation was called.
     pub calls: BTreeMap<String, usize>,
     /// Each call to AWS: its operation, when it began and when it was answered.
@@ -125,6 +128,7 @@ impl Aws {
             cloudfront: Service::new(OffsetDateTime::now_utc()),
             files: Vec::new(),
             mails: Vec::new(),
+            objects: Objects::default(),
             calls: BTreeMap::new(),
             timings: Vec::new(),
             latency: Duration::ZERO,
@@ -363,11 +367,11 @@ impl Drop for Aws {
 }
 
 impl Account {
-    /// The longest chain of calls in which each began after the one before was answered. Deletions are left
-    /// out, because nothing waits for them.
+    /// The longest chain of calls in which each began after the one before was answered. Deletions and the
+    /// look at open incidents are left out, because no invalidation waits for them.
     pub fn calls_in_a_row(&self) -> Vec<&str> {
         let mut calls: Vec<_> = self.timings.iter().collect();
-        calls.retain(|(name, ..)| !name.contains("DeleteMessage"));
+        calls.retain(|(name, ..)| !name.contains("DeleteMessage") && !name.contains("/state/"));
         calls.sort_by_key(|(.., end)| *end);
         let mut row = Vec::new();
         let mut free = Duration::ZERO;
@@ -547,8 +551,25 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
             false => answered(200, format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")),
         };
     }
-    if head.method == "GET" && path.ends_with(MODE_KEY) {
-        return answered(404, "<Error><Code>NoSuchKey</Code></Error>");
+    if let Some((_, key)) = path.split_once("/state/") {
+        let body = String::from_utf8_lossy(body);
+        let (status, e_tag, body) = match head.method.as_str() {
+            "GET" => account.objects.get(key),
+            _ if !account.is_bucket_writable => (403, None, "AccessDenied".to_owned()),
+            _ => {
+                let conditions = (header("if-match"), header("if-none-match"));
+                account.objects.put(key, conditions, &body)
+            }
+        };
+        let body = match status {
+            200 => body,
+            _ => format!("<Error><Code>{body}</Code></Error>"),
+        };
+        let mut answer = answered(status, body);
+        if let Some(e_tag) = e_tag {
+            answer.headers_mut().insert("etag", e_tag.parse().unwrap());
+        }
+        return answer;
     }
     assert_eq!(head.method, "PUT", "{path}");
     if !account.is_bucket_writable {

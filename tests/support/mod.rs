@@ -6,6 +6,7 @@ pub mod account;
 pub mod aws;
 pub mod emulator;
 pub mod function;
+pub mod objects;
 pub mod queue;
 pub mod refusals;
 pub mod tags;
