@@ -20,6 +20,7 @@ NAMES = {
     "STACK=invalidator\n": f"STACK={stack.NAME}\n",
     "=my-site\n": f"={sample_site.SITE}\n",
     "E2QWRUHAPOMQZL": "E2SAMPLEDOCS",
+    "E3EXAMPLENEWS": "E1SAMPLEWWW",
     f"arn:aws:sns:eu-west-1:123456789012:{TOPIC}": f"arn:aws:sns:us-east-1:000000000000:{TOPIC}",
 }
 # The definitions at the top of a page, which a reader runs first.
