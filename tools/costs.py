@@ -6,7 +6,8 @@ A command: `make costs` writes the tables of costs.md anew. `tests/checks/test_c
 
 import json
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import template
@@ -44,11 +45,13 @@ class Line:
     what: str
     amount: float
     price: str
+    # So much of the free amount others have already used.
+    used: float = 0
 
     def usd(self, with_free_tier: bool) -> float:
         """What it costs in USD."""
         price = PRICES[self.price]
-        free = price["free"] if with_free_tier else 0
+        free = max(price["free"] - self.used, 0) if with_free_tier else 0
         return max(self.amount - free, 0) * price["usd"] / price["per"]
 
 
@@ -112,12 +115,24 @@ def at_rest() -> list[Line]:
     ]
 
 
+def on_top_of(earlier: list[Line], lines: list[Line]) -> list[Line]:
+    """Lines that are billed after others: an account has each free amount only once."""
+    amounts = Counter[str]()
+    for line in earlier:
+        amounts[line.price] += line.amount
+    billed = []
+    for line in lines:
+        billed.append(replace(line, used=amounts[line.price]))
+        amounts[line.price] += line.amount
+    return billed
+
+
 def newspaper() -> list[Line]:
-    """The worked example of costs.md, a month of it."""
+    """The worked example of costs.md, a month of it, on top of the costs at rest."""
     changes, paths, flushes = 96_000, 84_000, 15_000
     invocations = changes + 2 * flushes
     seconds = changes * 0.05 + flushes * 1.5 + flushes * 0.2
-    return [
+    lines = [
         Line(
             "distinct paths: 54,000 / 1.5 = 36,000 pages + 6,000 deletions, on 2 distributions",
             paths,
@@ -131,6 +146,7 @@ def newspaper() -> list[Line]:
         Line("traces, sampled (one a second and 5 % of the rest)", 25_000, "X-Ray trace"),
         Line("metrics, in the hours in which they are emitted", 20, "custom metric"),
     ]
+    return on_top_of(at_rest(), lines)
 
 
 def table(lines: list[Line]) -> str:

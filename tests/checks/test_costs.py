@@ -1,5 +1,7 @@
 """docs/costs.md says what template.yaml, the counted run and the prices give."""
 
+import pytest
+
 import costs
 import template
 
@@ -29,6 +31,22 @@ def test_the_dashboard_is_one_of_the_free_ones() -> None:
     widgets = template.dashboard(lambda reference: reference)
     metrics = {tuple(row[:4]) for w in widgets for row in w["properties"].get("metrics", []) if isinstance(row[0], str)}
     assert len(metrics) <= DASHBOARD_METRICS
+
+
+def test_what_comes_on_top_gets_only_what_is_left_of_the_free_amounts() -> None:
+    earlier = [costs.Line("", 600, "invalidation path")]
+    first, second = costs.on_top_of(earlier, [costs.Line("", 300, "invalidation path")] * 2)
+    assert (first.usd(with_free_tier=True), second.usd(with_free_tier=True)) == (0, 1.0)
+    assert costs.on_top_of([costs.Line("", 2_000, "invalidation path")], earlier)[0].usd(with_free_tier=True) == 3.0
+
+
+def test_the_example_and_the_rest_have_the_free_amounts_once() -> None:
+    shared = {line.price for line in costs.at_rest()} & {line.price for line in costs.newspaper()}
+    assert shared
+    for price in shared:
+        lines = [line for line in costs.at_rest() + costs.newspaper() if line.price == price]
+        whole = costs.Line("", sum(line.amount for line in lines), price)
+        assert sum(line.usd(True) for line in lines) == pytest.approx(whole.usd(True)), price
 
 
 def test_free_amounts_are_subtracted_once_and_never_below_zero() -> None:
