@@ -5,7 +5,6 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import alert_mails
 import pipeline
@@ -17,7 +16,7 @@ from proxy import Answer, Proxy, Request, forwarded
 # A bucket with a distribution, which is not connected yet. The samples in events/ name it.
 PRACTICE_BUCKET = "example-site"
 PRACTICE_DISTRIBUTION = "E3PRACTICE"
-SETTINGS = pipeline.WORK_FOLDER / "playground.sh"
+SETTINGS = "playground.sh"
 # Of CloudFront, and of what controls the stand-in.
 CLOUDFRONT_PATHS = ("/2020-05-31/", "/_stand_in/")
 
@@ -45,7 +44,8 @@ def keep(running: pipeline.Pipeline) -> None:
     mails = alert_mails.subscribe(running.emulator.client, running.stack.outputs["AlertTopicArn"], "playground-mailbox")
     try:
         with front_door(running) as endpoint:
-            SETTINGS.write_text(settings(running, endpoint))
+            # In the folder of this run, which goes with it: a second playground has its own.
+            (running.emulator.folder / SETTINGS).write_text(settings(running, endpoint))
             print(instructions(running, endpoint), flush=True)
             threading.Thread(target=show_mails, args=(running, mails), daemon=True).start()
             threading.Event().wait()
@@ -54,8 +54,6 @@ def keep(running: pipeline.Pipeline) -> None:
         for order in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(order, signal.SIG_IGN)
         print("\nstopping everything", flush=True)
-    finally:
-        SETTINGS.unlink(missing_ok=True)
 
 
 def add_practice_site(running: pipeline.Pipeline) -> None:
@@ -107,7 +105,7 @@ def instructions(running: pipeline.Pipeline, endpoint: str) -> str:
     """What to do in the second terminal."""
     www = running.site.distributions["www"]
     served = " and ".join(running.site.distributions.values())
-    relative = Path(SETTINGS).relative_to(pipeline.ROOT)
+    relative = (running.emulator.folder / SETTINGS).relative_to(pipeline.ROOT)
     return f"""
 The playground is up. Ctrl-C stops it and removes all that is in it. Mails to the admin appear here.
 
@@ -121,7 +119,8 @@ In a second terminal, in this folder (bash or zsh):
 
   . {relative}
 
-Then the commands of docs/deploy.md, docs/tag.md and docs/operate.md work as they are written there. To practise:
+Then the commands of docs/deploy.md, docs/tag.md and docs/operate.md work as they are written there, except for the line
+STACK=invalidator: leave it out, as the stack is {stack.NAME} here. To practise:
 
   # Change an object, and see its invalidation {running.debounce_seconds} s later.
   echo hello | aws s3 cp - s3://{sample_site.SITE}/hello.html
