@@ -99,7 +99,7 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
             "KMS.AccessDeniedException",
         ],
         Meaning::Permanent,
-        "allow the use of the KMS key, in its policy and in the caller's; deploying the stack again restores both",
+        "allow the use of the KMS key by hand, in its policy and in the caller's; docs/security.md shows both",
     ),
     (
         &[
@@ -145,7 +145,8 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
             "NotFoundException",
         ],
         Meaning::Permanent,
-        "deploy the stack again, it was deleted by hand",
+        "make it again under its old name, with the properties in template.yaml; a deployment does not restore what was \
+         deleted by hand",
     ),
     (
         &["ValidationError"],

@@ -99,7 +99,7 @@ def test_queues_are_encrypted(name: str) -> None:
 
 
 @each(name for name in WORK_QUEUES if name != "TickQueue")
-def test_every_queue_of_work_has_a_dead_letter_queue_that_keeps_longer(name: str) -> None:
+def test_every_queue_of_work_has_a_dead_letter_queue_that_keeps_14_days(name: str) -> None:
     queue = QUEUES[name]["Properties"]
     target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
     dead_letters = QUEUES[target]["Properties"]

@@ -51,6 +51,9 @@ def let_each_call_fail(world: World, reader: Reader, script: str) -> None:
     assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
     calls = reader.calls
     after = world.state()
+    # Another run changes nothing more. It may fail, as where the stack is gone.
+    reader.run(script)
+    assert world.state() == after, script
     for refused_call in range(1, calls + 1):
         world.fill()
         assert world.state() == before
