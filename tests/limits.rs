@@ -1,4 +1,4 @@
-//! Limits that a review of version 0.1 found in the release binary, one test each ("Before" is what it
+//! Limits that a review found in the release binary, one test each ("Before" is what it
 //! measured). They run the function's own binary under Lambda's limits, with queues that behave as SQS
 //! does and a strict CloudFront.
 #![cfg(target_os = "linux")]
