@@ -161,7 +161,7 @@ def test_the_longest_list_of_buckets_fits_into_a_rule() -> None:
 
 
 def test_no_setting_replaces_what_holds_data() -> None:
-    """A change of settings discards nothing: CloudFormation replaces a queue or a bucket for these properties only."""
+    """What waits stays where it is: CloudFormation replaces a queue or a bucket for these properties only."""
     replacing = {"QueueName", "FifoQueue", "BucketName"}
     for name, resource in TEMPLATE["Resources"].items():
         if resource["Type"] in ("AWS::SQS::Queue", "AWS::S3::Bucket"):
