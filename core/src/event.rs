@@ -261,12 +261,12 @@ impl Deref for Text<'_> {
     }
 }
 
-/// The fields of all documents and envelopes; none is required.
+/// The fields of all documents and envelopes; none is required. `R` holds the records.
 #[derive(Deserialize)]
-struct Document<'a> {
-    /// They are read one by one: a small text may hold millions of records.
-    #[serde(rename = "Records", borrow)]
-    records: Option<&'a RawValue>,
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Document<'a, R> {
+    #[serde(rename = "Records")]
+    records: Option<R>,
     /// `s3:TestEvent`, which S3 sends when a notification is set up.
     #[serde(rename = "Event", borrow)]
     event: Option<Text<'a>>,
@@ -439,6 +439,46 @@ struct Reader {
     reading: Reading,
 }
 
+/// The most records that are parsed together, which is twice as fast. A parsed record takes hundreds of
+/// bytes, and a small text may hold millions of records.
+const MAX_FEW: usize = 20_000;
+
+/// The records of a document, if there are few and all can be read.
+struct FewRecords<'a>(Vec<Record<'a>>);
+
+impl FewRecords<'_> {
+    fn are_known(&self) -> bool {
+        self.0.iter().all(Record::is_known)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for FewRecords<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Few;
+
+        impl<'de> Visitor<'de> for Few {
+            type Value = Vec<Record<'de>>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut records = Vec::new();
+                while let Some(record) = seq.next_element()? {
+                    if records.len() == MAX_FEW {
+                        return Err(serde::de::Error::custom("many records"));
+                    }
+                    records.push(record);
+                }
+                Ok(records)
+            }
+        }
+
+        deserializer.deserialize_seq(Few).map(Self)
+    }
+}
+
 /// Reads the records of a document one by one.
 struct Records<'r, 'p> {
     reader: &'r mut Reader,
@@ -506,27 +546,39 @@ impl Reader {
         if place.depth() > Place::MAX_DEPTH {
             return self.problem(place, Cause::UnknownShape(excerpt(text)));
         }
-        match serde_json::from_str::<Document<'_>>(text) {
-            Ok(document) => self.read_document(document, text, place),
+        if let Ok(document) = serde_json::from_str::<Document<'_, FewRecords<'_>>>(text)
+            && document.records.iter().all(FewRecords::are_known)
+        {
+            return self.read_document(document, text, place, |reader, FewRecords(records)| {
+                for (index, record) in records.into_iter().enumerate() {
+                    reader.record(record, &Place::Record(place, index));
+                }
+            });
+        }
+        // Read again, record by record, so that a record that cannot be read does not stop the others.
+        match serde_json::from_str::<Document<'_, &RawValue>>(text) {
+            Ok(document) => self.read_document(document, text, place, |reader, records| {
+                let mut json = serde_json::Deserializer::from_str(records.get());
+                if let Err(error) = json.deserialize_seq(Records { reader, place }) {
+                    reader.problem(place, Cause::json(&error));
+                }
+            }),
             Err(error) => self.problem(place, Cause::json(&error)),
         }
     }
 
-    fn read_document(&mut self, document: Document<'_>, text: &str, place: &Place<'_>) {
+    fn read_document<R>(
+        &mut self,
+        document: Document<'_, R>,
+        text: &str,
+        place: &Place<'_>,
+        read_records: impl FnOnce(&mut Self, R),
+    ) {
         match document {
             Document {
                 records: Some(records),
                 ..
-            } => {
-                let each = Records {
-                    reader: self,
-                    place,
-                };
-                let mut json = serde_json::Deserializer::from_str(records.get());
-                if let Err(error) = json.deserialize_seq(each) {
-                    self.problem(place, Cause::json(&error));
-                }
-            }
+            } => read_records(self, records),
             Document {
                 detail: Some(detail),
                 detail_type: Some(kind),
