@@ -31,6 +31,7 @@ use tracing::{error, info};
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::incidents;
+use crate::metrics::Metric;
 use crate::queue::{self, Received};
 use drain::Drain;
 use report::Report;
@@ -51,7 +52,11 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     report.oldest = report.oldest.max(waits);
     report.tell(app, end, start.elapsed());
     if deadline.remaining() > TIME_TO_STOP {
-        incidents::check(app).await;
+        let failed = incidents::check(app).await;
+        if failed > 0 {
+            let failed = Metric::Count("MailsFailed", failed);
+            app.metrics.emit(app.clock.now(), &[failed]);
+        }
     }
     let Some(time) = comes_back else {
         return SqsBatchResponse::default();

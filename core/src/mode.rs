@@ -194,8 +194,8 @@ pub enum ModeReading {
     Unreadable,
 }
 
-/// The mode to work in. If the object cannot be read it is the last known one; without that `None`, and
-/// the stack does nothing, because it may have been stopped.
+/// The mode to work in. If the object cannot be read it is the last known one, unless that is a dry run;
+/// without one it is `None`, and the stack does nothing, because it may have been stopped.
 pub fn mode_in_force(
     reading: ModeReading,
     last_known: Option<&ChosenMode>,
@@ -204,7 +204,8 @@ pub fn mode_in_force(
     match reading {
         ModeReading::Found(chosen) => Some(chosen),
         ModeReading::Absent => Some(ChosenMode::initial(initial)),
-        ModeReading::Unreadable => last_known.cloned(),
+        // A dry run discards changes, so it has to be sure.
+        ModeReading::Unreadable => last_known.filter(|it| it.mode != Mode::DryRun).cloned(),
     }
 }
 
@@ -265,6 +266,7 @@ mod tests {
     #[test]
     fn the_mode_in_force_is_the_chosen_one_or_the_last_known_or_none() {
         let stopped = chosen(Mode::Stopped);
+        let dry_run = chosen(Mode::DryRun);
         let live = ChosenMode::initial(Mode::Live);
         for (reading, last_known, expected) in [
             (
@@ -276,6 +278,8 @@ mod tests {
             // Somebody removed the object: back to the template.
             (ModeReading::Absent, Some(&stopped), Some(&live)),
             (ModeReading::Unreadable, Some(&stopped), Some(&stopped)),
+            // It would discard changes by hearsay.
+            (ModeReading::Unreadable, Some(&dry_run), None),
             (ModeReading::Unreadable, None, None),
         ] {
             let name = format!("{reading:?} {last_known:?}");

@@ -22,8 +22,8 @@ def of(series: Series, *periods: list[float]) -> Metrics:
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([[]], "OK"), ([[0]], "OK"), ([[0, 2]], "ALARM"), ([[0], [5]], "OK")],
-    ids=["missing is not breaching", "at the threshold", "a sum above it", "an hour ago"],
+    [([[]], "OK"), ([[0]], "OK"), ([[0, 2]], "ALARM"), ([[0], [5]], "ALARM"), ([[0]] * 24 + [[5]], "OK")],
+    ids=["missing is not breaching", "at the threshold", "a sum above it", "an hour ago", "a day ago"],
 )
 def test_an_alarm_on_a_metric(values: list[list[float]], expected: str) -> None:
     assert alarms.state("PathsRejected", of(REJECTED, *values)) == expected
