@@ -13,6 +13,7 @@
 //! * [`path`]: from a key to invalidation paths
 //! * [`target`]: a distribution or tenant, for which an invalidation is created
 //! * [`plan`]: changes and distributions in, sets of paths out
+//! * [`cost`]: what paths cost, and how to pay for fewer
 //! * [`set`]: a set of paths, as a message of SubmitQueue
 //! * [`merge`]: merges the sets that wait for one target
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
@@ -31,6 +32,7 @@
 pub mod bucket_tags;
 pub mod buffered;
 pub mod caller_reference;
+pub mod cost;
 pub mod distributions;
 pub mod error_file;
 pub mod event;

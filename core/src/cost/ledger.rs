@@ -1,0 +1,782 @@
+//! The ledger: how many paths the stack has ordered this month and this hour, and which targets it may
+//! trust to have seen every change. It is one object in the error bucket, which every environment changes
+//! by conditional writes.
+//!
+//! ```json
+//! {"v":1,"month":24322,"reserved":310,"accepted":305,"others":12,"hour":498521,"this_hour":40,"targets":{..}}
+//! ```
+//!
+//! # Paths
+//!
+//! Flush reserves paths before it enqueues them, so the count is never too low, whatever dies: twenty
+//! flushes cannot spend the same budget. What a dead environment had reserved and not used stays
+//! reserved until the month ends. An environment reserves somewhat more than it needs while it is busy
+//! ([`Lease`]), so that it writes the ledger once in many flushes.
+//!
+//! # Trust
+//!
+//! An unchanged object need not be invalidated if all that came before has reached CloudFront. That is so
+//! for a target that accepted a `/*` after the bucket opted in, and for which nothing failed since:
+//! [`Trust`]. Whatever is missing or unclear means: not trusted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::event::BucketName;
+use crate::target::Target;
+
+/// The key of the ledger in the error bucket.
+pub const LEDGER_KEY: &str = "state/ledger/ledger.json";
+
+/// The version this code writes, and the only one it reads.
+const VERSION: u32 = 1;
+
+/// How many targets the ledger keeps trust for. An account has at most 500 distributions; of more tenants
+/// the others are not trusted.
+pub const MAX_TARGETS: usize = 2_000;
+
+/// How many buckets of one target are kept. CloudFront allows 100 origins for a distribution.
+const MAX_BUCKETS: usize = 100;
+
+/// A target that lost its trust is left alone for so long (seconds) before it may be asked for again,
+/// because what failed once often fails again at once.
+const CALM: u64 = 600;
+
+/// After the first `/*` for trust, the next one waits for so long (seconds), and for twice as long after
+/// each further one.
+const FIRST_WAIT: u64 = 3_600;
+
+/// The longest wait between two of them.
+const LONGEST_WAIT: u64 = 7 * 24 * 3_600;
+
+/// How many writes are remembered.
+const MAX_WRITES: usize = 10;
+
+/// A month of the bill, in UTC: months since the year 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Month(u32);
+
+impl Month {
+    /// The month at this time.
+    pub fn at(now: OffsetDateTime) -> Self {
+        let year = u32::try_from(now.year()).unwrap_or(0);
+        Self(year * 12 + u32::from(u8::from(now.month())) - 1)
+    }
+
+    /// Which part of the month is over: 0 to 1.
+    pub fn elapsed(now: OffsetDateTime) -> f64 {
+        let days = f64::from(now.month().length(now.year()));
+        let seconds = f64::from(u32::from(now.day()) - 1) * 86_400.0
+            + f64::from(u32::from(now.hour()) * 3_600 + u32::from(now.minute()) * 60);
+        seconds / (days * 86_400.0)
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.0 / 12, self.0 % 12 + 1)
+    }
+}
+
+/// The hash of the rules of a bucket that a skip relies on: its exception paths, and that it opted in.
+pub type RulesHash = String;
+
+/// The configuration under which a target is trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The ETag of the distribution. It changes with each change of its configuration.
+    pub e_tag: String,
+    /// The rules of each bucket that opted in and is an origin of the target.
+    pub buckets: BTreeMap<BucketName, RulesHash>,
+}
+
+/// Whether a target has seen every change. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// It accepted a `/*` under these terms, and nothing failed since.
+    Trusted {
+        /// When.
+        since: u64,
+        /// The terms.
+        terms: Terms,
+    },
+    /// Something failed.
+    Lost {
+        /// When something last failed.
+        since: u64,
+        /// What, for the log.
+        why: String,
+        /// When a `/*` was last sent to regain trust, if one was.
+        asked: Option<u64>,
+        /// How many were sent without success.
+        asks: u32,
+    },
+}
+
+/// Why a target is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It has not accepted a `/*` since the bucket opted in.
+    NeverAsked,
+    /// Something failed since.
+    Lost(String),
+    /// Its configuration was changed since.
+    Reconfigured,
+    /// The bucket's rules were changed since.
+    RulesChanged,
+    /// The ledger cannot be read.
+    NoLedger,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverAsked => f.write_str("it has accepted no `/*` since the bucket opted in"),
+            Self::Lost(why) => write!(f, "a change may not have reached it: {why}"),
+            Self::Reconfigured => f.write_str("its configuration was changed"),
+            Self::RulesChanged => f.write_str("the tags of the bucket were changed"),
+            Self::NoLedger => f.write_str("the ledger cannot be read"),
+        }
+    }
+}
+
+/// The ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    month: Month,
+    reserved: u64,
+    accepted: u64,
+    others: u64,
+    last_month: u64,
+    hour: u64,
+    this_hour: u64,
+    targets: BTreeMap<String, Trust>,
+    writes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    v: u32,
+    month: Month,
+    reserved: u64,
+    #[serde(default)]
+    accepted: u64,
+    #[serde(default)]
+    others: u64,
+    #[serde(default)]
+    last_month: u64,
+    hour: u64,
+    this_hour: u64,
+    #[serde(default)]
+    targets: BTreeMap<String, Trust>,
+    #[serde(default)]
+    writes: Vec<String>,
+}
+
+/// Reads only the field that tells the format.
+#[derive(Deserialize)]
+struct Format {
+    v: u32,
+}
+
+/// An object that is no ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableLedger {
+    /// It is not the documented JSON.
+    #[error("{LEDGER_KEY} is not the JSON of a ledger: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It has a version that this code does not know.
+    #[error("{LEDGER_KEY} is of version {0}, this program reads version {VERSION}")]
+    Version(u32),
+    /// A number or a list is out of range.
+    #[error("{LEDGER_KEY} cannot be right: {0}")]
+    Range(&'static str),
+}
+
+/// More paths than this in a month cost 5 million USD: such a number was not written by us.
+const MOST_PATHS: u64 = 1_000_000_000;
+
+/// What the ledger says about spending, at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// Paths reserved this month by this stack.
+    pub reserved: u64,
+    /// Paths accepted this month, as far as they were reported.
+    pub accepted: u64,
+    /// Paths of other callers this month, as far as they are known.
+    pub others: u64,
+    /// Paths reserved last month.
+    pub last_month: u64,
+    /// Paths reserved in this hour.
+    pub this_hour: u64,
+}
+
+impl Spending {
+    /// All paths of the account that are known for this month.
+    pub fn all(&self) -> u64 {
+        self.reserved + self.others
+    }
+}
+
+impl Ledger {
+    /// Reads the object.
+    ///
+    /// # Errors
+    /// If it was not written by [`Ledger::to_json`].
+    pub fn from_json(text: &str) -> Result<Self, UnreadableLedger> {
+        let Format { v } = serde_json::from_str(text)?;
+        if v != VERSION {
+            return Err(UnreadableLedger::Version(v));
+        }
+        let body: Body = serde_json::from_str(text)?;
+        let counts = [
+            body.reserved,
+            body.accepted,
+            body.others,
+            body.last_month,
+            body.this_hour,
+        ];
+        if counts.iter().any(|count| *count > MOST_PATHS) {
+            return Err(UnreadableLedger::Range("a count of paths is too large"));
+        }
+        if body.targets.len() > MAX_TARGETS {
+            return Err(UnreadableLedger::Range("it has too many targets"));
+        }
+        Ok(Self {
+            month: body.month,
+            reserved: body.reserved,
+            accepted: body.accepted,
+            others: body.others,
+            last_month: body.last_month,
+            hour: body.hour,
+            this_hour: body.this_hour,
+            targets: body.targets,
+            writes: body.writes,
+        })
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers always serialize.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Body {
+            v: VERSION,
+            month: self.month,
+            reserved: self.reserved,
+            accepted: self.accepted,
+            others: self.others,
+            last_month: self.last_month,
+            hour: self.hour,
+            this_hour: self.this_hour,
+            targets: self.targets.clone(),
+            writes: self.writes.clone(),
+        })
+    }
+
+    /// Names the next write.
+    pub fn sign(&mut self, write: &str) {
+        self.writes.push(write.to_owned());
+        let old = self.writes.len().saturating_sub(MAX_WRITES);
+        self.writes.drain(..old);
+    }
+
+    /// Whether a write with this name is among the last ones.
+    pub fn is_signed(&self, write: &str) -> bool {
+        self.writes.iter().any(|it| it == write)
+    }
+
+    /// Begins a new month or hour, if one began. A clock that is behind changes nothing.
+    fn turn(&mut self, now: OffsetDateTime) {
+        let month = Month::at(now);
+        if month > self.month {
+            let is_next = month.0 == self.month.0 + 1;
+            self.last_month = if is_next { self.reserved } else { 0 };
+            (self.month, self.reserved, self.accepted, self.others) = (month, 0, 0, 0);
+        }
+        let hour = seconds(now) / 3_600;
+        if hour > self.hour {
+            (self.hour, self.this_hour) = (hour, 0);
+        }
+    }
+
+    /// What was spent, at this time.
+    pub fn spending(&self, now: OffsetDateTime) -> Spending {
+        let mut now_turned = Self {
+            targets: BTreeMap::new(),
+            writes: Vec::new(),
+            ..self.clone()
+        };
+        now_turned.turn(now);
+        Spending {
+            reserved: now_turned.reserved,
+            accepted: now_turned.accepted,
+            others: now_turned.others,
+            last_month: now_turned.last_month,
+            this_hour: now_turned.this_hour,
+        }
+    }
+
+    /// The month that the counts are for.
+    pub fn month(&self) -> Month {
+        self.month
+    }
+
+    /// Reserves paths.
+    pub fn reserve(&mut self, now: OffsetDateTime, paths: u64) {
+        self.turn(now);
+        self.reserved = (self.reserved + paths).min(MOST_PATHS);
+        self.this_hour = (self.this_hour + paths).min(MOST_PATHS);
+    }
+
+    /// Notes paths that CloudFront accepted.
+    pub fn accept(&mut self, now: OffsetDateTime, paths: u64) {
+        self.turn(now);
+        self.accepted = (self.accepted + paths).min(MOST_PATHS);
+    }
+
+    /// Notes how many paths others have ordered this month.
+    pub fn count_others(&mut self, now: OffsetDateTime, paths: u64) {
+        self.turn(now);
+        self.others = paths.min(MOST_PATHS);
+    }
+
+    /// What is known about a target.
+    pub fn trust_of(&self, target: &Target) -> Option<&Trust> {
+        self.targets.get(target.id())
+    }
+
+    /// Whether a change in this bucket may rely on what the target has seen, under these terms.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn trusts(
+        &self,
+        target: &Target,
+        bucket: &BucketName,
+        terms: &Terms,
+    ) -> Result<(), Distrust> {
+        match self.trust_of(target) {
+            None => Err(Distrust::NeverAsked),
+            Some(Trust::Lost { why, .. }) => Err(Distrust::Lost(why.clone())),
+            Some(Trust::Trusted { terms: known, .. }) => {
+                let rules = known.buckets.get(bucket);
+                if known.e_tag != terms.e_tag || terms.e_tag.is_empty() {
+                    Err(Distrust::Reconfigured)
+                } else if rules.is_none() {
+                    Err(Distrust::NeverAsked)
+                } else if rules != terms.buckets.get(bucket) {
+                    Err(Distrust::RulesChanged)
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Whether a `/*` should be sent now, to trust a target under these terms.
+    pub fn should_ask(&self, now: OffsetDateTime, target: &Target, terms: &Terms) -> bool {
+        if terms.e_tag.is_empty() || terms.buckets.is_empty() {
+            return false;
+        }
+        match self.trust_of(target) {
+            None => self.targets.len() < MAX_TARGETS,
+            Some(Trust::Trusted { terms: known, .. }) => known != terms,
+            Some(Trust::Lost {
+                since, asked, asks, ..
+            }) => {
+                let now = seconds(now);
+                let is_calm = now.saturating_sub(*since) >= CALM;
+                let waited = asked.map(|asked| now.saturating_sub(asked));
+                is_calm && waited.is_none_or(|waited| waited >= wait(*asks))
+            }
+        }
+    }
+
+    /// Notes that a `/*` is sent to trust a target. Until it is accepted, the target is not trusted.
+    pub fn ask(&mut self, now: OffsetDateTime, target: &Target) {
+        let now = seconds(now);
+        let (why, asks, since) = match self.trust_of(target) {
+            Some(Trust::Lost {
+                why, asks, since, ..
+            }) => (why.clone(), asks + 1, *since),
+            Some(Trust::Trusted { .. }) => (
+                "its terms were changed".to_owned(),
+                1,
+                now.saturating_sub(CALM),
+            ),
+            None => ("it was never asked".to_owned(), 1, now.saturating_sub(CALM)),
+        };
+        let asked = Some(now);
+        self.put(
+            target,
+            Trust::Lost {
+                since,
+                why,
+                asked,
+                asks,
+            },
+        );
+    }
+
+    /// Notes that a target accepted a `/*` that was sent at `sent` for these terms. It is not trusted if
+    /// something failed since it was sent.
+    pub fn grant(&mut self, sent: OffsetDateTime, target: &Target, terms: Terms) {
+        let sent = seconds(sent);
+        if terms.buckets.len() > MAX_BUCKETS {
+            return;
+        }
+        if let Some(Trust::Lost { since, .. }) = self.trust_of(target)
+            && *since > sent
+        {
+            return;
+        }
+        self.put(target, Trust::Trusted { since: sent, terms });
+    }
+
+    /// Notes that a change may not have reached a target. Returns whether that is new.
+    pub fn distrust(&mut self, now: OffsetDateTime, target: &Target, why: &str) -> bool {
+        let now = seconds(now);
+        let (asked, asks) = match self.trust_of(target) {
+            // A target that was never asked needs no entry.
+            None => return false,
+            Some(Trust::Lost { since, .. }) if now.saturating_sub(*since) < CALM / 2 => {
+                return false;
+            }
+            Some(Trust::Lost { asked, asks, .. }) => (*asked, *asks),
+            Some(Trust::Trusted { .. }) => (None, 0),
+        };
+        self.put(
+            target,
+            Trust::Lost {
+                since: now,
+                why: why.to_owned(),
+                asked,
+                asks,
+            },
+        );
+        true
+    }
+
+    /// Whether any target is trusted.
+    pub fn trusts_any(&self) -> bool {
+        let mut all = self.targets.values();
+        all.any(|trust| matches!(trust, Trust::Trusted { .. }))
+    }
+
+    /// Takes the trust from all targets, as in a dry run, which discards changes. Returns whether any was
+    /// trusted.
+    pub fn distrust_all(&mut self, now: OffsetDateTime, why: &str) -> bool {
+        let now = seconds(now);
+        let mut is_new = false;
+        for trust in self.targets.values_mut() {
+            if matches!(trust, Trust::Trusted { .. }) {
+                is_new = true;
+                *trust = Trust::Lost {
+                    since: now,
+                    why: why.to_owned(),
+                    asked: None,
+                    asks: 0,
+                };
+            }
+        }
+        is_new
+    }
+
+    fn put(&mut self, target: &Target, trust: Trust) {
+        if self.targets.len() < MAX_TARGETS || self.targets.contains_key(target.id()) {
+            self.targets.insert(target.id().to_owned(), trust);
+        }
+    }
+}
+
+fn wait(asks: u32) -> u64 {
+    let doubled = FIRST_WAIT.saturating_mul(1 << asks.saturating_sub(1).min(20));
+    doubled.min(LONGEST_WAIT)
+}
+
+fn seconds(now: OffsetDateTime) -> u64 {
+    u64::try_from(now.unix_timestamp()).unwrap_or(0)
+}
+
+/// Paths that an environment has reserved and not used yet, so that a busy one writes the ledger once in
+/// many flushes. What it does not use is lost when it ends: at most [`LARGEST_LEASE`] paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    month: Month,
+    left: u64,
+    extra: u64,
+    /// When the ledger was last written, in seconds since 1970.
+    since: u64,
+}
+
+/// How many paths an environment reserves in advance at most: 0.32 USD.
+const LARGEST_LEASE: u64 = 64;
+
+/// An environment that reserved less than so many seconds ago is busy.
+const BUSY: u64 = 60;
+
+impl Lease {
+    /// Takes paths that were reserved before. Returns whether there were enough; if not, none is taken.
+    pub fn take(&mut self, now: OffsetDateTime, paths: u64) -> bool {
+        let is_enough = self.month == Month::at(now) && self.left >= paths;
+        if is_enough {
+            self.left -= paths;
+        }
+        is_enough
+    }
+
+    /// How many paths to reserve if so many are needed now: more, if the environment is busy.
+    pub fn wanted(&self, now: OffsetDateTime, paths: u64) -> u64 {
+        let is_busy = seconds(now).saturating_sub(self.since) < BUSY;
+        let extra = match is_busy {
+            true => (self.extra * 2).clamp(4, LARGEST_LEASE),
+            false => 0,
+        };
+        let left = if self.month == Month::at(now) {
+            self.left
+        } else {
+            0
+        };
+        paths.saturating_sub(left) + extra
+    }
+
+    /// Notes that `wanted` paths were reserved, and takes those that are needed now.
+    pub fn reserved(&mut self, now: OffsetDateTime, wanted: u64, paths: u64) {
+        if self.month != Month::at(now) {
+            (self.month, self.left) = (Month::at(now), 0);
+        }
+        self.left = (self.left + wanted).saturating_sub(paths);
+        self.extra = self.left;
+        self.since = seconds(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::DistributionId;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-28 12:00 UTC);
+
+    fn target(id: &str) -> Target {
+        Target {
+            distribution: DistributionId::new(id),
+            tenant: None,
+        }
+    }
+
+    fn terms(e_tag: &str, buckets: &[(&str, &str)]) -> Terms {
+        let buckets = buckets.iter();
+        Terms {
+            e_tag: e_tag.to_owned(),
+            buckets: buckets
+                .map(|(name, rules)| (BucketName::new(*name), (*rules).to_owned()))
+                .collect(),
+        }
+    }
+
+    /// A ledger that trusts E1 for the bucket `site`.
+    fn trusting() -> (Ledger, Target, Terms) {
+        let (target, terms) = (target("E1"), terms("v1", &[("site", "r1")]));
+        let mut ledger = Ledger::default();
+        ledger.ask(NOW, &target);
+        ledger.grant(NOW, &target, terms.clone());
+        (ledger, target, terms)
+    }
+
+    #[test]
+    fn months_and_hours_begin_anew_and_the_last_month_is_known() {
+        let mut ledger = Ledger::default();
+        ledger.reserve(NOW, 10);
+        ledger.reserve(NOW + Duration::minutes(30), 5);
+        assert_eq!(ledger.spending(NOW + Duration::minutes(30)).this_hour, 15);
+        ledger.reserve(NOW + Duration::hours(1), 1);
+        let spending = ledger.spending(NOW + Duration::hours(1));
+        assert_eq!((spending.this_hour, spending.reserved), (1, 16));
+        let december = datetime!(2026-12-01 00:00 UTC);
+        assert_eq!(
+            ledger.spending(december),
+            Spending {
+                last_month: 16,
+                ..Spending::default()
+            }
+        );
+        let february = datetime!(2027-02-01 00:00 UTC);
+        assert_eq!(ledger.spending(february), Spending::default());
+        // A clock that is behind takes nothing back.
+        ledger.reserve(december, 2);
+        ledger.reserve(NOW, 3);
+        assert_eq!(ledger.spending(december).reserved, 5);
+        assert_eq!(Month::at(december).to_string(), "2026-12");
+    }
+
+    #[test]
+    fn a_ledger_is_read_as_it_was_written() {
+        let (mut ledger, ..) = trusting();
+        ledger.reserve(NOW, 3);
+        ledger.sign("a");
+        let read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
+        assert_eq!(read, ledger);
+        assert!(read.is_signed("a"));
+    }
+
+    #[test]
+    fn what_is_no_ledger_says_why() {
+        for (text, expected) in [
+            ("", "not the JSON"),
+            ("{}", "not the JSON"),
+            (r#"{"v":2}"#, "version 2"),
+            (
+                r#"{"v":1,"month":1,"reserved":-1,"hour":0,"this_hour":0}"#,
+                "not the JSON",
+            ),
+            (
+                r#"{"v":1,"month":1,"reserved":1000000001,"hour":0,"this_hour":0}"#,
+                "too large",
+            ),
+        ] {
+            let error = Ledger::from_json(text).expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_trusted_only_under_the_terms_it_was_asked_for() {
+        let (ledger, target, granted) = trusting();
+        let site = BucketName::new("site");
+        let trusts =
+            |bucket: &str, terms: &Terms| ledger.trusts(&target, &BucketName::new(bucket), terms);
+        assert_eq!(trusts("site", &granted), Ok(()));
+        for (bucket, terms, expected) in [
+            (
+                "site",
+                terms("v2", &[("site", "r1")]),
+                Distrust::Reconfigured,
+            ),
+            (
+                "site",
+                terms("v1", &[("site", "r2")]),
+                Distrust::RulesChanged,
+            ),
+            ("site", terms("v1", &[]), Distrust::RulesChanged),
+            (
+                "other",
+                terms("v1", &[("site", "r1"), ("other", "r1")]),
+                Distrust::NeverAsked,
+            ),
+        ] {
+            assert_eq!(trusts(bucket, &terms), Err(expected), "{terms:?}");
+        }
+        let unknown = Ledger::default().trusts(&target, &site, &granted);
+        assert_eq!(unknown, Err(Distrust::NeverAsked));
+        // Without an ETag nobody would see that the configuration was changed.
+        let mut ledger = Ledger::default();
+        let blind = terms("", &[("site", "r1")]);
+        assert!(!ledger.should_ask(NOW, &target, &blind));
+        ledger.grant(NOW, &target, blind.clone());
+        assert_eq!(
+            ledger.trusts(&target, &site, &blind),
+            Err(Distrust::Reconfigured)
+        );
+    }
+
+    #[test]
+    fn a_target_that_failed_is_asked_again_later_and_later() {
+        let (mut ledger, target, terms) = trusting();
+        assert!(!ledger.should_ask(NOW, &target, &terms));
+        assert!(ledger.distrust(NOW, &target, "paths were rejected"));
+        assert!(!ledger.distrust(NOW, &target, "paths were rejected"));
+        let mut asked_at = Vec::new();
+        for minute in 0..60 * 24 * 3 {
+            let now = NOW + Duration::minutes(minute);
+            if ledger.should_ask(now, &target, &terms) {
+                ledger.ask(now, &target);
+                asked_at.push(minute);
+            }
+        }
+        assert_eq!(asked_at, [10, 70, 190, 430, 910, 1_870, 3_790]);
+        // What failed after it was sent is not forgiven.
+        let now = NOW + Duration::days(4);
+        assert!(ledger.distrust(now, &target, "paths were rejected"));
+        ledger.grant(now - Duration::seconds(1), &target, terms.clone());
+        assert!(matches!(ledger.trust_of(&target), Some(Trust::Lost { .. })));
+        ledger.grant(now + Duration::seconds(1), &target, terms.clone());
+        assert_eq!(
+            ledger.trusts(&target, &BucketName::new("site"), &terms),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_dry_run_takes_the_trust_from_all() {
+        let (mut ledger, target, terms) = trusting();
+        assert!(ledger.trusts_any());
+        assert!(ledger.distrust_all(NOW, "a dry run"));
+        assert!(!ledger.distrust_all(NOW, "a dry run"));
+        assert!(!ledger.trusts_any());
+        let trusts = ledger.trusts(&target, &BucketName::new("site"), &terms);
+        assert_eq!(trusts, Err(Distrust::Lost("a dry run".to_owned())));
+    }
+
+    #[test]
+    fn a_target_under_new_terms_is_asked_and_not_trusted_meanwhile() {
+        let (mut ledger, target, old) = trusting();
+        let new = terms("v2", &[("site", "r1"), ("more", "r1")]);
+        assert!(ledger.should_ask(NOW, &target, &new));
+        ledger.ask(NOW, &target);
+        assert!(
+            ledger
+                .trusts(&target, &BucketName::new("site"), &old)
+                .is_err()
+        );
+        assert!(!ledger.should_ask(NOW, &target, &new));
+        ledger.grant(NOW, &target, new.clone());
+        assert_eq!(
+            ledger.trusts(&target, &BucketName::new("more"), &new),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_busy_environment_writes_the_ledger_rarely_and_an_idle_one_reserves_what_it_needs() {
+        let reserve = |every: i64| {
+            let (mut lease, mut ledger, mut writes) = (Lease::default(), Ledger::default(), 0);
+            for flush in 0..1_000 {
+                let now = datetime!(2026-11-02 12:00 UTC) + Duration::seconds(flush * every);
+                if !lease.take(now, 1) {
+                    let wanted = lease.wanted(now, 1);
+                    ledger.reserve(now, wanted);
+                    lease.reserved(now, wanted, 1);
+                    writes += 1;
+                }
+            }
+            let now = datetime!(2026-11-02 12:00 UTC) + Duration::seconds(999 * every);
+            (writes, ledger.spending(now).reserved)
+        };
+        assert_eq!(reserve(600), (1_000, 1_000));
+        let (writes, reserved) = reserve(1);
+        assert!(
+            writes < 50 && reserved < 1_000 + LARGEST_LEASE,
+            "{writes} {reserved}"
+        );
+    }
+
+    #[test]
+    fn a_lease_ends_with_its_month() {
+        let mut lease = Lease::default();
+        lease.reserved(NOW, 10, 1);
+        assert!(lease.take(NOW, 9));
+        lease.reserved(NOW, 10, 1);
+        let december = datetime!(2026-12-01 00:00 UTC);
+        assert!(!lease.take(december, 1));
+        assert_eq!(lease.wanted(december, 3), 3);
+    }
+}
