@@ -9,6 +9,7 @@ use time::macros::format_description;
 
 use crate::incident::Rejection;
 use crate::path::{InvalidPath, InvalidationPath};
+use crate::problems::Problems;
 use crate::rejection::Rejected;
 use crate::service_error::ServiceError;
 use crate::target::Target;
@@ -50,14 +51,19 @@ pub enum InvalidErrorFile {
     /// The first line is wrong.
     #[error("the first line is not `CloudFront Id [..]`")]
     NoId,
-    /// A line is neither a path nor part of the format.
-    #[error("line {line}: {source}")]
-    Path {
-        /// The number of the line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        source: InvalidPath,
-    },
+    /// Lines are neither paths nor part of the format.
+    #[error("{0}")]
+    Lines(Problems<BadLine>),
+}
+
+/// A line of an error file that is neither a path nor part of the format.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {source}")]
+pub struct BadLine {
+    /// The number of the line, from 1.
+    line: usize,
+    /// What is wrong with it.
+    source: InvalidPath,
 }
 
 impl ErrorFile<'_> {
@@ -85,21 +91,24 @@ impl ErrorFile<'_> {
             .and_then(|line| line.strip_suffix(']'))
             .ok_or(InvalidErrorFile::NoId)?;
         let mut sets: Vec<Vec<_>> = Vec::new();
+        let mut problems = Problems::default();
         for (line, text) in lines {
             if text.starts_with("(Set ") && text.ends_with(" Start)") {
                 sets.push(Vec::new());
             } else if text.is_empty() || (text.starts_with("(Set ") && text.ends_with(" End)")) {
                 continue;
             } else {
-                let path = InvalidationPath::try_from(text.to_owned())
-                    .map_err(|source| InvalidErrorFile::Path { line, source })?;
-                if sets.is_empty() {
-                    sets.push(Vec::new());
+                match InvalidationPath::try_from(text.to_owned()) {
+                    Ok(path) => match sets.last_mut() {
+                        Some(set) => set.push(path),
+                        None => sets.push(vec![path]),
+                    },
+                    Err(source) => problems.push(BadLine { line, source }),
                 }
-                sets.last_mut()
-                    .into_iter()
-                    .for_each(|set| set.push(path.clone()));
             }
+        }
+        if !problems.is_empty() {
+            return Err(InvalidErrorFile::Lines(problems));
         }
         Ok(Self {
             id: id.to_owned(),

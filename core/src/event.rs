@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::problems::MAX_TOLD;
 use crate::text::one_line;
 
 /// The longest key S3 allows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
@@ -226,7 +227,7 @@ pub struct Reading {
     pub changes: Vec<Change<'static>>,
     /// Events that change no object's content (tagging, restore, a test event), counted by name.
     pub skipped: BTreeMap<String, usize>,
-    /// The first [`MAX_PROBLEMS`] records that could not be read.
+    /// The first [`MAX_TOLD`] records that could not be read.
     pub problems: Vec<Problem>,
     /// How many records could not be read.
     pub unreadable: usize,
@@ -235,9 +236,6 @@ pub struct Reading {
     /// The SQS messages that contain the others. They are returned as failed batch items.
     pub failed_messages: BTreeSet<String>,
 }
-
-/// How many problems of one event are told in full. An event may hold millions of records.
-pub const MAX_PROBLEMS: usize = 10;
 
 /// How many names of skipped events are counted apart. S3 has fewer; the others are counted together.
 const MAX_SKIPPED_NAMES: usize = 50;
@@ -522,7 +520,7 @@ impl Reader {
                 reading.failed_messages.insert(id.to_owned());
             }
         }
-        if reading.problems.len() < MAX_PROBLEMS {
+        if reading.problems.len() < MAX_TOLD {
             reading.problems.push(Problem {
                 message_id: message_id.map(str::to_owned),
                 place: place.to_string(),

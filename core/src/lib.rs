@@ -19,9 +19,11 @@
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
 //! * [`retry`]: the timing of all retries
 //! * [`service_error`]: what the errors of AWS mean, and how they are shown
+//! * [`problems`]: what is wrong with an input, bounded
 //! * [`text`]: texts from outside, made safe to show
 //! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file of rejected paths
+//! * [`replay`]: reads such a file again, without believing it
 //! * [`incident`]: when a mail about rejected paths is due
 //! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
@@ -44,7 +46,9 @@ pub mod mode;
 pub mod path;
 pub mod pattern;
 pub mod plan;
+pub mod problems;
 pub mod rejection;
+pub mod replay;
 pub mod retry;
 pub mod service_error;
 pub mod set;

@@ -16,6 +16,8 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use crate::text::one_line;
+
 /// The longest path CloudFront accepts, in characters, after encoding.
 ///
 /// Source: CloudFront Developer Guide, "Invalidate files": "The maximum length of a path is 4,000
@@ -328,7 +330,8 @@ impl NormalizedPath<'_> {
 #[serde(try_from = "String")]
 pub struct InvalidationPath<'a>(Cow<'a, str>);
 
-/// A text that is not an invalidation path.
+/// A text that is not an invalidation path. Its beginning is shown, escaped, because anybody may have
+/// written it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{0}` is not an invalidation path: one begins with `/`, holds printable ASCII only and is at most {MAX_PATH_CHARACTERS} characters long"
@@ -410,7 +413,7 @@ impl TryFrom<String> for InvalidationPath<'_> {
         if legal {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidPath(text))
+            Err(InvalidPath(one_line(&text, 120)))
         }
     }
 }
