@@ -3,10 +3,11 @@
 //!
 //! Source: CloudFront Developer Guide, "Cache behavior settings", "Path pattern".
 //!
-//! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*). Escaping all of them
-//! would take more code than the thirty lines of `matches_general`. `tests/globset.rs` does
-//! it, and compares `globset` with our matcher.
+//! Glob libraries have other rules (`[a-z]`, `{a,b}`, `**`, `?` as one *byte*), and a library that compiles
+//! a pattern to an automaton would be larger than the function. `tests/globset.rs` escapes what is
+//! special to `globset`, and compares it with our matcher.
 
+mod general;
 mod radix_tree;
 pub mod set;
 
@@ -138,53 +139,8 @@ impl Middle {
         match self {
             Self::Anything => true,
             Self::Holds(inside) => text.contains(inside),
-            Self::Any(pattern) => matches_general(pattern.as_bytes(), text.as_bytes()),
+            Self::Any(pattern) => general::matches(pattern.as_bytes(), text.as_bytes()),
         }
-    }
-}
-
-/// Greedy matching with a single backtracking point: on a mismatch, the last `*` takes one character
-/// more. An earlier `*` never has to take more, because the last `*` can take those characters too.
-///
-/// Both texts are UTF-8, so literals can be compared byte by byte; `?` and `*` step over whole
-/// characters.
-fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut last_star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                p += 1;
-                last_star = Some((p, t));
-            }
-            Some(b'?') => {
-                p += 1;
-                t += character_length(text[t]);
-            }
-            Some(literal) if *literal == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((after_star, taken)) = last_star else {
-                    return false;
-                };
-                let taken = taken + character_length(text[taken]);
-                last_star = Some((after_star, taken));
-                (p, t) = (after_star, taken);
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
-/// How many bytes the UTF-8 character has that begins with `first`.
-fn character_length(first: u8) -> usize {
-    match first {
-        0x00..=0x7f => 1,
-        0x80..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xff => 4,
     }
 }
 

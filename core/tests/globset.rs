@@ -48,6 +48,22 @@ fn pattern_and_text(
     proptest::collection::vec(part, 0..10).prop_map(|parts| parts.into_iter().unzip())
 }
 
+/// A pattern of long runs that the text repeats, which a greedy search compares again and again; and a text
+/// that it matches.
+fn slow_pattern_and_text() -> impl Strategy<Value = (String, String)> {
+    let run = |pattern: &'static str, text: &'static str| {
+        (1..40_usize).prop_map(move |length| (pattern.repeat(length), text.repeat(length)))
+    };
+    let part = prop_oneof![
+        3 => run("a", "a"),
+        1 => run("?", "a"),
+        1 => run("aab", "aab"),
+        1 => run("a?", "ab"),
+        2 => "[ab]{0,60}".prop_map(|text| ("*".to_owned(), text)),
+    ];
+    proptest::collection::vec(part, 3..9).prop_map(|parts| parts.into_iter().unzip())
+}
+
 /// The text, the text without one of its characters, and another text.
 fn texts(text: &str, without: prop::sample::Index, other: String) -> [String; 3] {
     let mut shorter: Vec<char> = text.chars().collect();
@@ -97,6 +113,15 @@ proptest! {
         (pattern, text) in pattern_and_text(ASCII, true),
         without: prop::sample::Index,
         other in "[ab/]{0,8}",
+    ) {
+        agree(&pattern, &texts(&text, without, other))?;
+    }
+
+    #[test]
+    fn globset_agrees_on_patterns_that_a_greedy_search_is_slow_with(
+        (pattern, text) in slow_pattern_and_text(),
+        without: prop::sample::Index,
+        other in "a{0,200}b?a{0,200}",
     ) {
         agree(&pattern, &texts(&text, without, other))?;
     }
