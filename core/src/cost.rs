@@ -1,5 +1,13 @@
 //! What invalidations cost, and how to pay less without being staler. Pure, like all of the core.
 //!
+//! A path costs as much as 1,000 LISTs or 12,500 HEADs of S3, so looking before paying is nearly free.
+//! Every saving is a decision that says its reason and its amount. A rule that cannot be sure
+//! invalidates.
+//!
+//! * [`amount`]: amounts of money, and how they and numbers are shown
+//! * [`price`]: the prices of AWS that decide
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 
+pub mod amount;
 pub mod ledger;
+pub mod price;
