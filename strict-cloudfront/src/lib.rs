@@ -201,6 +201,35 @@ impl CloudFront {
         self.shared.service().rates.wildcards = Some(TokenBucket::new(wildcards_per_second, burst));
     }
 
+    /// Calls that read something, of the whole account: so many a second, after a burst. More are
+    /// `Throttling`.
+    pub fn set_read_rate(&self, calls_per_second: f64, burst: f64) {
+        self.shared.service().rates.reads = Some(TokenBucket::new(calls_per_second, burst));
+    }
+
+    /// Adds an invalidation that a distribution or a tenant accepted at this time, which may be years ago.
+    /// Returns its id.
+    ///
+    /// # Panics
+    /// The account never had this distribution or tenant.
+    pub fn add_invalidation(
+        &self,
+        target: &str,
+        create_time: OffsetDateTime,
+        caller_reference: &str,
+        paths: &[&str],
+    ) -> String {
+        let paths = paths.iter().map(ToString::to_string).collect();
+        let mut service = self.shared.service();
+        service.put_invalidation(target, create_time, caller_reference, paths)
+    }
+
+    /// How long an invalidation is listed and can be read: forever at the start. CloudFront's API Reference
+    /// of 2013 said "for the current and previous billing cycles", today's says nothing.
+    pub fn set_history(&self, known_for: Duration) {
+        self.shared.service().known_for = Some(known_for);
+    }
+
     /// How long an invalidation stays in progress. At the start: it is in progress in the answer
     /// to its creation, and completed at the next look.
     pub fn set_completion_time(&self, after: Duration) {

@@ -117,9 +117,12 @@ pub struct Invalidation {
     pub paths: Vec<String>,
     /// Where it is.
     pub status: Status,
-    /// When it was accepted, since the start.
+    /// When it was accepted, since the start; zero if that was before the start.
     #[serde(skip)]
     pub created: Duration,
+    /// The same by the calendar.
+    #[serde(skip)]
+    pub create_time: OffsetDateTime,
 }
 
 /// Where an invalidation is.
@@ -149,6 +152,8 @@ pub struct Service {
     pub in_progress_limit: Option<InProgressLimit>,
     /// How long an invalidation is in progress.
     pub completes_after: Duration,
+    /// How long an invalidation is known.
+    pub known_for: Option<Duration>,
     /// How long an answer takes.
     pub latency: Duration,
     /// All calls so far.
@@ -170,6 +175,7 @@ impl Service {
             rates: Rates::default(),
             in_progress_limit: None,
             completes_after: Duration::ZERO,
+            known_for: None,
             latency: Duration::ZERO,
             calls: Vec::new(),
         }
@@ -267,6 +273,31 @@ impl Service {
                 ..it.clone()
             })
             .collect()
+    }
+
+    /// Adds an invalidation that was accepted at this time, which may be before the start.
+    ///
+    /// # Panics
+    /// The account never had this distribution or tenant.
+    pub fn put_invalidation(
+        &mut self,
+        target: &str,
+        create_time: OffsetDateTime,
+        caller_reference: &str,
+        paths: Vec<String>,
+    ) -> String {
+        assert!(self.knows(target), "{target} was never in this account");
+        let created = Duration::try_from(create_time - self.epoch).unwrap_or_default();
+        let invalidation = self.invalidation(created, caller_reference.to_owned(), paths);
+        let accepted = self.invalidations.entry(target.to_owned()).or_default();
+        let place = accepted.partition_point(|it| it.create_time <= create_time);
+        let id = invalidation.id.clone();
+        let invalidation = Invalidation {
+            create_time,
+            ..invalidation
+        };
+        accepted.insert(place, invalidation);
+        id
     }
 
     /// Answers a request, and records that it did.
@@ -529,17 +560,36 @@ impl Service {
                 .flat_map(|it| it.paths.iter().map(String::as_str));
             batch.check_progress(in_progress, limit)?;
         }
-        self.count += 1;
-        let invalidation = Invalidation {
-            id: format!("I{:013}", self.count),
-            caller_reference: batch.caller_reference,
-            paths: batch.paths,
-            status: Status::InProgress,
-            created: now,
-        };
+        let invalidation = self.invalidation(now, batch.caller_reference, batch.paths);
         let accepted = self.invalidations.entry(target.to_owned()).or_default();
         accepted.push(invalidation.clone());
         Ok(invalidation)
+    }
+
+    fn invalidation(
+        &mut self,
+        created: Duration,
+        caller_reference: String,
+        paths: Vec<String>,
+    ) -> Invalidation {
+        self.count += 1;
+        Invalidation {
+            id: format!("I{:013}", self.count),
+            caller_reference,
+            paths,
+            status: Status::InProgress,
+            created,
+            create_time: self.epoch + created,
+        }
+    }
+
+    /// What CloudFront still knows of a target's invalidations, oldest first.
+    fn known_invalidations(&self, target: &str, now: Duration) -> Vec<Invalidation> {
+        let mut known = self.invalidations(target, now);
+        if let Some(known_for) = self.known_for {
+            known.retain(|it| it.create_time + known_for > self.epoch + now);
+        }
+        known
     }
 
     fn list_invalidations(
@@ -548,7 +598,7 @@ impl Service {
         request: &Request<'_>,
         now: Duration,
     ) -> Result<Answer, Refusal> {
-        let mut accepted = self.invalidations(target, now);
+        let mut accepted = self.known_invalidations(target, now);
         accepted.reverse();
         let page = Page::of(
             &accepted,
@@ -559,14 +609,14 @@ impl Service {
         let items = page.items.iter().map(|it| {
             Element::new("InvalidationSummary")
                 .text("Id", &it.id)
-                .text("CreateTime", self.time(it.created))
+                .text("CreateTime", time(it.create_time))
                 .text("Status", it.status.name())
         });
         Ok(Answer::ok(&page.list("InvalidationList", items.collect())))
     }
 
     fn get_invalidation(&self, target: &str, id: &str, now: Duration) -> Result<Answer, Refusal> {
-        let accepted = self.invalidations(target, now);
+        let accepted = self.known_invalidations(target, now);
         let invalidation = accepted.iter().find(|it| it.id == id).ok_or_else(|| {
             Refusal::new(
                 404,
@@ -581,7 +631,7 @@ impl Service {
         Element::new("Invalidation")
             .text("Id", &invalidation.id)
             .text("Status", invalidation.status.name())
-            .text("CreateTime", self.time(invalidation.created))
+            .text("CreateTime", time(invalidation.create_time))
             .with(
                 Element::new("InvalidationBatch")
                     .with(Element::text_list("Paths", "Path", &invalidation.paths))
@@ -590,16 +640,11 @@ impl Service {
     }
 
     fn status(&self, invalidation: &Invalidation, now: Duration) -> Status {
-        if now < invalidation.created + self.completes_after {
+        if self.epoch + now < invalidation.create_time + self.completes_after {
             Status::InProgress
         } else {
             Status::Completed
         }
-    }
-
-    fn time(&self, since_start: Duration) -> String {
-        let time = self.epoch + since_start;
-        time.format(TIMESTAMP).unwrap_or_default()
     }
 
     fn distribution(&self, id: &str) -> Result<&(Distribution, u32), Refusal> {
@@ -631,6 +676,10 @@ impl Status {
             Self::Completed => "Completed",
         }
     }
+}
+
+fn time(time: OffsetDateTime) -> String {
+    time.format(TIMESTAMP).unwrap_or_default()
 }
 
 fn etag(version: u32) -> String {

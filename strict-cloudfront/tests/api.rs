@@ -11,10 +11,13 @@ use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::config::{BehaviorVersion, Region};
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudfront::types::{
-    ConnectionMode, DistributionTenantAssociationFilter, Invalidation, InvalidationBatch, Paths,
+    ConnectionMode, DistributionTenantAssociationFilter, Invalidation, InvalidationBatch,
+    InvalidationList, Paths,
 };
 
 use client::client_at;
+use time::OffsetDateTime;
+
 use strict_cloudfront::{
     Behavior, CACHING_DISABLED, CACHING_OPTIMIZED, CachePolicy, CloudFront, Distribution, Fault,
     Operation, Origin, QueryStrings,
@@ -392,6 +395,73 @@ mod invalidations {
         assert_eq!(refusal(&error), (404, "NoSuchInvalidation".to_owned()));
     }
 
+    async fn listed(client: &Client, marker: Option<String>) -> InvalidationList {
+        let call = client.list_invalidations().distribution_id("E1");
+        let page = call.set_marker(marker).send().await.unwrap();
+        page.invalidation_list.unwrap()
+    }
+
+    fn ids(list: &InvalidationList) -> Vec<String> {
+        list.items().iter().map(|it| it.id.clone()).collect()
+    }
+
+    /// API Reference, "ListInvalidations": from most recent to oldest; a marker is the id of the last
+    /// invalidation on the page before.
+    #[tokio::test]
+    async fn invalidations_are_listed_newest_first_in_pages_of_100() {
+        let (cloudfront, client) = one_distribution().await;
+        let day = |n: i64| OffsetDateTime::UNIX_EPOCH + time::Duration::days(n);
+        let add = |n: i64| cloudfront.add_invalidation("E1", day(n), &format!("r{n}"), &["/a"]);
+        let mut expected: Vec<_> = (0..205).map(add).collect();
+        expected.reverse();
+
+        let first = listed(&client, None).await;
+        assert_eq!(ids(&first), expected[..100]);
+        assert!(first.is_truncated);
+        assert_eq!(first.next_marker.as_ref(), expected.get(99));
+        // What is accepted meanwhile moves nothing to another page.
+        invalidate(&client, "E1", "new", &["/a"]).await.unwrap();
+        let second = listed(&client, first.next_marker).await;
+        assert_eq!(ids(&second), expected[100..200]);
+        let third = listed(&client, second.next_marker).await;
+        assert_eq!(ids(&third), expected[200..]);
+        assert!(!third.is_truncated);
+        assert_eq!(third.next_marker, None);
+
+        let oldest = third.items().last().unwrap();
+        assert_eq!(oldest.status, "Completed");
+        assert_eq!(oldest.create_time.secs(), 0);
+        let look = client.get_invalidation().distribution_id("E1");
+        let read = look.id(&oldest.id).send().await.unwrap().invalidation;
+        let read = read.unwrap();
+        assert_eq!(read.create_time, oldest.create_time);
+        let batch = read.invalidation_batch.unwrap();
+        assert_eq!(batch.caller_reference, "r0");
+        assert_eq!(batch.paths.unwrap().quantity, 1);
+    }
+
+    #[tokio::test]
+    async fn a_distribution_that_was_never_invalidated_has_a_list_without_items() {
+        let (_cloudfront, client) = one_distribution().await;
+        let list = listed(&client, None).await;
+        assert_eq!((list.quantity, list.items), (0, None));
+    }
+
+    /// API Reference of 2013, "GET Invalidation List": "for the current and previous billing cycles".
+    #[tokio::test]
+    async fn old_invalidations_may_be_forgotten() {
+        let (cloudfront, client) = one_distribution().await;
+        let ago = |days: i64| OffsetDateTime::now_utc() - time::Duration::days(days);
+        let old = cloudfront.add_invalidation("E1", ago(61), "r1", &["/a"]);
+        let known = cloudfront.add_invalidation("E1", ago(59), "r2", &["/a"]);
+        assert_eq!(ids(&listed(&client, None).await), [&*known, &*old]);
+        cloudfront.set_history(Duration::from_secs(60 * 86_400));
+        assert_eq!(ids(&listed(&client, None).await), [known]);
+        let look = client.get_invalidation().distribution_id("E1").id(old);
+        let error = look.send().await.unwrap_err();
+        assert_eq!(refusal(&error), (404, "NoSuchInvalidation".to_owned()));
+    }
+
     #[tokio::test]
     async fn paths_and_wildcards_in_progress_are_limited_apart() {
         let (cloudfront, client) = one_distribution().await;
@@ -677,8 +747,16 @@ mod tenants {
         assert!(cloudfront.paths("E1").is_empty());
 
         let look = client.get_invalidation_for_distribution_tenant();
-        let look = look.distribution_tenant_id("dt_1").id(id).send().await;
+        let look = look.distribution_tenant_id("dt_1").id(&id).send().await;
         assert_eq!(look.unwrap().invalidation.unwrap().status, "Completed");
+        let list = async |tenant: &str| {
+            let call = client.list_invalidations_for_distribution_tenant();
+            let list = call.id(tenant).send().await.unwrap().invalidation_list;
+            let items = list.unwrap().items.into_iter().flatten();
+            items.map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!(list("dt_1").await, [id]);
+        assert!(list("dt_2").await.is_empty());
 
         let error = call.id("dt_9").send().await.unwrap_err();
         assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()));
@@ -920,6 +998,25 @@ mod rates {
         assert_eq!(reads(Duration::ZERO), 2);
         assert_eq!(reads(Duration::from_secs(1)), 1);
         assert!(rates.allow(1, 0, Duration::from_secs(1)));
+    }
+
+    /// The rates of `ListInvalidations` and `GetInvalidation` are not published.
+    #[tokio::test]
+    async fn lists_of_invalidations_above_the_rate_of_reading_are_throttled() {
+        let (cloudfront, client) = one_distribution().await;
+        cloudfront.stop_clock();
+        cloudfront.set_read_rate(1.0, 2.0);
+        let list = client.list_invalidations().distribution_id("E1");
+        let look = client.get_invalidation().distribution_id("E1").id("I1");
+        assert!(list.clone().send().await.is_ok());
+        let unknown = look.clone().send().await.unwrap_err();
+        assert_eq!(refusal(&unknown), (404, "NoSuchInvalidation".to_owned()));
+        let throttled = (400, "Throttling".to_owned());
+        assert_eq!(refusal(&list.clone().send().await.unwrap_err()), throttled);
+        assert_eq!(refusal(&look.send().await.unwrap_err()), throttled);
+        cloudfront.advance(Duration::from_secs(1));
+        assert!(list.send().await.is_ok());
+        assert!(invalidate(&client, "E1", "1", &["/1"]).await.is_ok());
     }
 
     #[tokio::test]
