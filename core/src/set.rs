@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::caller_reference::CallerReference;
+use crate::caller_reference::{CallerReference, Cause};
 use crate::event::EventTime;
 use crate::path::InvalidationPath;
 use crate::target::{DistributionId, Target, TenantId};
@@ -29,6 +29,12 @@ pub const JSON_BYTES_PER_PATH: usize = 3;
 /// `by` of the function's own sets. They are merged only with each other, because other senders may
 /// have paths that CloudFront rejects.
 pub const OURSELVES: &str = "invalidator";
+
+/// `by` of the sets that the command line sends.
+pub const COMMAND_LINE: &str = "invalidatorctl";
+
+/// How the `reason` of a replay begins.
+pub const REPLAY_OF: &str = "replay of ";
 
 /// A set of paths to invalidate for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +143,16 @@ struct Format {
 }
 
 impl Set<'_> {
+    /// Why its paths are invalidated.
+    pub fn cause(&self) -> Cause {
+        match self.by.as_str() {
+            OURSELVES => Cause::Flush,
+            COMMAND_LINE if self.reason.starts_with(REPLAY_OF) => Cause::Replay,
+            COMMAND_LINE => Cause::Hand,
+            _ => Cause::Tool,
+        }
+    }
+
     /// The body of its message.
     ///
     /// # Errors
@@ -221,6 +237,25 @@ mod tests {
         let body = r#"{"v":1,"distribution":"E1","paths":["/a","/b*"],"reason":"flush","by":"invalidator"}"#;
         assert_eq!(set().to_json().unwrap(), body);
         assert_eq!(Set::from_json(body).unwrap(), set());
+    }
+
+    #[test]
+    fn who_sent_a_set_and_why_tells_its_cause() {
+        for (by, reason, cause) in [
+            (OURSELVES, "flush", Cause::Flush),
+            (
+                COMMAND_LINE,
+                "replay of invalidation_error/a_E1.txt",
+                Cause::Replay,
+            ),
+            (COMMAND_LINE, "new release", Cause::Hand),
+            ("deploy script", "replay of yesterday", Cause::Tool),
+            ("", "", Cause::Tool),
+        ] {
+            let mut sent = set();
+            (sent.by, sent.reason) = (by.to_owned(), reason.to_owned());
+            assert_eq!(sent.cause(), cause, "{by}: {reason}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::ErrorFile;
 use invalidator_core::merge::Merge;
 use invalidator_core::mode::{ChosenMode, Mode};
-use invalidator_core::set::{Lane, Set};
+use invalidator_core::set::{COMMAND_LINE, Lane, REPLAY_OF, Set};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 
 use crate::account;
@@ -126,8 +126,8 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed
                 set: Set {
                     target: target.clone(),
                     paths: paths.to_vec(),
-                    reason: format!("replay of {key}"),
-                    by: "invalidatorctl".to_owned(),
+                    reason: format!("{REPLAY_OF}{key}"),
+                    by: COMMAND_LINE.to_owned(),
                     changed: None,
                     first_sent: None,
                     hops: 0,
@@ -213,7 +213,7 @@ async fn enqueue(clients: &Clients, queue: &QueueUrl, sets: Vec<Replayed>) -> Re
 /// Submits a set from this machine. Whether CloudFront accepted all of it.
 async fn submit(clients: &Clients, Replayed { id, set }: Replayed) -> bool {
     const A_DAY: Duration = Duration::from_secs(24 * 3_600);
-    let target = set.target.clone();
+    let (target, cause) = (set.target.clone(), set.cause());
     let means = Means {
         call: async |merge: &Merge<'static>, call: &Call| -> Answer {
             let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
@@ -221,7 +221,7 @@ async fn submit(clients: &Clients, Replayed { id, set }: Replayed) -> bool {
         },
         remaining: || A_DAY,
     };
-    let mut unit = Unit::new(&target, Merge::new(vec![set.paths]), vec![id]);
+    let mut unit = Unit::new(&target, Merge::new(vec![set.paths]), vec![id], cause);
     let mut paces = Paces::new(3_000);
     unit.submit(None, &mut paces, &means).await;
     for accepted in &unit.accepted {

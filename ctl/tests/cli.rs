@@ -268,6 +268,8 @@ async fn a_replay_through_the_queue_is_submitted_by_the_function() {
     );
     account.submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
+    let replayed = &account.cloudfront.invalidations("E1")[0];
+    assert!(replayed.caller_reference.ends_with("-replay"));
     let output = in_account(&account, &["replay", "--bucket", "errors", &key]).await;
     assert!(text(output.stderr).contains("--submit-queue"));
 }
@@ -355,6 +357,8 @@ async fn the_mode_is_shown_chosen_and_read_by_the_function() {
     assert!(in_account(&account, &live).await.status.success());
     account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    let flushed = &account.cloudfront.invalidations("E1")[0];
+    assert!(flushed.caller_reference.ends_with("-flush"));
 }
 
 #[tokio::test]

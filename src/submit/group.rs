@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use invalidator_core::caller_reference::SetId;
+use invalidator_core::caller_reference::{Cause, SetId};
 use invalidator_core::error_file::TargetFailure;
 use invalidator_core::event::EventTime;
 use invalidator_core::merge::{Left, Merge, PathIndex, SetIndex};
@@ -161,9 +161,12 @@ impl<'a> Group<'a> {
     fn unit(&self, messages: &mut [Message]) -> Unit<'a> {
         let ids = messages.iter().map(|message| message.set_id.clone());
         let ids = ids.collect();
+        // Of sets that were sent for different reasons, which only people do, the last of `Cause`.
+        let cause = messages.iter().map(|message| message.set.cause()).max();
+        let cause = cause.unwrap_or(Cause::Tool);
         let sets = messages.iter_mut();
         let sets = sets.map(|message| std::mem::take(&mut message.set.paths));
-        Unit::new(self.target, Merge::new(sets.collect()), ids)
+        Unit::new(self.target, Merge::new(sets.collect()), ids, cause)
     }
 
     fn means(

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use invalidator_core::caller_reference::{CallerReference, SetId};
+use invalidator_core::caller_reference::{CallerReference, Cause, SetId};
 use invalidator_core::merge::{Merge, PathIndex};
 use invalidator_core::retry::{Pace, TIME_TO_STOP};
 use invalidator_core::service_error::{ServiceError, TOO_MANY_BAD_PATHS};
@@ -76,6 +76,8 @@ pub struct Unit<'a> {
     pub merge: Merge<'static>,
     /// The ids of the sets.
     pub sets: Vec<SetId>,
+    /// Why they were sent.
+    cause: Cause,
     /// The invalidations that CloudFront accepted.
     pub accepted: Vec<Accepted>,
     /// The reason if CloudFront answered later to the last call.
@@ -106,11 +108,12 @@ pub struct Means<C, T> {
 
 impl<'a> Unit<'a> {
     /// A unit of sets of which nothing was submitted yet.
-    pub fn new(target: &'a Target, merge: Merge<'static>, sets: Vec<SetId>) -> Self {
+    pub fn new(target: &'a Target, merge: Merge<'static>, sets: Vec<SetId>, cause: Cause) -> Self {
         Self {
             target,
             merge,
             sets,
+            cause,
             accepted: Vec::new(),
             later: None,
             lost: None,
@@ -162,7 +165,7 @@ impl<'a> Unit<'a> {
     fn call(&self, paths: Vec<PathIndex>) -> Call {
         let texts: Vec<_> = paths.iter().map(|index| self.merge.path(*index)).collect();
         let sets: Vec<&SetId> = self.sets.iter().collect();
-        let reference = CallerReference::new(self.target, &texts, &sets);
+        let reference = CallerReference::new(self.target, &texts, &sets, self.cause);
         Call { paths, reference }
     }
 
@@ -422,7 +425,7 @@ mod tests {
                 remaining: || Duration::from_secs(150).saturating_sub(start.elapsed()),
             };
             let sets = vec![SetId::known("set")];
-            let mut unit = Unit::new(&target, Merge::new(vec![paths]), sets);
+            let mut unit = Unit::new(&target, Merge::new(vec![paths]), sets, Cause::Flush);
             let mut paces = Paces::new(3_000);
             unit.submit(None, &mut paces, &means).await;
             let took = start.elapsed();

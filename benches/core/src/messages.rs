@@ -3,7 +3,7 @@
 use anyhow::Result;
 use invalidator::submit::call::create_invalidation;
 use invalidator_core::buffered;
-use invalidator_core::caller_reference::{CallerReference, SetId};
+use invalidator_core::caller_reference::{CallerReference, Cause, SetId};
 use invalidator_core::distributions::listing::{DistributionSummary, managed_policies};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event;
@@ -101,7 +101,7 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
                     let target = of_target.target.clone();
                     let id = SetId::new(&target, &set.paths, &["m"]);
                     let paths: Vec<_> = set.paths.iter().collect();
-                    let reference = CallerReference::new(&target, &paths, &[&id]);
+                    let reference = CallerReference::new(&target, &paths, &[&id], Cause::Flush);
                     let call = create_invalidation(&cloudfront, &target, &paths, &reference);
                     runtime.block_on(call);
                 }
