@@ -6,8 +6,10 @@
 //!
 //! * [`amount`]: amounts of money, and how they and numbers are shown
 //! * [`price`]: the prices of AWS that decide
+//! * [`bars`]: where a wildcard may not be used
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 
 pub mod amount;
+pub mod bars;
 pub mod ledger;
 pub mod price;

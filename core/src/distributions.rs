@@ -38,6 +38,10 @@ pub struct Details {
 pub struct Distribution {
     /// Its id.
     pub id: DistributionId,
+    /// The version of its configuration; empty if it is not known.
+    pub e_tag: String,
+    /// Whether its configuration has reached all edges.
+    pub is_deployed: bool,
     /// Whether it is enabled; a disabled distribution serves nothing.
     pub enabled: bool,
     /// The targets of its invalidations: itself, or its tenants.
@@ -200,6 +204,8 @@ impl Distribution {
         };
         let id = DistributionId::new(summary.id.as_str());
         Self {
+            e_tag: summary.e_tag.clone().unwrap_or_default(),
+            is_deployed: summary.status == "Deployed",
             enabled: summary.enabled,
             targets: targets(&id, summary, details.tenants),
             default_root_object: details
@@ -234,6 +240,16 @@ impl Distribution {
             let endpoint = origin.domain.endpoint_of(bucket, aliases)?;
             Some((origin, endpoint.is_website()))
         })
+    }
+
+    /// The origins that a behavior may send a path to.
+    pub fn origins_behind<'a>(
+        &'a self,
+        behavior: &'a Behavior,
+    ) -> impl Iterator<Item = &'a Origin> {
+        self.origins
+            .iter()
+            .filter(|origin| behavior.sends_to(origin))
     }
 
     /// The behaviors in the order in which they are tried, the default one last. The first whose

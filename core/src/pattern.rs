@@ -41,6 +41,25 @@ impl PathPattern {
         &self.wildcards
     }
 
+    /// Whether the pattern may match any path that begins with `prefix`, which begins with a slash. Up to
+    /// its first `*` a pattern matches in one way only, and from there on it matches anything.
+    pub fn may_match_below(&self, prefix: &str) -> bool {
+        let slash = if self.configured.starts_with('/') {
+            ""
+        } else {
+            "/"
+        };
+        let mut pattern = slash.chars().chain(self.configured.chars());
+        for character in prefix.chars() {
+            match pattern.next() {
+                Some('*') => return true,
+                Some(expected) if expected == '?' || expected == character => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Whether a behavior with this pattern matches this path.
     ///
     /// AWS does not say whether `?` stands for one character of the encoded path (`%20` has three) or

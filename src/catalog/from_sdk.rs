@@ -13,6 +13,7 @@ pub(super) fn summary(summary: sdk::DistributionSummary) -> DistributionSummary 
     DistributionSummary {
         id: summary.id,
         e_tag: summary.e_tag,
+        status: summary.status,
         domain_name: summary.domain_name,
         aliases: summary
             .aliases

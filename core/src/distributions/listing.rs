@@ -116,6 +116,9 @@ pub struct DistributionSummary {
     pub id: String,
     #[serde(rename = "ETag", default)]
     pub e_tag: Option<String>,
+    /// `Deployed`, or `InProgress` while a change of its configuration reaches the edges.
+    #[serde(default)]
+    pub status: String,
     #[serde(default)]
     pub domain_name: String,
     #[serde(default)]

@@ -56,6 +56,17 @@ impl OriginDomain {
     }
 }
 
+impl OriginDomain {
+    /// Whether this is an endpoint of any bucket. What an access point serves is one, too.
+    pub fn is_s3(&self, aliases: &OriginBuckets) -> bool {
+        let mut rests = self.0.match_indices('.').map(|(at, _)| &self.0[at + 1..]);
+        let is_alias = |(alias, _): &(String, String)| {
+            self.0 == *alias || after_name(&self.0, alias).is_some()
+        };
+        rests.any(|rest| endpoint(rest).is_some()) || aliases.0.iter().any(is_alias)
+    }
+}
+
 /// The part of the domain after `name` and a dot.
 fn after_name<'a>(domain: &'a str, name: &str) -> Option<&'a str> {
     let (start, rest) = domain.split_at_checked(name.len())?;

@@ -1,0 +1,111 @@
+//! What bars a wildcard: a folder may hold responses that are not from S3. Such an origin may be slow,
+//! and it is not ours to say what asking it again costs.
+//!
+//! What does not bar it: behaviors that cache nothing, other buckets, website endpoints, and exception
+//! paths. Their keys are fetched again from S3, at a known price.
+
+use percent_encoding::percent_decode_str;
+
+use crate::distributions::origin::OriginBuckets;
+use crate::distributions::{Behavior, Distribution};
+
+/// The behavior that bars a wildcard over `folder`, an encoded path with its trailing slash: one that
+/// caches, may match a path below the folder, and may send it to an origin other than S3.
+pub fn barring<'d>(
+    distribution: &'d Distribution,
+    aliases: &OriginBuckets,
+    folder: &str,
+) -> Option<&'d Behavior> {
+    let decoded = percent_decode_str(folder).decode_utf8_lossy();
+    let is_below = |behavior: &Behavior| {
+        let pattern = behavior.pattern.as_ref();
+        pattern.is_none_or(|it| it.may_match_below(folder) || it.may_match_below(&decoded))
+    };
+    let mut behaviors = distribution.behaviors();
+    behaviors.find(|behavior| {
+        behavior.caching.caches()
+            && is_below(behavior)
+            && !is_all_of_s3(distribution, behavior, aliases)
+    })
+}
+
+/// Whether all responses of a behavior come from S3. An origin that is not known does not.
+fn is_all_of_s3(distribution: &Distribution, behavior: &Behavior, aliases: &OriginBuckets) -> bool {
+    let mut origins = distribution.origins_behind(behavior).peekable();
+    origins.peek().is_some() && origins.all(|origin| origin.domain.is_s3(aliases))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributions::Details;
+    use crate::distributions::listing::{DistributionSummary, managed_policies};
+    use crate::pattern::PathPattern;
+    use serde_json::json;
+
+    const OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
+    const DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
+
+    /// A distribution whose default behavior is a bucket, and which sends `/api/*` to a load balancer.
+    fn distribution(api: &str, policy: &str) -> Distribution {
+        let behavior = |pattern: &str, origin: &str, policy: &str| json!({"PathPattern": pattern, "TargetOriginId": origin, "CachePolicyId": policy});
+        let summary = json!({
+            "Id": "E1",
+            "Enabled": true,
+            "Origins": {"Items": [
+                {"Id": "site", "DomainName": "site.s3.eu-west-1.amazonaws.com", "OriginPath": ""},
+                {"Id": "web", "DomainName": "old.s3-website-eu-west-1.amazonaws.com", "OriginPath": ""},
+                {"Id": "alb", "DomainName": "lb.example.org", "OriginPath": ""},
+            ]},
+            "OriginGroups": {"Items": [
+                {"Id": "both", "Members": {"Items": [{"OriginId": "site"}, {"OriginId": "alb"}]}},
+            ]},
+            "DefaultCacheBehavior": {"TargetOriginId": "site", "CachePolicyId": OPTIMIZED},
+            "CacheBehaviors": {"Items": [
+                behavior("/old/*", "web", OPTIMIZED),
+                behavior("/api/v?/*", api, policy),
+            ]},
+        });
+        let summary: DistributionSummary = serde_json::from_value(summary).unwrap();
+        Distribution::new(&summary, Details::default(), &managed_policies())
+    }
+
+    #[test]
+    fn a_cached_origin_other_than_s3_bars_the_folders_that_may_hold_its_responses() {
+        for (api, policy, folder, expected) in [
+            ("alb", OPTIMIZED, "/", true),
+            ("alb", OPTIMIZED, "/api/", true),
+            ("alb", OPTIMIZED, "/api/v1/", true),
+            ("alb", OPTIMIZED, "/api/v12/", false),
+            ("alb", OPTIMIZED, "/img/", false),
+            ("alb", OPTIMIZED, "/ap%69/v1/", true),
+            ("alb", DISABLED, "/", false),
+            ("site", OPTIMIZED, "/", false),
+            ("both", OPTIMIZED, "/", true),
+            ("web", OPTIMIZED, "/", false),
+            ("gone", OPTIMIZED, "/", true),
+        ] {
+            let distribution = distribution(api, policy);
+            let found = barring(&distribution, &OriginBuckets::default(), folder);
+            assert_eq!(found.is_some(), expected, "{api} {folder}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_match_below_a_folder_if_any_path_there_matches() {
+        for (pattern, folder, expected) in [
+            ("/api/*", "/api/", true),
+            ("api/*", "/", true),
+            ("*.jpg", "/img/", true),
+            ("/a*", "/a/b/", true),
+            ("/a?/x", "/ab/", true),
+            ("/a?/x", "/abc/", false),
+            ("/a", "/a/", false),
+            ("/a/b/c", "/a/", true),
+            ("/b*", "/a/", false),
+        ] {
+            let found = PathPattern::new(pattern).may_match_below(folder);
+            assert_eq!(found, expected, "{pattern} {folder}");
+        }
+    }
+}
