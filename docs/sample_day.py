@@ -95,6 +95,7 @@ DAY: dict[str, Series] = {
     "PathsRejected": only(REJECTED, 12),
     "Invalidations": over_the_day(lambda slot: 0 if is_busy(slot) else FLUSHES[slot] / 2),
     "MailsFailed": QUIET,
+    "StateUnreadable": QUIET,
     "ChangeAge p50": over_the_day(lambda slot: 12_400 + 900 * math.sin(slot) + 60_000 * minutes_late(slot) / 2),
     "ChangeAge p99": over_the_day(lambda slot: 16_900 + 2_100 * math.sin(slot * 1.7) + 60_000 * minutes_late(slot)),
     "SetsWaiting": over_the_day(waiting),

@@ -8,6 +8,7 @@ use crate::incident_memory::Remembered;
 use crate::last_flush::LastFlush;
 use crate::metrics::Metrics;
 use crate::mode::StackMode;
+use crate::state::{Reported, State};
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
 
@@ -28,6 +29,8 @@ pub struct App {
     pub last_flush: LastFlush,
     /// What is known of the open incidents.
     pub incidents: Remembered,
+    /// Which objects under `state/` were reported as unreadable.
+    pub reported: Reported,
     pub clock: Clock,
     /// Where metrics go.
     pub metrics: Metrics,
@@ -40,19 +43,25 @@ impl App {
         Self {
             catalog: Catalog::new(only, config.cache_for, clock.clone()).of_tenants(tenants),
             tags: BucketTags::new(config.cache_for, clock.clone()),
-            mode: StackMode::new(
-                config.error_bucket.clone(),
-                config.initial_mode,
-                config.cache_for,
-                clock.clone(),
-            ),
+            mode: StackMode::new(config.initial_mode, config.cache_for),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             incidents: Remembered::default(),
+            reported: Reported::default(),
             metrics: Metrics::new(config.function_name.as_str()),
             config,
             clients,
             clock,
+        }
+    }
+    /// The objects under `state/` of the error bucket.
+    pub fn state(&self) -> State<'_> {
+        State {
+            s3: self.clients.s3(),
+            bucket: &self.config.error_bucket,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            reported: &self.reported,
         }
     }
 }

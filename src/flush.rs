@@ -110,7 +110,7 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
 /// not go on.
 async fn load(app: &App, until: Instant) -> Result<Mode, FlushEnd> {
     let (mode, listed) = tokio::join!(
-        app.mode.current(app.clients.s3()),
+        app.mode.current(app.state()),
         app.catalog.load(app.clients.cloudfront(), until)
     );
     let mode = mode.ok_or(FlushEnd::Failed)?;

@@ -6,30 +6,20 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
-use aws_sdk_s3::primitives::ByteStream;
+use anyhow::Result;
 use invalidator_core::incident::{Claim, Incidents, News, Rejection, STATE_KEY};
 use invalidator_core::incident_mail::{Mail, mail};
-use invalidator_core::retry;
-use invalidator_core::service_error::{Meaning, ServiceError};
-use tokio::time::{sleep, timeout};
+use invalidator_core::state::{Beginning, SharedState};
 use tracing::{error, warn};
 
 use crate::app::App;
-use crate::aws::error::{meaning, service_error};
+use crate::aws::error::service_error;
 use crate::incident_memory::Memory;
 use crate::metrics::milliseconds;
 
 /// How long an environment relies on what it knows of the open incidents. So often, at most, it reads
 /// them while nothing is rejected: 8,640 GET requests a month cost less than a cent.
 const KEEP_FOR: Duration = Duration::from_secs(300);
-
-/// How long reading and writing the state may take. It is short, because messages are deleted after the
-/// mail, and a stage stops twenty seconds before its end.
-const TIME_FOR_STATE: Duration = Duration::from_secs(4);
-
-/// How often a write is tried again when another environment was faster.
-const MAX_ATTEMPTS: u32 = 6;
 
 /// Mails that were sent, or not.
 #[derive(Debug)]
@@ -69,7 +59,7 @@ pub async fn report(app: &App, rejections: &[Rejection]) -> Sent {
     });
     if let Err(error) = kept.await {
         warn_about(&error, "so a mail is sent at once");
-        let mut alone = Incidents::default();
+        let mut alone = Incidents::begin(Beginning::Unreadable);
         alone.record(now, rejections);
         claims = alone.claim(now);
     }
@@ -151,99 +141,11 @@ async fn publish(app: &App, Mail { subject, text }: Mail) -> bool {
     sent.is_ok()
 }
 
-/// Changes the state, if `change` says that it did. It is called again on the new state whenever another
-/// environment was faster.
+/// Changes the state, if `change` says that it did, and remembers it.
 async fn change(app: &App, change: impl FnMut(&mut Incidents) -> bool) -> Result<()> {
-    match timeout(TIME_FOR_STATE, change_now(app, change)).await {
-        Ok(result) => result,
-        Err(_) => bail!("S3 did not answer within {} s", TIME_FOR_STATE.as_secs()),
-    }
-}
-
-async fn change_now(app: &App, mut change: impl FnMut(&mut Incidents) -> bool) -> Result<()> {
-    let mut last_write = None;
-    for attempt in 1..=MAX_ATTEMPTS {
-        let (mut state, e_tag) = read(app).await?;
-        let is_written = |write: &String| state.writes.contains(write);
-        if last_write.as_ref().is_some_and(is_written) {
-            // The answer to the write was lost, but it took effect.
-            remember(app, &state);
-            return Ok(());
-        }
-        if !change(&mut state) {
-            remember(app, &state);
-            return Ok(());
-        }
-        let write = format!("{:016x}", fastrand::u64(..));
-        let state = state.signed(&write);
-        last_write = Some(write);
-        match put(app, &state, e_tag).await? {
-            Put::Written => {
-                remember(app, &state);
-                return Ok(());
-            }
-            Put::Unclear => sleep(retry::wait(1, fastrand::f64()) / 4 * attempt).await,
-        }
-    }
-    bail!(
-        "s3://{}/{STATE_KEY} was changed by others in each of {MAX_ATTEMPTS} attempts",
-        app.config.error_bucket
-    )
-}
-
-/// What came of a conditional write.
-enum Put {
-    Written,
-    /// Another environment was faster, or the answer was lost.
-    Unclear,
-}
-
-/// The state and its version; `None` if there is none yet.
-async fn read(app: &App) -> Result<(Incidents, Option<String>)> {
-    let bucket = &app.config.error_bucket;
-    let place = || format!("failed to read s3://{bucket}/{STATE_KEY}");
-    let call = app.clients.s3().get_object().bucket(bucket).key(STATE_KEY);
-    let object = match call.send().await.map_err(|error| service_error(&error)) {
-        Ok(object) => object,
-        // Who may not list a bucket is told AccessDenied, not NoSuchKey, about an object that is not there.
-        // If it is there, the conditional write fails.
-        Err(ServiceError { code, .. }) if code == "NoSuchKey" || code == "AccessDenied" => {
-            return Ok(Default::default());
-        }
-        Err(error) => return Err(error).with_context(place),
-    };
-    let e_tag = object.e_tag;
-    let bytes = object.body.collect().await.with_context(place)?;
-    let text = String::from_utf8_lossy(&bytes.into_bytes()).into_owned();
-    let state = Incidents::from_json(&text).unwrap_or_else(|error| {
-        // Somebody wrote something else there. Left as it is, it would make a mail of every rejection.
-        warn!(%error, bucket, key = STATE_KEY, "the state of the incidents is not JSON of ours, so it is begun anew");
-        Incidents::default()
-    });
-    Ok((state, e_tag))
-}
-
-async fn put(app: &App, state: &Incidents, e_tag: Option<String>) -> Result<Put> {
-    let bucket = &app.config.error_bucket;
-    let if_none_match = e_tag.is_none().then(|| "*".to_owned());
-    let call = app.clients.s3().put_object().bucket(bucket).key(STATE_KEY);
-    let call = call.set_if_match(e_tag).set_if_none_match(if_none_match);
-    let body = ByteStream::from(state.to_json()?.into_bytes());
-    let call = call.content_type("application/json").body(body);
-    let Err(error) = call.send().await else {
-        return Ok(Put::Written);
-    };
-    let meaning = meaning(&error);
-    let error = service_error(&error);
-    // S3 User Guide, "Conditional writes": 412, or 409 while another write is in progress.
-    let was_changed = matches!(
-        error.code.as_str(),
-        "PreconditionFailed" | "ConditionalRequestConflict" | "NoSuchKey"
-    );
-    match was_changed || meaning != Meaning::Permanent {
-        true => Ok(Put::Unclear),
-        false => Err(error).with_context(|| format!("failed to write s3://{bucket}/{STATE_KEY}")),
-    }
+    let state = app.state().change(STATE_KEY, change).await?;
+    remember(app, &state);
+    Ok(())
 }
 
 fn remember(app: &App, state: &Incidents) {

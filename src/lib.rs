@@ -33,6 +33,7 @@
 //! * [`catalog`]: reads CloudFront's configuration
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
+//! * [`state`]: the objects that outlive an environment and a deployment
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
@@ -58,6 +59,7 @@ pub mod metrics;
 pub mod mode;
 pub mod queue;
 pub mod rejections;
+pub mod state;
 pub mod submit;
 pub mod tags;
 pub mod ticker;

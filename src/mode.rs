@@ -3,14 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
-use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode, ModeReading, mode_in_force};
+use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode, mode_in_force};
+use invalidator_core::state::{Reading, StateObject};
 use tracing::{error, warn};
 
-use crate::aws::error::service_error;
-use crate::clock::Clock;
+use crate::state::{self, State};
 
 /// How long a mode counts as fresh. So long may a flush or submit begin in the old mode.
 const KEEP_FOR: Duration = Duration::from_secs(60);
@@ -20,10 +19,8 @@ const A_DAY: u64 = 24 * 3_600;
 /// The mode of the stack, cached.
 #[derive(Debug)]
 pub struct StackMode {
-    bucket: String,
     initial: Mode,
     keep_for: Duration,
-    clock: Clock,
     memory: Mutex<Memory>,
 }
 
@@ -36,48 +33,52 @@ struct Memory {
 }
 
 impl StackMode {
-    /// The mode in this error bucket; without the object `initial`. It is kept for at most `keep_for`.
-    pub fn new(bucket: String, initial: Mode, keep_for: Duration, clock: Clock) -> Self {
+    /// The mode in the error bucket; if nobody has chosen one `initial`. It is kept for at most `keep_for`.
+    pub fn new(initial: Mode, keep_for: Duration) -> Self {
         Self {
-            bucket,
             initial,
             keep_for: KEEP_FOR.min(keep_for),
-            clock,
             memory: Mutex::default(),
         }
     }
 
-    /// The mode to work in. `None` if it cannot be read and is not known from before; the error was logged.
-    pub async fn current(&self, s3: &Client) -> Option<Mode> {
-        let now = self.clock.now();
+    /// The mode to work in. `None` if it cannot be read and is not known from before; why was logged.
+    pub async fn current(&self, state: State<'_>) -> Option<Mode> {
+        let now = state.clock.now();
         let known = self.memory().known.clone();
         let chosen = match known {
             Some((chosen, since)) if is_fresh(since, now, self.keep_for) => chosen,
             known => {
-                let reading = self.read(s3).await;
-                let is_read = !matches!(reading, ModeReading::Unreadable);
-                let last_known = known.as_ref().map(|(chosen, _)| chosen);
-                let chosen = mode_in_force(reading, last_known, self.initial)?;
-                if is_read {
-                    self.memory().known = Some((chosen.clone(), now));
-                }
-                chosen
+                let known = known.map(|(chosen, _)| chosen);
+                self.read(state, known.as_ref(), now).await?
             }
         };
         self.log_daily(&chosen, now);
         Some(chosen.mode)
     }
 
-    async fn read(&self, s3: &Client) -> ModeReading {
-        match read_mode(s3, &self.bucket).await {
-            Ok(Some(chosen)) => ModeReading::Found(chosen),
-            Ok(None) => ModeReading::Absent,
-            Err(error) => {
-                let error = format!("{error:#}");
-                error!(error, "the mode cannot be read");
-                ModeReading::Unreadable
-            }
+    async fn read(
+        &self,
+        state: State<'_>,
+        known: Option<&ChosenMode>,
+        now: SystemTime,
+    ) -> Option<ChosenMode> {
+        let reading = state.read(MODE_KEY).await;
+        let reading = reading.inspect_err(|error| {
+            let error = format!("{error:#}");
+            error!(error, "the mode cannot be read");
+        });
+        let is_gone =
+            matches!(reading, Ok(Reading::Absent)) && known.is_some_and(ChosenMode::was_chosen);
+        if is_gone {
+            state.report::<ChosenMode>(MODE_KEY, None, "it is gone, with all its versions");
         }
+        let is_told = matches!(reading, Ok(Reading::Found(..) | Reading::Absent)) && !is_gone;
+        let chosen = mode_in_force(reading.ok(), known, self.initial)?;
+        if is_told {
+            self.memory().known = Some((chosen.clone(), now));
+        }
+        Some(chosen)
     }
 
     /// Logs a mode other than live once a day.
@@ -107,19 +108,16 @@ impl StackMode {
 /// Reads the mode from an error bucket; `None` if nobody has chosen one.
 ///
 /// # Errors
-/// If it cannot be read, or is no mode.
+/// If it cannot be read, is no mode, or was deleted.
 pub async fn read_mode(s3: &Client, bucket: &str) -> Result<Option<ChosenMode>> {
-    let place = || format!("failed to read s3://{bucket}/{MODE_KEY}");
-    let object = match s3.get_object().bucket(bucket).key(MODE_KEY).send().await {
-        Ok(object) => object,
-        // Without the permission to list the bucket, S3 would answer AccessDenied.
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => return Err(service_error(&error)).with_context(place),
+    let why = match state::read(s3, bucket, MODE_KEY).await? {
+        Reading::Found(chosen, _) => return Ok(Some(chosen)),
+        Reading::Absent => return Ok(None),
+        Reading::Deleted => "it was deleted".to_owned(),
+        Reading::Unreadable(why, _) => why.to_string(),
     };
-    let bytes = object.body.collect().await.with_context(place)?;
-    let chosen = ChosenMode::from_json(&String::from_utf8_lossy(&bytes.into_bytes()));
-    let chosen = chosen.context("write it again with `invalidatorctl mode`");
-    chosen.with_context(place).map(Some)
+    let remedy = ChosenMode::REMEDY;
+    bail!("failed to read s3://{bucket}/{MODE_KEY}: {why}. What to do: {remedy}")
 }
 
 /// If the clock was set back, it counts as old.

@@ -46,7 +46,7 @@ const FILE_AFTER: Duration = Duration::from_secs(1);
 
 /// Submits sets of paths. Returns the messages that wait; all others are done.
 pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
-    let mode = app.mode.current(app.clients.s3()).await;
+    let mode = app.mode.current(app.state()).await;
     if mode != Some(Mode::Live) {
         return wait(app, &records, mode).await;
     }

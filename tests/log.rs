@@ -7,6 +7,7 @@ mod support;
 
 use std::time::Duration;
 
+use invalidator_core::mode::MODE_KEY;
 use serde_json::{Value, json};
 use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use support::aws::Aws;
@@ -188,6 +189,51 @@ async fn the_lines_about_queues_and_the_bucket_are_alike() {
     ] {
         let is_there = problems.iter().any(|line| line.contains(expected));
         assert!(is_there, "{expected}\n{problems:#?}");
+    }
+}
+
+/// Each row: what is in place of the mode, and the error that is logged once. Nothing is received before
+/// the mode is known: it may be stopped.
+#[tokio::test]
+async fn a_mode_that_cannot_be_read_is_logged_once_with_what_to_do() {
+    let too_large = "x".repeat(64 * 1024 + 1);
+    for (mode, expected) in [
+        (None, "it was deleted"),
+        (
+            Some("hello"),
+            "it is not the documented JSON: expected value at line 1 column 1",
+        ),
+        (
+            Some(r#"{"v":2,"mode":"paused"}"#),
+            "it is of version 2, this program reads version 1",
+        ),
+        (
+            Some(r#"{"v":1,"mode":"live","since":"now","by":""}"#),
+            "its field `since` has a value that this program does not write",
+        ),
+        (Some(&too_large), "it has more than 65536 bytes"),
+    ] {
+        let aws = account().await;
+        aws.account()
+            .objects
+            .put(MODE_KEY, ("", ""), mode.unwrap_or("{}"));
+        if mode.is_none() {
+            aws.account().objects.delete(MODE_KEY);
+        }
+        let (_function, log) = Function::start_with_log(&aws, &[]);
+        for _ in 0..2 {
+            assert_eq!(aws.flush(TIMEOUT).await, Ok(true), "the tick comes back");
+        }
+        let lines = log.lines();
+        let counted = lines
+            .iter()
+            .filter(|it| it.contains("\"StateUnreadable\":1"));
+        assert_eq!(counted.count(), 2, "{lines:?}");
+        let expected = format!(
+            "ERROR the mode cannot be read: s3://errors/state/mode.json: {expected}. What to do: write it \
+             again with `invalidatorctl mode`."
+        );
+        assert_eq!(checked(&lines), [expected]);
     }
 }
 

@@ -6,8 +6,10 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
-use invalidator_core::incident::{Rejection, STATE_KEY};
+use invalidator::incidents::report;
+use invalidator_core::incident::{Incidents, Rejection, STATE_KEY};
 use invalidator_core::mode::Mode;
+use invalidator_core::state::StateObject;
 use invalidator_core::tick::Window;
 use serde_json::json;
 use strict_cloudfront::{
@@ -836,16 +838,43 @@ async fn a_mode_that_cannot_be_read_is_the_last_known_one_and_without_it_nothing
     assert_eq!(account.buffered().await, 1);
 }
 
+/// Before: a stopped stack went live.
 #[tokio::test]
-async fn a_mode_that_is_removed_is_the_initial_one_again() {
+async fn a_chosen_mode_that_is_deleted_stays_in_force_until_another_is_chosen() {
     let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
     account.cloudfront.add(site("E1"));
     account.choose(Mode::Stopped).await;
     account.change(&[(PUT, "a")]).await;
     assert_eq!(failed(account.flush().await), 1);
-    account.remove_mode().await;
+    for is_for_good in [false, true] {
+        account.remove_mode().await;
+        if is_for_good {
+            account.empty_error_bucket().await;
+        }
+        account.take_metrics();
+        assert_eq!(failed(account.flush().await), 1, "it is still stopped");
+        assert_eq!(account.take_metrics()["StateUnreadable"], [1]);
+        assert_eq!(account.buffered().await, 1);
+    }
+    // Of a mode that is gone with all its versions only who has read it can know.
+    assert_eq!(failed(flush(&account.another_environment()).await), 0);
+    assert_eq!(account.waiting_sets().await, 1);
+    account.choose(Mode::Live).await;
     account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert!(!account.take_metrics().contains_key("StateUnreadable"));
+}
+
+#[tokio::test]
+async fn without_a_chosen_mode_the_initial_one_is_read_again_and_again() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    for path in ["/a", "/b"] {
+        account.change(&[(PUT, &path[1..])]).await;
+        account.flush_and_submit().await;
+    }
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b"]);
+    assert!(!account.take_metrics().contains_key("StateUnreadable"));
 }
 
 #[tokio::test]
@@ -1208,7 +1237,7 @@ async fn several_environments_together_send_one_first_mail() {
     let rejections: Vec<_> = (0..4).map(|n| [rejection(n)]).collect();
     let reports = others.iter().zip(&rejections);
     let reports = reports.map(|(app, rejections)| async move {
-        let sent = invalidator::incidents::report(app, rejections).await;
+        let sent = report(app, rejections).await;
         sent.note(app).await;
     });
     futures_util::future::join_all(reports).await;
@@ -1225,27 +1254,57 @@ async fn several_environments_together_send_one_first_mail() {
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_read_keeps_no_mail_back() {
+async fn a_state_that_cannot_be_read_keeps_no_mail_back_and_begins_anew() {
     let account = Account::new(&[]).await;
-    let s3 = account.app.clients.s3();
-    let garbage = s3.put_object().bucket("errors").key(STATE_KEY);
-    garbage
-        .body(b"garbage".to_vec().into())
-        .send()
-        .await
-        .unwrap();
-    let sent = invalidator::incidents::report(&account.app, &[rejection(1)]).await;
-    sent.note(&account.app).await;
-    assert_eq!(account.mails().await.len(), 1);
-    let _ = s3
-        .delete_object()
-        .bucket("errors")
-        .key(STATE_KEY)
-        .send()
-        .await;
-    s3.delete_bucket().bucket("errors").send().await.unwrap();
-    invalidator::incidents::report(&account.app, &[rejection(2)]).await;
+    let too_large = "x".repeat(Incidents::MAX_BYTES + 1);
+    for (n, unreadable) in [
+        b"garbage".as_slice(),
+        br#"{"v":2,"incidents":{}}"#,
+        b"\xff",
+        br#"{"v":1,"open":{},"writes":["../mode.json"]}"#,
+        too_large.as_bytes(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        account.write_object(STATE_KEY, unreadable).await;
+        let written = account.versions(STATE_KEY).await;
+        account.take_metrics();
+        let sent = report(&account.app, &[rejection(n)]).await;
+        sent.note(&account.app).await;
+        let name = String::from_utf8_lossy(&unreadable[..unreadable.len().min(30)]);
+        assert_eq!(account.mails().await.len(), 1, "{name}");
+        assert_eq!(account.take_metrics()["StateUnreadable"], [1], "{name}");
+        let kept = account.versions(STATE_KEY).await - written;
+        assert_eq!(kept, 2, "{name}: what was there is an older version");
+        report(&account.app, &[rejection(n + 100)]).await;
+        assert_eq!(account.mails().await.len(), 0, "{name}: it is in a digest");
+    }
+    account.delete_error_bucket().await;
+    report(&account.app, &[rejection(2)]).await;
     assert_eq!(account.mails().await.len(), 1, "without any state");
+}
+
+#[tokio::test]
+async fn a_state_that_was_deleted_begins_anew_and_is_reported_once() {
+    let account = Account::new(&[]).await;
+    report(&account.app, &[rejection(1)])
+        .await
+        .note(&account.app)
+        .await;
+    assert_eq!(account.mails().await.len(), 1);
+    let s3 = account.app.clients.s3();
+    let delete = s3.delete_object().bucket("errors").key(STATE_KEY);
+    delete.send().await.unwrap();
+    account.take_metrics();
+    report(&account.app, &[rejection(2)]).await;
+    assert_eq!(account.mails().await.len(), 1, "a new incident");
+    report(&account.app, &[rejection(3)]).await;
+    let reported = account.take_metrics().remove("StateUnreadable");
+    assert!(
+        reported.is_none_or(|it| it == [1]),
+        "moto tells no deletion"
+    );
 }
 
 fn rejection(n: usize) -> Rejection {

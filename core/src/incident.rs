@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::{
+    Beginning, SharedState, StateObject, UnreadableState, Writes, check, from_versioned_json,
+};
 use crate::text::one_line;
 
 /// The key of the state in the error bucket.
@@ -36,6 +39,18 @@ const OTHERS: &str = "others";
 
 /// A text of a service is cut after so many characters.
 const MAX_TEXT: usize = 300;
+
+/// A reason is cut after so many characters.
+const MAX_REASON: usize = 3 * MAX_TEXT;
+
+/// The longest text of the state: a reason of which each character was escaped.
+const MAX_STORED_TEXT: usize = MAX_REASON * 10;
+
+/// The largest count of the state: numbers of JSON are exact up to here.
+const MAX_COUNT: u64 = 1 << 53;
+
+/// The last second of the year 9999, and of the state.
+const MAX_TIME: u64 = 253_402_300_799;
 
 /// Paths that were rejected with one code, and are in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,49 +147,85 @@ pub struct Claim {
 }
 
 /// All open incidents, by code.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incidents {
     /// The incidents.
     pub open: BTreeMap<String, Incident>,
-    /// The last writes, so that a writer whose answer was lost finds its own.
-    #[serde(default)]
-    pub writes: Vec<String>,
+    writes: Writes,
 }
 
-/// How many writes are remembered.
-const MAX_WRITES: usize = 10;
+/// The version this code writes, and the only one it reads. Objects of older programs have none.
+const VERSION: u32 = 1;
+
+#[derive(Deserialize)]
+struct Body {
+    open: BTreeMap<String, Incident>,
+    #[serde(default)]
+    writes: Writes,
+}
+
+#[derive(Serialize)]
+struct BodyRef<'a> {
+    v: u32,
+    open: &'a BTreeMap<String, Incident>,
+    writes: &'a Writes,
+}
+
+impl StateObject for Incidents {
+    const NAME: &'static str = "the state of the incidents";
+    const REMEDY: &'static str = "nothing, it begins anew and no mail is kept back; find out who wrote to \
+                                  state/ of the bucket, whose versions keep what was there";
+    const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+    fn from_json(text: &str) -> Result<Self, UnreadableState> {
+        let Body { open, writes } = from_versioned_json(text, VERSION, Some(VERSION))?;
+        writes.check()?;
+        check(open.len() <= MAX_INCIDENTS + 1, "open")?;
+        for (code, incident) in &open {
+            check(is_safe(code), "open")?;
+            incident.check()?;
+        }
+        Ok(Self { open, writes })
+    }
+
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&BodyRef {
+            v: VERSION,
+            open: &self.open,
+            writes: &self.writes,
+        })
+    }
+}
+
+impl SharedState for Incidents {
+    /// None is open, so the next rejection is a new incident, and its mail is sent at once.
+    fn begin(_: Beginning) -> Self {
+        Self::default()
+    }
+
+    fn writes(&mut self) -> &mut Writes {
+        &mut self.writes
+    }
+}
+
+/// Whether this program may have written this text, which it shows to people.
+fn is_safe(text: &str) -> bool {
+    text == one_line(text, MAX_STORED_TEXT)
+}
+
+/// Whether these are at most so many texts that this program may have written.
+fn are_safe(texts: &[String], most: usize) -> bool {
+    texts.len() <= most && texts.iter().all(|text| is_safe(text))
+}
 
 impl Incidents {
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// If it was not written by [`Incidents::to_json`].
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-
-    /// The object.
-    ///
-    /// # Errors
-    /// None in practice: strings and numbers always serialize.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
-    }
-
-    /// Names the next write.
-    pub fn signed(mut self, write: &str) -> Self {
-        self.writes.push(write.to_owned());
-        let old = self.writes.len().saturating_sub(MAX_WRITES);
-        self.writes.drain(..old);
-        self
-    }
-
     /// Adds what was rejected at `now`.
     pub fn record(&mut self, now: u64, rejections: &[Rejection]) {
         for rejection in rejections {
-            let is_known = self.open.contains_key(&rejection.code);
+            let code = one_line(&rejection.code, MAX_TEXT);
+            let is_known = self.open.contains_key(&code);
             let code = match is_known || self.open.len() < MAX_INCIDENTS {
-                true => one_line(&rejection.code, MAX_TEXT),
+                true => code,
                 false => OTHERS.to_owned(),
             };
             let incident = self.open.entry(code).or_insert_with(|| Incident::new(now));
@@ -261,9 +312,38 @@ impl Incident {
         }
     }
 
+    /// # Errors
+    /// If this program could not have written it.
+    fn check(&self) -> Result<(), UnreadableState> {
+        check(are_safe(&self.reasons, MAX_SAMPLES), "reasons")?;
+        check(are_safe(&self.samples, MAX_SAMPLES), "samples")?;
+        check(self.targets.len() <= MAX_TARGETS + 1, "targets")?;
+        for (id, target) in &self.targets {
+            check(is_safe(id) && is_safe(&target.alias), "targets")?;
+            check(target.paths <= MAX_COUNT, "targets")?;
+        }
+        let untold = &self.untold;
+        for keys in [&untold.keys, &untold.unreadable] {
+            check(are_safe(keys, MAX_KEYS), "untold")?;
+        }
+        check(untold.paths.max(untold.files) <= MAX_COUNT, "untold")?;
+        check(self.paths <= MAX_COUNT, "paths")?;
+        check(self.files <= MAX_COUNT, "files")?;
+        check(self.mails <= u32::MAX / 2, "mails")?;
+        for (time, field) in [
+            (self.since, "since"),
+            (self.last, "last"),
+            (self.next_mail, "next_mail"),
+            (self.claimed.unwrap_or_default(), "claimed"),
+        ] {
+            check(time <= MAX_TIME, field)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, now: u64, rejection: &Rejection) {
         self.last = self.last.max(now);
-        let reason = one_line(&rejection.reason, MAX_TEXT * 3);
+        let reason = one_line(&rejection.reason, MAX_REASON);
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
             let old = self.reasons.len().saturating_sub(MAX_SAMPLES);
@@ -275,12 +355,13 @@ impl Incident {
         let samples = rejection.samples.iter().take(missing);
         let samples = samples.map(|sample| one_line(sample, MAX_TEXT));
         self.samples.extend(samples);
-        let is_known = self.targets.contains_key(&rejection.target);
+        let target = one_line(&rejection.target, MAX_TEXT);
+        let is_known = self.targets.contains_key(&target);
         let target = match is_known || self.targets.len() < MAX_TARGETS {
-            true => rejection.target.as_str(),
-            false => OTHERS,
+            true => target,
+            false => OTHERS.to_owned(),
         };
-        let target = self.targets.entry(target.to_owned());
+        let target = self.targets.entry(target);
         let target = target.or_insert_with(|| IncidentTarget {
             alias: one_line(&rejection.alias, MAX_TEXT),
             paths: 0,
@@ -297,8 +378,12 @@ impl Incident {
         LONGEST_PERIOD.min(FIRST_PERIOD << doublings)
     }
 
+    /// The mail that is due. A claim or a next mail further ahead than this program writes it, as by a clock
+    /// that was wrong, keeps no mail back.
     fn due(&self, now: u64) -> Option<News> {
-        let is_claimed = self.claimed.is_some_and(|at| now < at + CLAIM_SECONDS);
+        let is_claimed = self
+            .claimed
+            .is_some_and(|at| now.abs_diff(at) < CLAIM_SECONDS);
         if is_claimed {
             return None;
         }
@@ -308,7 +393,8 @@ impl Incident {
         if self.is_over(now) {
             return Some(News::Over);
         }
-        (self.untold.files > 0 && now >= self.next_mail).then_some(News::Digest)
+        let is_time = now >= self.next_mail || self.next_mail > now + LONGEST_PERIOD;
+        (self.untold.files > 0 && is_time).then_some(News::Digest)
     }
 
     /// Whether all targets accept paths again and nothing was rejected for half an hour, or nothing was
@@ -342,7 +428,7 @@ impl Untold {
             false => &mut self.unreadable,
         };
         if keys.len() < MAX_KEYS {
-            keys.push(rejection.key.clone());
+            keys.push(one_line(&rejection.key, MAX_TEXT));
         }
     }
 
@@ -480,10 +566,73 @@ mod tests {
         }
         let files: u64 = state.open.values().map(|it| it.files).sum();
         assert_eq!((state.open.len(), files), (MAX_INCIDENTS + 1, 5_000));
-        let json = state.signed("w").to_json().unwrap();
+        let json = state.to_json().unwrap();
         assert!(json.len() < 500_000, "{}", json.len());
         assert!(!json.contains("\\u001b"));
         Incidents::from_json(&json).unwrap();
+    }
+
+    #[test]
+    fn a_state_is_what_it_was_when_it_was_written_and_older_programs_wrote_no_version() {
+        let mut state = Incidents::default();
+        state.record(1, &[rejection("AccessDenied", "E1", 1)]);
+        state.claim(1);
+        state.writes().push("0123456789abcdef");
+        let json = state.to_json().unwrap();
+        assert!(
+            json.starts_with(r#"{"v":1,"open":{"AccessDenied":"#),
+            "{json}"
+        );
+        assert_eq!(Incidents::from_json(&json).unwrap(), state);
+        let old = json.replace(r#""v":1,"#, "");
+        assert_eq!(Incidents::from_json(&old).unwrap(), state);
+    }
+
+    #[test]
+    fn what_this_program_could_not_have_written_is_no_state() {
+        let mut state = Incidents::default();
+        state.record(1, &[rejection("AccessDenied", "E1", 1)]);
+        let json = state.to_json().unwrap();
+        for (from, to, expected) in [
+            (r#""v":1"#, r#""v":2"#, "of version 2"),
+            (r#""paths":2,"#, r#""paths":9007199254740993,"#, "`"),
+            (r#""since":1"#, r#""since":253402300800"#, "`since`"),
+            (r#""next_mail":1"#, r#""next_mail":-1"#, "JSON"),
+            (r#""mails":0"#, r#""mails":4294967295"#, "`mails`"),
+            (
+                r#""claimed":null"#,
+                r#""claimed":18446744073709551615"#,
+                "`claimed`",
+            ),
+            (r#""E1":"#, r#""E\u001b1":"#, "`targets`"),
+            (r#""/a""#, r#""\u202e""#, "`samples`"),
+            (
+                r#"["AccessDenied: no"]"#,
+                r#"["1","2","3","4"]"#,
+                "`reasons`",
+            ),
+            (r#"invalidation_error/1_E1.txt"#, r#"a\nb"#, "`untold`"),
+            (r#""writes":[]"#, r#""writes":["x"]"#, "`writes`"),
+        ] {
+            let changed = json.replacen(from, to, 1);
+            assert_ne!(changed, json, "{from}");
+            let error = Incidents::from_json(&changed).expect_err(to).to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+
+    /// A clock that was years ahead, or somebody who wrote the state.
+    #[test]
+    fn times_far_ahead_keep_no_mail_back() {
+        let mut state = Incidents::default();
+        state.record(1_000, &[rejection("AccessDenied", "E1", 1)]);
+        let mut claimed = state.clone();
+        claimed.claim(9_000_000);
+        assert_eq!(claimed.claim(1_000)[0].news, News::First);
+        let first = state.claim(9_000_000);
+        state.sent(9_000_000, &first, true);
+        state.record(1_001, &[rejection("AccessDenied", "E1", 2)]);
+        assert_eq!(state.claim(1_001)[0].news, News::Digest);
     }
 
     #[derive(Clone, Debug)]
@@ -511,6 +660,31 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever services and messages say: what is written can be read again.
+        #[test]
+        fn what_is_recorded_can_be_read_again(
+            texts in vec((any::<String>(), any::<String>(), any::<String>(), any::<String>()), 1..40),
+            more in 0..3_000usize,
+        ) {
+            let mut state = Incidents::default();
+            for (now, (code, text, target, key)) in (1..).zip(texts) {
+                let rejection = Rejection {
+                    code,
+                    reason: text.repeat(more),
+                    target,
+                    alias: text.clone(),
+                    samples: vec![text.repeat(more); 5],
+                    key,
+                    ..rejection("", "", 0)
+                };
+                state.record(now, &[rejection]);
+                let claims = state.claim(now);
+                state.sent(now, &claims, now % 2 == 0);
+            }
+            let json = state.to_json().unwrap();
+            prop_assert_eq!(crate::state::from_bytes::<Incidents>(json.as_bytes()), Ok(state));
+        }
+
         /// However events arrive, and whichever mails fail: the first mail comes once, digests keep their
         /// distance, the last mail says that it is over, and each file is in a mail and each path counted
         /// in exactly one.

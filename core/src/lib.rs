@@ -24,6 +24,7 @@
 //! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file of rejected paths
 //! * [`replay`]: reads such a file again, without believing it
+//! * [`state`]: the objects that outlive an environment and a deployment
 //! * [`incident`]: when a mail about rejected paths is due
 //! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
@@ -52,6 +53,7 @@ pub mod replay;
 pub mod retry;
 pub mod service_error;
 pub mod set;
+pub mod state;
 pub mod target;
 pub mod text;
 pub mod tick;

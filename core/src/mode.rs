@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::state::{Reading, StateObject, UnreadableState, check, from_versioned_json};
+
 /// The key of the object in the error bucket.
 pub const MODE_KEY: &str = "state/mode.json";
 
@@ -91,20 +93,6 @@ struct Body {
     why: String,
 }
 
-/// An object that is no mode.
-#[derive(Debug, thiserror::Error)]
-pub enum UnreadableMode {
-    /// It is not the documented JSON.
-    #[error("{MODE_KEY} is not the JSON of a mode: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It says when it was chosen in no format that is known.
-    #[error("{MODE_KEY} has `{0}` as `since`, which is no time like 2026-11-21T02:03:04Z")]
-    Time(String),
-    /// It has a version that this code does not know.
-    #[error("{MODE_KEY} is of version {0}, this program reads version {VERSION}")]
-    Version(u32),
-}
-
 impl ChosenMode {
     /// The mode of a stack for which nobody has chosen one: that of the template's `InitialMode`.
     pub fn initial(mode: Mode) -> Self {
@@ -114,6 +102,11 @@ impl ChosenMode {
             by: "the template's InitialMode".to_owned(),
             why: String::new(),
         }
+    }
+
+    /// Whether somebody chose it.
+    pub fn was_chosen(&self) -> bool {
+        self.since.is_some()
     }
 
     /// A mode that somebody chooses at this time.
@@ -128,35 +121,31 @@ impl ChosenMode {
         }
     }
 
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// If it is not the JSON of a mode, or of a version that is not known.
-    pub fn from_json(text: &str) -> Result<Self, UnreadableMode> {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
-        let Version { v } = serde_json::from_str(text)?;
-        if v != VERSION {
-            return Err(UnreadableMode::Version(v));
-        }
-        let body: Body = serde_json::from_str(text)?;
+    /// When it was chosen, as text: a time of RFC 3339, or `the deployment`.
+    pub fn since(&self) -> String {
+        let time = self.since.and_then(|since| since.format(&Rfc3339).ok());
+        time.unwrap_or_else(|| "the deployment".to_owned())
+    }
+}
+
+impl StateObject for ChosenMode {
+    const NAME: &'static str = "the mode";
+    const REMEDY: &'static str = "write it again with `invalidatorctl mode`";
+    const MAX_BYTES: usize = 64 * 1024;
+
+    fn from_json(text: &str) -> Result<Self, UnreadableState> {
+        let body: Body = from_versioned_json(text, VERSION, None)?;
         let since = OffsetDateTime::parse(&body.since, &Rfc3339);
-        let since = since.map_err(|_| UnreadableMode::Time(body.since))?;
+        check(since.is_ok(), "since")?;
         Ok(Self {
             mode: body.mode,
-            since: Some(since),
+            since: since.ok(),
             by: body.by,
             why: body.why,
         })
     }
 
-    /// The object.
-    ///
-    /// # Errors
-    /// None in practice: strings always serialize.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+    fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&Body {
             v: VERSION,
             mode: self.mode,
@@ -164,12 +153,6 @@ impl ChosenMode {
             by: self.by.clone(),
             why: self.why.clone(),
         })
-    }
-
-    /// When it was chosen, as text: a time of RFC 3339, or `the deployment`.
-    pub fn since(&self) -> String {
-        let time = self.since.and_then(|since| since.format(&Rfc3339).ok());
-        time.unwrap_or_else(|| "the deployment".to_owned())
     }
 }
 
@@ -183,29 +166,25 @@ impl fmt::Display for ChosenMode {
     }
 }
 
-/// The result of looking for the object.
-#[derive(Debug)]
-pub enum ModeReading {
-    /// It was read.
-    Found(ChosenMode),
-    /// There is none: nobody has chosen a mode.
-    Absent,
-    /// It cannot be read, or is no mode.
-    Unreadable,
-}
-
-/// The mode to work in. If the object cannot be read it is the last known one, unless that is a dry run;
-/// without one it is `None`, and the stack does nothing, because it may have been stopped.
+/// The mode to work in. `None` as a reading is a call that failed.
+///
+/// If the object cannot be read, or somebody deleted a mode that was chosen, it is the last known mode, unless
+/// that is a dry run; without one it is `None`, and the stack does nothing, because it may have been stopped.
 pub fn mode_in_force(
-    reading: ModeReading,
+    reading: Option<Reading<ChosenMode>>,
     last_known: Option<&ChosenMode>,
     initial: Mode,
 ) -> Option<ChosenMode> {
+    // A dry run discards changes, so it has to be sure.
+    let last_known_unless_dry_run = || last_known.filter(|it| it.mode != Mode::DryRun).cloned();
     match reading {
-        ModeReading::Found(chosen) => Some(chosen),
-        ModeReading::Absent => Some(ChosenMode::initial(initial)),
-        // A dry run discards changes, so it has to be sure.
-        ModeReading::Unreadable => last_known.filter(|it| it.mode != Mode::DryRun).cloned(),
+        Some(Reading::Found(chosen, _)) => Some(chosen),
+        Some(Reading::Absent) => match last_known.is_some_and(ChosenMode::was_chosen) {
+            // It is gone for good, with all its versions.
+            true => last_known_unless_dry_run(),
+            false => Some(ChosenMode::initial(initial)),
+        },
+        Some(Reading::Deleted | Reading::Unreadable(..)) | None => last_known_unless_dry_run(),
     }
 }
 
@@ -235,9 +214,9 @@ mod tests {
     #[test]
     fn what_is_no_mode_is_named() {
         for (text, expected) in [
-            ("", "not the JSON of a mode"),
-            ("stopped", "not the JSON of a mode"),
-            (r#"{"mode":"live"}"#, "missing field `v`"),
+            ("", "not the documented JSON"),
+            ("stopped", "not the documented JSON"),
+            (r#"{"mode":"live"}"#, "no version `v`"),
             (r#"{"v":2,"mode":"paused"}"#, "of version 2"),
             (
                 r#"{"v":1,"mode":"paused","since":"2026-11-21T02:03:04Z","by":""}"#,
@@ -246,7 +225,7 @@ mod tests {
             (r#"{"v":1,"mode":"live","by":""}"#, "missing field `since`"),
             (
                 r#"{"v":1,"mode":"live","since":"today","by":""}"#,
-                "`today` as `since`",
+                "field `since`",
             ),
         ] {
             let error = ChosenMode::from_json(text).expect_err(text).to_string();
@@ -268,19 +247,29 @@ mod tests {
         let stopped = chosen(Mode::Stopped);
         let dry_run = chosen(Mode::DryRun);
         let live = ChosenMode::initial(Mode::Live);
+        let found = |chosen: &ChosenMode| Some(Reading::Found(chosen.clone(), None));
+        let unreadable = || Some(Reading::Unreadable(UnreadableState::NotText, None));
         for (reading, last_known, expected) in [
-            (
-                ModeReading::Found(stopped.clone()),
-                Some(&live),
-                Some(&stopped),
-            ),
-            (ModeReading::Absent, None, Some(&live)),
-            // Somebody removed the object: back to the template.
-            (ModeReading::Absent, Some(&stopped), Some(&live)),
-            (ModeReading::Unreadable, Some(&stopped), Some(&stopped)),
+            (found(&stopped), Some(&live), Some(&stopped)),
+            (found(&dry_run), Some(&stopped), Some(&dry_run)),
+            // Nobody has chosen one.
+            (Some(Reading::Absent), None, Some(&live)),
+            (Some(Reading::Absent), Some(&live), Some(&live)),
+            // It was chosen, and is gone.
+            (Some(Reading::Absent), Some(&stopped), Some(&stopped)),
+            (Some(Reading::Deleted), Some(&stopped), Some(&stopped)),
+            (Some(Reading::Deleted), Some(&live), Some(&live)),
+            (Some(Reading::Deleted), None, None),
+            (unreadable(), Some(&stopped), Some(&stopped)),
+            (unreadable(), None, None),
+            (None, Some(&stopped), Some(&stopped)),
+            (None, Some(&live), Some(&live)),
+            (None, None, None),
             // It would discard changes by hearsay.
-            (ModeReading::Unreadable, Some(&dry_run), None),
-            (ModeReading::Unreadable, None, None),
+            (Some(Reading::Absent), Some(&dry_run), None),
+            (Some(Reading::Deleted), Some(&dry_run), None),
+            (unreadable(), Some(&dry_run), None),
+            (None, Some(&dry_run), None),
         ] {
             let name = format!("{reading:?} {last_known:?}");
             let mode = mode_in_force(reading, last_known, Mode::Live);

@@ -10,6 +10,7 @@ use invalidator::aws::error::{error_of, service_error};
 use invalidator::aws::{Clients, Endpoints};
 use invalidator::mode::read_mode;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
+use invalidator_core::state::StateObject;
 
 use crate::account;
 use crate::confirm::confirm;

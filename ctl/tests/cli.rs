@@ -369,7 +369,8 @@ async fn a_mode_that_cannot_be_read_or_written_is_an_error_that_says_where() {
     for (arguments, expected) in [
         (
             &by_bucket[..],
-            "s3://errors/state/mode.json: write it again with `invalidatorctl mode`",
+            "s3://errors/state/mode.json: it is not the documented JSON: expected value at line 1 column 1. \
+             What to do: write it again with `invalidatorctl mode`",
         ),
         (
             &["mode", "--error-bucket", "none"],

@@ -19,6 +19,7 @@ mod connector;
 mod faults;
 mod lambda;
 #[path = "../support/objects.rs"]
+#[allow(dead_code)] // nobody deletes objects
 mod objects;
 #[path = "../support/queue.rs"]
 #[allow(dead_code)] // ticks are delivered as all messages are

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
-use aws_sdk_s3::types::{Tag, Tagging};
+use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfiguration};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use invalidator::app::App;
 use invalidator::aws::{Clients, Endpoints, sdk_config};
@@ -19,6 +19,7 @@ use invalidator::config::Config;
 use invalidator::handler::handle;
 use invalidator::metrics::Metrics;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
+use invalidator_core::state::StateObject;
 use serde_json::{Value, json};
 
 use super::emulator::Emulator;
@@ -67,6 +68,7 @@ impl Account {
             .send()
             .await
             .unwrap();
+        keep_versions(&clients, "errors").await;
         clients
             .s3()
             .create_bucket()
@@ -269,9 +271,7 @@ impl Account {
 
     /// Writes a text to where the mode is.
     pub async fn write_mode(&self, text: &str) {
-        let call = self.app.clients.s3().put_object().bucket("errors");
-        let body = text.as_bytes().to_vec().into();
-        call.key(MODE_KEY).body(body).send().await.unwrap();
+        self.write_object(MODE_KEY, text.as_bytes()).await;
     }
 
     /// Removes the mode.
@@ -280,9 +280,38 @@ impl Account {
         call.key(MODE_KEY).send().await.unwrap();
     }
 
-    /// Deletes the error bucket, which must hold nothing but the mode.
+    /// Writes anything to the error bucket.
+    pub async fn write_object(&self, key: &str, body: &[u8]) {
+        let call = self.app.clients.s3().put_object().bucket("errors");
+        let call = call.key(key).body(body.to_vec().into());
+        call.send().await.unwrap();
+    }
+
+    /// How many versions the error bucket has of an object, without delete markers.
+    pub async fn versions(&self, key: &str) -> usize {
+        let call = self.app.clients.s3().list_object_versions();
+        let answer = call.bucket("errors").prefix(key).send().await.unwrap();
+        answer.versions().len()
+    }
+
+    /// Deletes all versions of all objects of the error bucket.
+    pub async fn empty_error_bucket(&self) {
+        let s3 = self.app.clients.s3();
+        let call = s3.list_object_versions().bucket("errors");
+        let answer = call.send().await.unwrap();
+        let versions = answer.versions().iter();
+        let versions = versions.map(|it| (it.key(), it.version_id()));
+        let markers = answer.delete_markers().iter();
+        for (key, version) in versions.chain(markers.map(|it| (it.key(), it.version_id()))) {
+            let call = s3.delete_object().bucket("errors");
+            let call = call.key(key.unwrap()).version_id(version.unwrap());
+            call.send().await.unwrap();
+        }
+    }
+
+    /// Deletes the error bucket.
     pub async fn delete_error_bucket(&self) {
-        self.remove_mode().await;
+        self.empty_error_bucket().await;
         let call = self.app.clients.s3().delete_bucket().bucket("errors");
         call.send().await.unwrap();
     }
@@ -429,6 +458,14 @@ async fn queue(clients: &Clients, name: &str) -> String {
         call = call.attributes(QueueAttributeName::FifoQueue, "true");
     }
     call.send().await.unwrap().queue_url.unwrap()
+}
+
+/// As the template does for the error bucket.
+async fn keep_versions(clients: &Clients, bucket: &str) {
+    let status = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled);
+    let call = clients.s3().put_bucket_versioning().bucket(bucket);
+    let call = call.versioning_configuration(status.build());
+    call.send().await.unwrap();
 }
 
 async fn topic(clients: &Clients) -> String {

@@ -12,10 +12,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use fastrand::Rng;
 use futures_util::stream;
-use invalidator_core::mode::MODE_KEY;
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -552,6 +551,7 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
         };
     }
     if let Some((_, key)) = path.split_once("/state/") {
+        let key = &format!("state/{key}");
         let body = String::from_utf8_lossy(body);
         let (status, e_tag, body) = match head.method.as_str() {
             "GET" => account.objects.get(key),
@@ -568,6 +568,9 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
         let mut answer = answered(status, body);
         if let Some(e_tag) = e_tag {
             answer.headers_mut().insert("etag", e_tag.parse().unwrap());
+        } else if account.objects.is_deleted(key) {
+            let marker = HeaderValue::from_static("true");
+            answer.headers_mut().insert("x-amz-delete-marker", marker);
         }
         return answer;
     }

@@ -1,11 +1,13 @@
-//! Objects that are written conditionally, as S3 does it (S3 User Guide, "Conditional requests").
+//! Objects that are written conditionally, as S3 does it (S3 User Guide, "Conditional requests"), in a
+//! bucket that keeps versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Objects by key, each with its version.
 #[derive(Debug, Default)]
 pub struct Objects {
     objects: BTreeMap<String, (u64, String)>,
+    delete_markers: BTreeSet<String>,
     writes: u64,
 }
 
@@ -19,6 +21,17 @@ impl Objects {
             Some((version, body)) => (200, Some(e_tag(*version)), body.clone()),
             None => (404, None, "NoSuchKey".to_owned()),
         }
+    }
+
+    /// Whether the latest version is a delete marker: then a 404 has the header `x-amz-delete-marker`.
+    pub fn is_deleted(&self, key: &str) -> bool {
+        self.delete_markers.contains(key)
+    }
+
+    /// `DeleteObject` without a version.
+    pub fn delete(&mut self, key: &str) {
+        self.objects.remove(key);
+        self.delete_markers.insert(key.to_owned());
     }
 
     /// `PutObject` with `If-Match`, `If-None-Match`, or neither.
@@ -43,6 +56,7 @@ impl Objects {
         self.writes += 1;
         let object = (self.writes, body.to_owned());
         self.objects.insert(key.to_owned(), object);
+        self.delete_markers.remove(key);
         (200, Some(e_tag(self.writes)), String::new())
     }
 }

@@ -499,6 +499,31 @@ async fn a_bucket_without_tags_answers_with_an_error() {
 }
 
 #[tokio::test]
+async fn a_deleted_object_is_told_from_one_that_never_was() {
+    let aws = Aws::start().await;
+    let clients = clients(&aws);
+    let get = async || {
+        let call = clients.s3().get_object().bucket("errors").key("state/a");
+        let error = call.send().await.unwrap_err();
+        let headers = error.raw_response().unwrap().headers();
+        let marker = headers.get("x-amz-delete-marker").map(str::to_owned);
+        (error.code().unwrap().to_owned(), marker)
+    };
+    assert_eq!(get().await, ("NoSuchKey".to_owned(), None));
+    let put = async || {
+        let call = clients.s3().put_object().bucket("errors").key("state/a");
+        call.if_none_match("*").send().await
+    };
+    put().await.unwrap();
+    aws.account().objects.delete("state/a");
+    let marker = Some("true".to_owned());
+    assert_eq!(get().await, ("NoSuchKey".to_owned(), marker));
+    put().await.unwrap();
+    let error = put().await.unwrap_err();
+    assert_eq!(error.code(), Some("PreconditionFailed"));
+}
+
+#[tokio::test]
 async fn a_mail_beyond_the_limits_of_sns_is_refused() {
     let aws = Aws::start().await;
     let publish = async |subject: &str| {
