@@ -10,20 +10,23 @@ use std::time::Duration;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::incident_mail::Place;
 use invalidator_core::mode::Mode;
-use invalidator_core::target::{DistributionId, TenantId};
+use invalidator_core::name::{AccountId, BucketName, InvalidName, QueueName, TopicArn};
+use invalidator_core::target::{DistributionId, TargetId, TenantId};
 
-/// The URL of a queue, as the SQS API expects it.
+/// The URL of a queue, as the SQS API expects it. Whatever its host is (of a region, of old, of a VPC endpoint,
+/// or an emulator's), its path ends with the account and the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueUrl(String);
+pub struct QueueUrl {
+    url: String,
+    account: AccountId,
+    name: QueueName,
+}
 
 impl FromStr for QueueUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.starts_with("http://") || text.starts_with("https://") {
-            true => Ok(Self(text.to_owned())),
-            false => Err(QUEUE_URL.to_owned()),
-        }
+        Self::read(text).ok_or_else(|| QUEUE_URL.to_owned())
     }
 }
 
@@ -36,15 +39,37 @@ const TARGETS: &str =
     "the ids of distributions and of tenants of them, separated by commas, like E1ABC,dt_1a2b";
 
 impl QueueUrl {
-    pub fn as_str(&self) -> &str {
-        &self.0
+    fn read(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://");
+        let rest = rest.or_else(|| text.strip_prefix("http://"))?;
+        let is_plain = rest.bytes().all(|c| c.is_ascii_graphic());
+        let mut parts = rest.rsplitn(3, '/');
+        let (name, account) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let has_host = parts.next().is_some_and(|host| !host.is_empty());
+        (is_plain && has_host).then(|| Self {
+            url: text.to_owned(),
+            account,
+            name,
+        })
     }
 
-    /// Whether an event source ARN is this queue's: both end with the same name.
-    pub fn is_source(&self, event_source_arn: &str) -> bool {
-        let name = self.0.rsplit('/').next();
-        name.is_some() && event_source_arn.rsplit(':').next() == name
+    pub fn as_str(&self) -> &str {
+        &self.url
     }
+
+    pub fn name(&self) -> &QueueName {
+        &self.name
+    }
+}
+
+/// The ARNs of the stack's own queues from which events come.
+///
+/// The region is the function's, because a queue can only invoke functions of its own region; the account is
+/// the URL's; and the partition is the topic's, which is of the same stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    pub tick: String,
+    pub submit: String,
 }
 
 /// All settings. Where a field has a default, the environment variable may be absent.
@@ -56,10 +81,12 @@ pub struct Config {
     pub tick_queue: QueueUrl,
     /// `SUBMIT_QUEUE_URL`: where sets of paths wait to be submitted.
     pub submit_queue: QueueUrl,
+    /// The ARNs of those two, in the region `AWS_REGION`, which Lambda sets.
+    pub sources: Sources,
     /// `ERROR_BUCKET`: where rejected paths are written.
     pub error_bucket: String,
     /// `TOPIC_ARN`: the topic of the mails.
-    pub topic_arn: String,
+    pub topic_arn: TopicArn,
     /// `STACK_NAME`: the stack that mails name.
     pub stack_name: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the dimension of all metrics.
@@ -106,13 +133,11 @@ pub enum ConfigError {
 impl Config {
     /// Where mails come from. Region and account are those of the topic.
     pub fn place(&self) -> Place {
-        let mut arn = self.topic_arn.split(':').skip(3).map(str::to_owned);
-        let (region, account) = (arn.next(), arn.next());
         Place {
             bucket: self.error_bucket.clone(),
             submit_queue: self.submit_queue.as_str().to_owned(),
-            account: account.unwrap_or_default(),
-            region: region.unwrap_or_default(),
+            account: self.topic_arn.account.to_string(),
+            region: self.topic_arn.region.to_string(),
             stack: self.stack_name.clone(),
         }
     }
@@ -133,12 +158,22 @@ impl Config {
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
         let (distribution_ids, tenant_ids) = variables.targets("DISTRIBUTION_IDS")?;
+        let topic_arn: TopicArn = variables.parsed("TOPIC_ARN")?;
+        let region = variables.optional("AWS_REGION")?;
+        let region = region.unwrap_or_else(|| topic_arn.region.clone());
+        let tick_queue = variables.queue("TICK_QUEUE_URL")?;
+        let submit_queue = variables.queue("SUBMIT_QUEUE_URL")?;
+        let arn = |queue: &QueueUrl| topic_arn.of_queue(&region, &queue.account, &queue.name);
         Ok(Self {
             buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
-            tick_queue: variables.queue("TICK_QUEUE_URL")?,
-            submit_queue: variables.queue("SUBMIT_QUEUE_URL")?,
-            error_bucket: variables.required("ERROR_BUCKET")?,
-            topic_arn: variables.required("TOPIC_ARN")?,
+            sources: Sources {
+                tick: arn(&tick_queue),
+                submit: arn(&submit_queue),
+            },
+            tick_queue,
+            submit_queue,
+            error_bucket: variables.parsed::<BucketName>("ERROR_BUCKET")?.to_string(),
+            topic_arn,
             stack_name: variables
                 .get("STACK_NAME")
                 .unwrap_or_else(|| "invalidator".to_owned()),
@@ -182,6 +217,23 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
     fn required(&self, name: &'static str) -> Result<String, ConfigError> {
         self.get(name).ok_or(ConfigError::Missing(name))
+    }
+
+    fn parsed<T: FromStr<Err = InvalidName>>(&self, name: &'static str) -> Result<T, ConfigError> {
+        let value = self.optional(name)?;
+        value.ok_or(ConfigError::Missing(name))
+    }
+
+    fn optional<T: FromStr<Err = InvalidName>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let parsed = value.parse();
+        let parsed = parsed.map_err(|error: InvalidName| invalid(name, value, error.expected()));
+        parsed.map(Some)
     }
 
     fn queue(&self, name: &'static str) -> Result<QueueUrl, ConfigError> {
@@ -241,12 +293,10 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     fn targets(&self, name: &'static str) -> Result<Targets, ConfigError> {
         let (mut distributions, mut tenants) = (BTreeSet::new(), BTreeSet::new());
         for id in self.list(name) {
-            if let Ok(distribution) = DistributionId::try_from(id.clone()) {
-                distributions.insert(distribution);
-            } else {
-                let tenant = TenantId::try_from(id.clone()).ok();
-                let tenant = tenant.filter(|_| id.starts_with("dt_"));
-                tenants.insert(tenant.ok_or_else(|| invalid(name, id, TARGETS))?);
+            match id.parse() {
+                Ok(TargetId::Distribution(id)) => drop(distributions.insert(id)),
+                Ok(TargetId::Tenant(id)) => drop(tenants.insert(id)),
+                Err(_) => return Err(invalid(name, id, TARGETS)),
             }
         }
         match (distributions.is_empty(), self.get(name)) {
@@ -258,7 +308,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
     fn origin_buckets(&self, name: &'static str) -> Result<OriginBuckets, ConfigError> {
         let pair = |item: String| match item.split_once('=') {
-            Some((alias, bucket)) if !alias.is_empty() && !bucket.is_empty() => {
+            Some((alias, bucket)) if !alias.is_empty() && bucket.parse::<BucketName>().is_ok() => {
                 Ok((alias.to_owned(), bucket.to_owned()))
             }
             _ => Err(invalid(
@@ -290,17 +340,20 @@ mod tests {
             overridden
                 .map(|(_, value)| (*value).to_owned())
                 .or_else(|| match name {
-                    "BUFFER_QUEUE_URL" => {
-                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-BufferQueue-x".to_owned())
-                    }
-                    "TICK_QUEUE_URL" => {
-                        Some("https://sqs.eu-west-1.amazonaws.com/1/s-TickQueue-x.fifo".to_owned())
-                    }
+                    "BUFFER_QUEUE_URL" => Some(
+                        "https://sqs.eu-west-1.amazonaws.com/123456789012/s-BufferQueue-x"
+                            .to_owned(),
+                    ),
+                    "TICK_QUEUE_URL" => Some(
+                        "https://sqs.eu-west-1.amazonaws.com/123456789012/s-TickQueue-x.fifo"
+                            .to_owned(),
+                    ),
                     "SUBMIT_QUEUE_URL" => Some(
-                        "https://sqs.eu-west-1.amazonaws.com/1/s-SubmitQueue-x.fifo".to_owned(),
+                        "https://sqs.eu-west-1.amazonaws.com/123456789012/s-SubmitQueue-x.fifo"
+                            .to_owned(),
                     ),
                     "ERROR_BUCKET" => Some("errors".to_owned()),
-                    "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:1:topic".to_owned()),
+                    "TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:123456789012:topic".to_owned()),
                     _ => None,
                 })
         })
@@ -326,8 +379,19 @@ mod tests {
             ("BUFFER_QUEUE_URL", ""),
             ("TICK_QUEUE_URL", " "),
             ("SUBMIT_QUEUE_URL", "SubmitQueue"),
+            (
+                "SUBMIT_QUEUE_URL",
+                "https://sqs.eu-west-1.amazonaws.com/1/q",
+            ),
+            ("SUBMIT_QUEUE_URL", "https://123456789012/q"),
+            ("SUBMIT_QUEUE_URL", "https://sqs/123456789012/q?x"),
+            ("SUBMIT_QUEUE_URL", "https://s q/123456789012/q"),
+            ("SUBMIT_QUEUE_URL", "ftp://sqs/123456789012/q"),
             ("ERROR_BUCKET", ""),
+            ("ERROR_BUCKET", "s3://errors"),
             ("TOPIC_ARN", ""),
+            ("TOPIC_ARN", "alerts"),
+            ("AWS_REGION", "EU"),
             ("DEBOUNCE_SECONDS", "2"),
             ("DEBOUNCE_SECONDS", "301"),
             ("DEBOUNCE_SECONDS", "ten"),
@@ -345,6 +409,7 @@ mod tests {
             ("INITIAL_MODE", "true"),
             ("ORIGIN_BUCKETS", "alias"),
             ("ORIGIN_BUCKETS", "alias="),
+            ("ORIGIN_BUCKETS", "alias=a/b"),
         ] {
             let error = config(&[(name, value)]).expect_err(name).to_string();
             assert!(
@@ -374,11 +439,82 @@ mod tests {
         assert_eq!(tenants("E1,dt_1"), Some(listed));
     }
 
+    /// Each row: the region that Lambda tells, the topic, the URL of TickQueue, and the queue's ARN. Sources:
+    /// AWS General Reference, "Amazon SQS endpoints and quotas"; SQS Developer Guide, "Internetwork traffic
+    /// privacy".
     #[test]
-    fn a_queue_is_told_by_the_last_part_of_the_event_source() {
-        let queue = config(&[]).unwrap().tick_queue;
-        assert!(queue.is_source("arn:aws:sqs:eu-west-1:1:s-TickQueue-x.fifo"));
-        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:TickQueue-x.fifo"));
-        assert!(!queue.is_source("arn:aws:sqs:eu-west-1:1:s-SubmitQueue-x.fifo"));
+    fn the_arn_of_a_queue_follows_from_its_url_the_region_and_the_topic() {
+        const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:topic";
+        const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:t.fifo";
+        for (region, topic, url, expected) in [
+            (
+                "eu-west-1",
+                TOPIC,
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/t.fifo",
+                QUEUE,
+            ),
+            (
+                "",
+                TOPIC,
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/t.fifo",
+                QUEUE,
+            ),
+            (
+                "eu-west-1",
+                TOPIC,
+                "https://eu-west-1.queue.amazonaws.com/123456789012/t.fifo",
+                QUEUE,
+            ),
+            (
+                "us-east-1",
+                "arn:aws:sns:us-east-1:123456789012:topic",
+                "https://queue.amazonaws.com/123456789012/t.fifo",
+                "arn:aws:sqs:us-east-1:123456789012:t.fifo",
+            ),
+            (
+                "eu-west-1",
+                TOPIC,
+                "https://vpce-0a1b-2c3d.sqs.eu-west-1.vpce.amazonaws.com/123456789012/t.fifo",
+                QUEUE,
+            ),
+            (
+                "eu-west-1",
+                TOPIC,
+                "https://sqs.eu-west-1.api.aws/123456789012/t.fifo",
+                QUEUE,
+            ),
+            (
+                "cn-north-1",
+                "arn:aws-cn:sns:cn-north-1:123456789012:topic",
+                "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/t.fifo",
+                "arn:aws-cn:sqs:cn-north-1:123456789012:t.fifo",
+            ),
+            (
+                "us-gov-west-1",
+                "arn:aws-us-gov:sns:us-gov-west-1:123456789012:topic",
+                "https://sqs.us-gov-west-1.amazonaws.com/123456789012/t.fifo",
+                "arn:aws-us-gov:sqs:us-gov-west-1:123456789012:t.fifo",
+            ),
+            (
+                "ap-northeast-2",
+                "arn:aws:sns:ap-northeast-2:000000000000:topic",
+                "http://127.0.0.1:4566/000000000000/t.fifo",
+                "arn:aws:sqs:ap-northeast-2:000000000000:t.fifo",
+            ),
+            (
+                "us-east-1",
+                "arn:aws:sns:us-east-1:000000000000:topic",
+                "http://localhost:4566/queue/us-east-1/000000000000/t.fifo",
+                "arn:aws:sqs:us-east-1:000000000000:t.fifo",
+            ),
+        ] {
+            let settings = [
+                ("AWS_REGION", region),
+                ("TOPIC_ARN", topic),
+                ("TICK_QUEUE_URL", url),
+            ];
+            let config = config(&settings).unwrap();
+            assert_eq!(config.sources.tick, expected, "{url}");
+        }
     }
 }

@@ -133,10 +133,10 @@ async fn send(app: &App, claims: Vec<Claim>) -> Sent {
 /// Sends one mail. If that fails, it is logged and counted; the files have all the data.
 async fn publish(app: &App, Mail { subject, text }: Mail) -> bool {
     let topic = &app.config.topic_arn;
-    let call = app.clients.sns().publish().topic_arn(topic);
+    let call = app.clients.sns().publish().topic_arn(topic.as_str());
     let sent = call.subject(subject).message(text).send().await;
     if let Err(error) = &sent {
-        error!(error = %service_error(error), topic, "the mail about rejected paths could not be sent");
+        error!(error = %service_error(error), %topic, "the mail about rejected paths could not be sent");
     }
     sent.is_ok()
 }

@@ -23,7 +23,11 @@ pub struct Filed {
 /// # Errors
 /// If it could not be written. The messages of the rejected paths must then not be deleted.
 pub async fn file(app: &App, failure: &TargetFailure<'_>) -> Result<Filed> {
-    let key = error_key(app.clock.now_utc(), &random_name(), &failure.file.id)?;
+    let key = error_key(
+        app.clock.now_utc(),
+        &random_name(),
+        failure.file.id.as_str(),
+    )?;
     let text = failure.file.to_text();
     write(app, &key, text, failure.codes(), failure.messages()).await?;
     let bucket = &app.config.error_bucket;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{BucketName, Change, ChangeKind, EventTime, InvalidKey, ObjectKey};
 use crate::target::{DistributionId, Target};
+use crate::text::one_line;
 
 /// The ASCII characters that are encoded in a key: those that JSON would escape, and `%` itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
@@ -186,22 +187,36 @@ impl<'a> BucketChanges<'a> {
 #[derive(Serialize, Deserialize)]
 struct Entry<'a>(#[serde(borrow)] Cow<'a, str>, Option<EventTime>);
 
-/// A buffered message that cannot be read. It stays in the queue until SQS moves it to the
-/// dead-letter queue.
+/// A buffered message that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The body does not have the format that [`pack`] writes.
+    /// The body does not have the format that [`pack`] writes: the beginning of what serde says, which may
+    /// quote the body.
     #[error("the body is not a buffered message: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// The body has a version that this code does not know.
     #[error("the body is of version {0}, this function reads versions {VERSION} to {SET_VERSION}")]
     Version(u32),
     /// Version 1 must not have a scope, version 2 must have one.
-    #[error("the body is of version 1 with a scope, or of version 2 without one")]
+    #[error(
+        "the body is of version 1 with a scope, or of version 2 without one or without targets"
+    )]
     Scope,
+    /// SQS would refuse the set's message group or its deduplication id, each time.
+    #[error("the message group or the id of the set is not one that SQS takes")]
+    Group,
     /// A key is invalid.
     #[error(transparent)]
     Key(#[from] InvalidKey),
+}
+
+/// How many characters of serde's words are kept.
+const MAX_WORDS: usize = 200;
+
+impl From<serde_json::Error> for Unreadable {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(one_line(&error.to_string(), MAX_WORDS))
+    }
 }
 
 /// Packs changes into as few message bodies as [`MAX_BODY_BYTES`] allows.
@@ -343,6 +358,9 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
         let Version { version } = serde_json::from_str(body)?;
         if version == SET_VERSION {
             let body: SetBody<'_> = serde_json::from_str(body)?;
+            if !is_fifo_id(&body.group) || !is_fifo_id(&body.id) {
+                return Err(Unreadable::Group);
+            }
             return Ok(Buffered::Set(WaitingSet {
                 group: body.group,
                 id: body.id,
@@ -352,7 +370,9 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
     }
     let body: Body<'_> = serde_json::from_str(body)?;
     match (body.version, &body.scope) {
-        (VERSION, None) | (SCOPED_VERSION, Some(_)) => {}
+        (VERSION, None) => {}
+        // Changes for no target at all would be dropped without a word.
+        (SCOPED_VERSION, Some(scope)) if !scope.targets.is_empty() => {}
         (VERSION | SCOPED_VERSION, _) => return Err(Unreadable::Scope),
         (other, _) => return Err(Unreadable::Version(other)),
     }
@@ -384,6 +404,12 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
         }
     }
     Ok(Buffered::Changes { scope, changes })
+}
+
+/// Whether SQS takes a text as a message group or deduplication id. Source: SQS API Reference,
+/// "SendMessage".
+fn is_fifo_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -495,12 +521,28 @@ mod tests {
             (r#"{"version":2,"buckets":[]}"#, "version 2 without"),
             (r#"{"version":1}"#, "buckets"),
             (
-                r#"{"version":1,"buckets":[{"bucket":"b","created":[["",null]],"deleted":[]}]}"#,
+                r#"{"version":1,"buckets":[{"bucket":"site","created":[["",null]],"deleted":[]}]}"#,
                 "empty",
             ),
             (
-                r#"{"version":1,"buckets":[{"bucket":"b","created":[["%ff",null]],"deleted":[]}]}"#,
+                r#"{"version":1,"buckets":[{"bucket":"site","created":[["%ff",null]],"deleted":[]}]}"#,
                 "UTF-8",
+            ),
+            (
+                r#"{"version":1,"buckets":[{"bucket":"http://evil","created":[],"deleted":[]}]}"#,
+                "`http://evil` is not the name of a bucket",
+            ),
+            (
+                r#"{"version":2,"scope":{"targets":[],"first_seen":1,"attempts":1},"buckets":[]}"#,
+                "without targets",
+            ),
+            (
+                r#"{"version":3,"group":"","id":"1","set":{"v":1}}"#,
+                "message group",
+            ),
+            (
+                r#"{"version":3,"group":"E1/paths","id":"한","set":{"v":1}}"#,
+                "message group",
             ),
         ] {
             let error = unpack(body).expect_err(body).to_string();
@@ -511,7 +553,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(
-            changes in proptest::collection::vec(("[a-c]", ".{1,200}", any::<bool>(), any::<Option<i64>>()), 0..50)
+            changes in proptest::collection::vec(("[a-c]{3}", ".{1,200}", any::<bool>(), any::<Option<i64>>()), 0..50)
         ) {
             let changes: Vec<Change> = changes.into_iter().map(|(bucket, key, created, time)| Change {
                 bucket: BucketName::new(bucket),

@@ -8,11 +8,12 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::incident::Rejection;
+use crate::name::InvalidName;
 use crate::path::{InvalidPath, InvalidationPath};
 use crate::problems::Problems;
 use crate::rejection::Rejected;
 use crate::service_error::ServiceError;
-use crate::target::Target;
+use crate::target::{Target, TargetId};
 use crate::text::one_line;
 
 /// The folder of the error files.
@@ -25,7 +26,7 @@ pub const SUBJECT: &str = "[Error] CloudFront Invalidation";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorFile<'a> {
     /// The distribution's id, or the tenant's.
-    pub id: String,
+    pub id: TargetId,
     /// The sets.
     pub sets: Vec<Vec<InvalidationPath<'a>>>,
 }
@@ -51,6 +52,9 @@ pub enum InvalidErrorFile {
     /// The first line is wrong.
     #[error("the first line is not `CloudFront Id [..]`")]
     NoId,
+    /// The id is neither a distribution's nor a tenant's.
+    #[error("the first line: {0}")]
+    Id(#[from] InvalidName),
     /// Lines are neither paths nor part of the format.
     #[error("{0}")]
     Lines(Problems<BadLine>),
@@ -89,7 +93,8 @@ impl ErrorFile<'_> {
             .and_then(|(_, line)| line.strip_prefix("CloudFront Id ["));
         let id = first
             .and_then(|line| line.strip_suffix(']'))
-            .ok_or(InvalidErrorFile::NoId)?;
+            .ok_or(InvalidErrorFile::NoId)?
+            .parse()?;
         let mut sets: Vec<Vec<_>> = Vec::new();
         let mut problems = Problems::default();
         for (line, text) in lines {
@@ -110,10 +115,7 @@ impl ErrorFile<'_> {
         if !problems.is_empty() {
             return Err(InvalidErrorFile::Lines(problems));
         }
-        Ok(Self {
-            id: id.to_owned(),
-            sets,
-        })
+        Ok(Self { id, sets })
     }
 }
 
@@ -145,7 +147,7 @@ impl<'a> TargetFailure<'a> {
         {
             let failure = failures.entry(target.clone()).or_insert_with(|| Self {
                 file: ErrorFile {
-                    id: target.id().to_owned(),
+                    id: target.target_id(),
                     sets: Vec::new(),
                 },
                 reasons: Vec::new(),
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn the_file_is_in_the_format_administrators_know() {
         let file = ErrorFile {
-            id: "E1".to_owned(),
+            id: "E1".parse().unwrap(),
             sets: vec![vec![path("/a"), path("/b")], vec![path("/c*")]],
         };
         let text = "CloudFront Id [E1]\n(Set 1 Start)\n\n/a\n/b\n\n(Set 1 End)\n\n(Set 2 Start)\n\n/c*\n\n(Set 2 End)\n\n";
@@ -310,6 +312,12 @@ mod tests {
             ErrorFile::from_text("hello"),
             Err(InvalidErrorFile::NoId)
         ));
+        for id in ["", "e1", "E1; id", "dt_", "E1\u{1b}[31m"] {
+            let error = ErrorFile::from_text(&format!("CloudFront Id [{id}]\n"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with("the first line: `"), "{error}");
+            assert!(!error.contains(char::is_control), "{error}");
+        }
         let error = ErrorFile::from_text("CloudFront Id [E1]\n(Set 1 Start)\n\na b\n")
             .unwrap_err()
             .to_string();

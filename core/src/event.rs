@@ -11,7 +11,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -20,34 +19,13 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use crate::name::BucketName;
+use crate::name::InvalidName;
 use crate::problems::MAX_TOLD;
 use crate::text::one_line;
 
 /// The longest key S3 allows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
 pub const MAX_KEY_BYTES: usize = 1_024;
-
-/// The name of a bucket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BucketName(Arc<str>);
-
-impl BucketName {
-    /// Takes a bucket's name from AWS.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for BucketName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The key of an object, decoded: what `aws s3 ls` shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -202,6 +180,9 @@ pub enum Cause {
     /// The object key is invalid.
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    /// The bucket has a name that S3 does not allow.
+    #[error(transparent)]
+    Bucket(#[from] InvalidName),
     /// The event does not report changes of S3 objects.
     #[error(
         "not an event this function knows: it reads S3 notifications, directly or through SNS, SQS \
@@ -665,10 +646,14 @@ impl Reader {
             KeyEncoding::Form => ObjectKey::from_form_encoded(&key),
             KeyEncoding::None => ObjectKey::new(&*key),
         };
-        match key {
-            Ok(key) => self.reading.changes.push(Change {
-                bucket: self.bucket_name(&bucket),
-                key: key.into_owned(),
+        let key = match key {
+            Ok(key) => key.into_owned(),
+            Err(invalid) => return self.problem(place, invalid.into()),
+        };
+        match self.bucket_name(&bucket) {
+            Ok(bucket) => self.reading.changes.push(Change {
+                bucket,
+                key,
                 kind,
                 event_time: time.and_then(EventTime::parse),
             }),
@@ -677,10 +662,10 @@ impl Reader {
     }
 
     /// The records of an event nearly always name the same bucket, so its name is stored once.
-    fn bucket_name(&self, name: &str) -> BucketName {
+    fn bucket_name(&self, name: &str) -> Result<BucketName, InvalidName> {
         match self.reading.changes.last() {
-            Some(last) if last.bucket.as_str() == name => last.bucket.clone(),
-            _ => BucketName::new(name),
+            Some(last) if last.bucket.as_str() == name => Ok(last.bucket.clone()),
+            _ => name.parse(),
         }
     }
 }
@@ -920,6 +905,8 @@ mod tests {
         let good = s3_record("ObjectCreated:Put", "good");
         let mut no_bucket = good.clone();
         no_bucket["s3"]["bucket"] = json!({});
+        let mut no_bucket_of_s3 = good.clone();
+        no_bucket_of_s3["s3"]["bucket"]["name"] = json!("http://evil/\n");
         let mut no_key = good.clone();
         no_key["s3"]["object"] = json!({ "size": 1 });
         let mut not_utf8 = good.clone();
@@ -933,7 +920,8 @@ mod tests {
         let mut foreign = good.clone();
         foreign["eventSource"] = json!("aws:dynamodb");
         let event = json!({ "Records": [
-            no_bucket, no_key, not_utf8, too_long, number, no_name, foreign, { "cf": {} }, good,
+            no_bucket, no_key, not_utf8, too_long, number, no_name, foreign, { "cf": {} },
+            no_bucket_of_s3, good,
         ] });
 
         let reading = read(&event.to_string());
@@ -948,11 +936,12 @@ mod tests {
             "Records[5]: the field `eventName` is missing",
             "Records[6]: not a record of S3: its `eventSource` is `aws:dynamodb`",
             "Records[7]: not an event this function knows: ",
+            "Records[8]: `http://evil/\\u{a}` is not the name of a bucket (3 to 255 letters, ",
         ]) {
             assert!(problem.starts_with(expected), "{problem}");
         }
         assert!(problems[7].ends_with(r#"begins with `{"cf":{}}`"#));
-        assert_eq!(problems.len(), 8);
+        assert_eq!(problems.len(), 9);
     }
 
     /// Six megabytes of empty records once took 636 MB, and made an error text of 103 MB.

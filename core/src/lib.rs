@@ -11,6 +11,7 @@
 //! * [`distributions`]: CloudFront's configuration, as planning needs it
 //! * [`pattern`]: path patterns
 //! * [`path`]: from a key to invalidation paths
+//! * [`name`]: names that AWS gives to what an account holds
 //! * [`target`]: a distribution or tenant, for which an invalidation is created
 //! * [`plan`]: changes and distributions in, sets of paths out
 //! * [`cost`]: what paths cost, and how to pay for fewer
@@ -44,6 +45,7 @@ pub mod incident_mail;
 mod index;
 pub mod merge;
 pub mod mode;
+pub mod name;
 pub mod path;
 pub mod pattern;
 pub mod plan;

@@ -16,12 +16,19 @@ use crate::caller_reference::{CallerReference, Cause};
 use crate::event::EventTime;
 use crate::path::InvalidationPath;
 use crate::target::{DistributionId, Target, TenantId};
+use crate::text::one_line;
 
 /// The version this code writes, and the only one it reads.
 const VERSION: u32 = 1;
 
 /// How many bytes of JSON the paths of a set may take: an SQS message holds 1 MiB.
 pub const MAX_SET_BYTES: usize = 900 * 1024;
+
+/// How many paths a set may have, as an invalidation.
+pub const MAX_SET_PATHS: usize = 3_000;
+
+/// How many characters of `reason` and `by` are kept.
+const MAX_NOTE: usize = 200;
 
 /// The quotes and the comma around a path in JSON.
 pub const JSON_BYTES_PER_PATH: usize = 3;
@@ -97,9 +104,9 @@ impl fmt::Display for Lane {
 /// A message of SubmitQueue that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableSet {
-    /// The body is not a set.
+    /// The body is not a set: the beginning of what serde says, which may quote the body.
     #[error("the message is not a set of paths: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// The body has a version that this code does not know.
     #[error("the message is of version {0}, this function reads version {VERSION}")]
     Version(u32),
@@ -109,6 +116,15 @@ pub enum UnreadableSet {
     /// The list of paths is empty.
     #[error("the message has no paths")]
     Empty,
+    /// The list of paths is too long for a set.
+    #[error("the message has {0} paths, more than the {MAX_SET_PATHS} of a set")]
+    TooMany(usize),
+}
+
+impl From<serde_json::Error> for UnreadableSet {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(one_line(&error.to_string(), MAX_NOTE))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,15 +193,18 @@ impl Set<'static> {
     /// Reads the body of a message of SubmitQueue.
     ///
     /// # Errors
-    /// If the body does not have the format, has a version that this code does not know, or has no paths.
+    /// If the body does not have the format, has a version that this code does not know, or has no paths or
+    /// too many.
     pub fn from_json(body: &str) -> Result<Self, UnreadableSet> {
         let format: Format = serde_json::from_str(body)?;
         let set = match format.v {
             None | Some(VERSION) => Self::from_body(serde_json::from_str(body)?),
             Some(other) => return Err(UnreadableSet::Version(other)),
         };
-        if set.paths.is_empty() {
-            return Err(UnreadableSet::Empty);
+        match set.paths.len() {
+            0 => return Err(UnreadableSet::Empty),
+            1..=MAX_SET_PATHS => {}
+            count => return Err(UnreadableSet::TooMany(count)),
         }
         let reference = set.caller_reference.as_ref();
         if reference.is_some_and(|reference| !reference.is_ours()) {
@@ -201,8 +220,8 @@ impl Set<'static> {
                 tenant: body.tenant,
             },
             paths: body.paths.into_owned(),
-            reason: body.reason,
-            by: body.by,
+            reason: note(&body.reason),
+            by: note(&body.by),
             changed: body.changed,
             first_sent: body.first_sent,
             hops: body.hops,
@@ -211,9 +230,20 @@ impl Set<'static> {
     }
 }
 
+/// What a sender says about a set, short and on one line. A note stays as it is when the rest of its set is
+/// sent again.
+fn note(text: &str) -> String {
+    let text = one_line(text, MAX_NOTE);
+    match text.char_indices().nth(MAX_NOTE) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn set() -> Set<'static> {
         let path = |text: &str| InvalidationPath::try_from(text.to_owned()).unwrap();
@@ -296,6 +326,66 @@ mod tests {
         ] {
             let error = Set::from_json(body).expect_err(body).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+        let paths = |count| format!("[{}]", vec!["\"/a\""; count].join(","));
+        let body = |count| format!(r#"{{"v":1,"distribution":"E1","paths":{}}}"#, paths(count));
+        assert!(Set::from_json(&body(3_000)).is_ok());
+        let error = Set::from_json(&body(3_001)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the message has 3001 paths, more than the 3000 of a set"
+        );
+    }
+
+    /// A text of any kind, short or long, with what a program may obey in it.
+    fn hostile() -> impl Strategy<Value = String> {
+        let text = prop_oneof![
+            any::<String>(),
+            "[A-Z0-9]{0,40}",
+            "dt_[A-Za-z0-9]{0,70}",
+            "/[ -~]{0,20}",
+            "[\u{1b}\u{202e}\n\r a-z:/.]{0,20}",
+        ];
+        (text, prop_oneof![Just(1usize), Just(5_000)]).prop_map(|(text, times)| text.repeat(times))
+    }
+
+    /// Mostly this text, so that the rest of the message is looked at too.
+    fn mostly(text: &'static str) -> impl Strategy<Value = String> {
+        prop_oneof![4 => Just(text.to_owned()), 1 => hostile()]
+    }
+
+    proptest! {
+        /// Whatever a message holds: what is read is legal, and why it cannot be read is told briefly, on
+        /// one line, without a character that a program may obey.
+        #[test]
+        fn what_is_read_is_legal_and_what_is_not_is_told_briefly(
+                        (v, distribution) in (prop_oneof![4 => Just(1u64), 1 => any::<u64>()], mostly("E1")),
+            (tenant, hops) in (proptest::option::of(mostly("dt_1")), any::<u32>()),
+            (paths, notes) in (proptest::collection::vec(mostly("/a"), 0..4), hostile()),
+            raw in proptest::option::weighted(0.1, hostile()),
+        ) {
+            let body = raw.unwrap_or_else(|| serde_json::json!({
+                "v": v, "distribution": distribution, "tenant": tenant, "paths": paths, "reason": notes, "by": notes,
+                "hops": hops,
+            }).to_string());
+            match Set::from_json(&body) {
+                Ok(set) => {
+                    prop_assert!(set.target.distribution.as_str().parse::<DistributionId>().is_ok());
+                    let tenant = set.target.tenant.as_ref();
+                    prop_assert!(tenant.is_none_or(|id| id.as_str().parse::<TenantId>().is_ok()));
+                    let is_legal = |path: &InvalidationPath<'_>| InvalidationPath::try_from(path.to_string()).is_ok();
+                    prop_assert!(set.paths.iter().all(is_legal) && !set.paths.is_empty());
+                    for note in [&set.reason, &set.by] {
+                        prop_assert!(note.chars().count() <= MAX_NOTE && !note.contains(char::is_control), "{note:?}");
+                    }
+                    prop_assert_eq!(Set::from_json(&set.to_json().unwrap()).unwrap(), set);
+                }
+                Err(error) => {
+                    let told = error.to_string();
+                    prop_assert!(told.len() < 3_000, "{}", told.len());
+                    prop_assert!(!told.contains(char::is_control), "{told:?}");
+                }
+            }
         }
     }
 }

@@ -1,96 +1,87 @@
 //! The target of an invalidation, and CloudFront's ids.
 
 use std::fmt;
-use std::sync::Arc;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The id of a distribution: `E2QWRUHAPOMQZL`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct DistributionId(Arc<str>);
+use crate::name::{InvalidName, is_made_of, name};
 
-/// The id of a tenant of a multi-tenant distribution: `dt_2wjDZi3hD1ivOXf6rpZJOSNE1AB`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TenantId(Arc<str>);
+name! {
+    /// The id of a distribution: `E2QWRUHAPOMQZL`. AWS states no limit; those that exist have 13 or 14
+    /// characters.
+    DistributionId: "the id of a distribution (capital letters and digits)",
+    |text| is_made_of(text, 1..=32, |c| c.is_ascii_uppercase() || c.is_ascii_digit())
+}
+
+name! {
+    /// The id of a tenant of a multi-tenant distribution: `dt_2wjDZi3hD1ivOXf6rpZJOSNE1AB`. AWS states no
+    /// limit; those that exist have 30 characters. The name of a tenant, which CloudFront takes in some
+    /// calls, is not its id.
+    TenantId: "the id of a distribution tenant (dt_, letters and digits)",
+    |text| {
+        let rest = text.strip_prefix("dt_").unwrap_or_default();
+        is_made_of(rest, 1..=61, |c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
+    }
+}
 
 /// The id of a cache policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CachePolicyId(Arc<str>);
+pub struct CachePolicyId(std::sync::Arc<str>);
 
-/// A text that is not an id. It is shown with special characters escaped, because anybody may have
-/// written it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not the id of a {kind}", .text.escape_debug())]
-pub struct InvalidId {
-    kind: &'static str,
-    text: String,
+impl CachePolicyId {
+    /// Takes an id that AWS has given.
+    pub fn new(id: impl Into<std::sync::Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-/// Ids are shorter than this. AWS states no limit for either; both have about 30 characters at most.
-const MAX_ID_LENGTH: usize = 64;
-
-fn is_id(text: &str, is_allowed: impl Fn(char) -> bool) -> bool {
-    !text.is_empty() && text.len() <= MAX_ID_LENGTH && text.chars().all(is_allowed)
+impl fmt::Display for CachePolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-macro_rules! id {
-    ($name:ident) => {
-        impl $name {
-            /// Takes an id that comes from AWS, unchecked.
-            pub fn new(id: impl Into<Arc<str>>) -> Self {
-                Self(id.into())
-            }
-
-            /// The id as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0.as_ref().to_owned()
-            }
-        }
-    };
+/// The id of a target, without what it belongs to: in error files, and on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetId {
+    /// A distribution.
+    Distribution(DistributionId),
+    /// A tenant of a multi-tenant distribution.
+    Tenant(TenantId),
 }
 
-id!(DistributionId);
-id!(TenantId);
-id!(CachePolicyId);
-
-impl TryFrom<String> for DistributionId {
-    type Error = InvalidId;
-
-    /// Checks an id from a message, a file or a command line: capital letters and digits.
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        let kind = "distribution";
-        match is_id(&text, |c| c.is_ascii_uppercase() || c.is_ascii_digit()) {
-            true => Ok(Self(text.into())),
-            false => Err(InvalidId { kind, text }),
+impl TargetId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Distribution(id) => id.as_str(),
+            Self::Tenant(id) => id.as_str(),
         }
     }
 }
 
-impl TryFrom<String> for TenantId {
-    type Error = InvalidId;
+impl FromStr for TargetId {
+    type Err = InvalidName;
 
-    /// Checks an id from a message, a file or a command line: letters, digits, `-` and `_`.
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        let kind = "distribution tenant";
-        match is_id(&text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-            true => Ok(Self(text.into())),
-            false => Err(InvalidId { kind, text }),
+    /// The kind of an id can be told: CloudFront begins those of tenants with `dt_`.
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.starts_with("dt_") {
+            true => text.parse().map(Self::Tenant),
+            false => text.parse().map(Self::Distribution),
         }
+    }
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -106,6 +97,14 @@ pub struct Target {
 }
 
 impl Target {
+    /// The target's id at CloudFront, which tells whether it is a tenant's.
+    pub fn target_id(&self) -> TargetId {
+        match &self.tenant {
+            Some(tenant) => TargetId::Tenant(tenant.clone()),
+            None => TargetId::Distribution(self.distribution.clone()),
+        }
+    }
+
     /// The target's id at CloudFront: the tenant's, or else the distribution's.
     pub fn id(&self) -> &str {
         self.tenant
@@ -129,28 +128,40 @@ mod tests {
 
     #[test]
     fn an_id_from_outside_has_the_alphabet_of_its_kind() {
+        let long = |n: usize| "E".repeat(n);
         for (text, is_distribution, is_tenant) in [
-            ("E2QWRUHAPOMQZL", true, true),
+            ("E2QWRUHAPOMQZL", true, false),
+            (long(32).as_str(), true, false),
+            (long(33).as_str(), false, false),
             ("dt_2wjDZi3hD1ivOXf6rpZJOSNE1AB", false, true),
+            (format!("dt_{}", long(61)).as_str(), false, true),
+            (format!("dt_{}", long(62)).as_str(), false, false),
+            ("dt_", false, false),
+            ("my-tenant", false, false),
             ("", false, false),
             ("E1; rm -rf", false, false),
             ("E1\n", false, false),
             ("E1/../E2", false, false),
+            ("http://evil.example", false, false),
             ("É1", false, false),
         ] {
-            let distribution = DistributionId::try_from(text.to_owned());
+            let distribution = text.parse::<DistributionId>();
             assert_eq!(distribution.is_ok(), is_distribution, "{text:?}");
-            assert_eq!(
-                TenantId::try_from(text.to_owned()).is_ok(),
-                is_tenant,
-                "{text:?}"
-            );
+            let tenant = text.parse::<TenantId>();
+            assert_eq!(tenant.is_ok(), is_tenant, "{text:?}");
+            let target = text.parse::<TargetId>();
+            assert_eq!(target.is_ok(), is_distribution || is_tenant, "{text:?}");
+            let json = serde_json::to_string(text).unwrap();
+            let read = serde_json::from_str::<DistributionId>(&json);
+            assert_eq!(read.is_ok(), is_distribution, "{text:?}");
+            if let Ok(id) = read {
+                assert_eq!(serde_json::to_string(&id).unwrap(), json);
+            }
         }
-        assert!(DistributionId::try_from("E".repeat(65)).is_err());
-        let error = DistributionId::try_from("E\u{1b}[31m".to_owned()).unwrap_err();
+        let error = "E\u{1b}[31m".parse::<DistributionId>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`E\\u{1b}[31m` is not the id of a distribution"
+            "`E\\u{1b}[31m` is not the id of a distribution (capital letters and digits)"
         );
     }
 }

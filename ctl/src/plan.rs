@@ -47,7 +47,7 @@ pub struct Options {
     origin_buckets: Vec<(String, String)>,
     /// Only these distributions, as in the function's DISTRIBUTION_IDS.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
-    distribution_ids: Vec<String>,
+    distribution_ids: Vec<DistributionId>,
     /// Paths in a set, as in the function's MAX_PATHS_PER_INVALIDATION.
     #[arg(long, default_value_t = 3_000, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3_000))]
     max_paths: u16,
@@ -68,8 +68,9 @@ enum Output {
 
 fn alias(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((alias, bucket)) if !alias.is_empty() && !bucket.is_empty() => {
-            Ok((alias.to_owned(), bucket.to_owned()))
+        Some((alias, bucket)) if !alias.is_empty() => {
+            let bucket: BucketName = bucket.parse().map_err(|error| format!("{error}"))?;
+            Ok((alias.to_owned(), bucket.to_string()))
         }
         _ => Err("expected ALIAS=BUCKET".to_owned()),
     }
@@ -78,11 +79,7 @@ fn alias(text: &str) -> Result<(String, String), String> {
 /// The exit status says whether all records could be read.
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let reading = read(&options.events)?;
-    let ids: BTreeSet<DistributionId> = options
-        .distribution_ids
-        .iter()
-        .map(|id| DistributionId::new(id.as_str()))
-        .collect();
+    let ids: BTreeSet<DistributionId> = options.distribution_ids.into_iter().collect();
     let source = Source::new(
         account,
         options.distributions.as_deref(),

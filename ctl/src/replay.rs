@@ -18,7 +18,7 @@ use invalidator_core::error_file::ErrorFile;
 use invalidator_core::merge::Merge;
 use invalidator_core::mode::{ChosenMode, Mode};
 use invalidator_core::set::{COMMAND_LINE, Lane, REPLAY_OF, Set};
-use invalidator_core::target::{DistributionId, Target, TenantId};
+use invalidator_core::target::{DistributionId, Target, TargetId};
 
 use crate::account;
 use crate::confirm::confirm;
@@ -111,7 +111,7 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed
     let text =
         String::from_utf8(bytes.to_vec()).with_context(|| format!("{place} is not UTF-8"))?;
     let file = ErrorFile::from_text(&text).with_context(|| format!("{place} is no error file"))?;
-    let target = target(clients, &file.id)
+    let target = target(clients, file.id)
         .await
         .with_context(|| format!("failed to replay {place}"))?;
     let mut sets = Vec::new();
@@ -142,24 +142,25 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed
 /// Paths of one message: so many of the longest paths fit into it.
 const MAX_PATHS: usize = 250;
 
-/// The target of this id. That of a tenant tells itself: CloudFront begins it with `dt_`, that of a
-/// distribution with `E`. The distribution of a tenant is asked for.
-async fn target(clients: &Clients, id: &str) -> Result<Target> {
-    if !id.starts_with("dt_") {
-        return Ok(Target {
-            distribution: DistributionId::try_from(id.to_owned())?,
-            tenant: None,
-        });
-    }
-    let tenant = TenantId::try_from(id.to_owned())?;
+/// The target of this id. The distribution of a tenant is asked for.
+async fn target(clients: &Clients, id: TargetId) -> Result<Target> {
+    let tenant = match id {
+        TargetId::Distribution(distribution) => {
+            return Ok(Target {
+                distribution,
+                tenant: None,
+            });
+        }
+        TargetId::Tenant(tenant) => tenant,
+    };
     let call = clients.cloudfront().get_distribution_tenant();
     let answer = call.identifier(tenant.as_str()).send().await;
     let answer = answer.map_err(|error| service_error(&error));
-    let answer = answer.with_context(|| format!("failed to read the tenant {id}"))?;
+    let answer = answer.with_context(|| format!("failed to read the tenant {tenant}"))?;
     let distribution = answer
         .distribution_tenant
         .and_then(|tenant| tenant.distribution_id)
-        .ok_or_else(|| anyhow!("the tenant {id} has no distribution"))?;
+        .ok_or_else(|| anyhow!("the tenant {tenant} has no distribution"))?;
     Ok(Target {
         distribution: DistributionId::new(distribution),
         tenant: Some(tenant),

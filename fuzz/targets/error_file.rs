@@ -4,6 +4,7 @@
 
 use invalidator_core::error_file::ErrorFile;
 use invalidator_core::replay::read;
+use invalidator_core::target::TargetId;
 use libfuzzer_sys::fuzz_target;
 
 const KEY: &str = "invalidation_error/20261121020304567891abcde01234_E1.txt";
@@ -19,6 +20,7 @@ fuzz_target!(|object: &[u8]| {
         Ok(file) => {
             let again = ErrorFile::from_text(&file.to_text()).expect("what was written is read");
             assert_eq!(again, file);
+            assert!(file.id.as_str().parse::<TargetId>().is_ok());
             for path in file.sets.iter().flatten() {
                 assert!(path.as_str().starts_with('/'));
                 assert!(path.as_str().bytes().all(|byte| byte.is_ascii_graphic()));

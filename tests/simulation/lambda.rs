@@ -102,14 +102,14 @@ impl Lambda {
         }
         spawn_local(self.clone().map(Mapping {
             queue: |world| &mut world.tick,
-            source: "arn:aws:sqs:sim:1:tick.fifo",
+            source: "arn:aws:sqs:sim:123456789012:tick.fifo",
             // All ticks are in one group.
             at_once: 1,
             stage: Stage::Flush,
         }));
         spawn_local(self.clone().map(Mapping {
             queue: |world| &mut world.submit,
-            source: "arn:aws:sqs:sim:1:submit.fifo",
+            source: "arn:aws:sqs:sim:123456789012:submit.fifo",
             at_once: SUBMITS_AT_ONCE,
             stage: Stage::Submit,
         }));
@@ -521,11 +521,14 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
 
 fn config(settings: &std::collections::BTreeMap<&'static str, String>) -> Config {
     let fixed: HashMap<&str, &str> = HashMap::from([
-        ("BUFFER_QUEUE_URL", "http://sqs.sim/1/buffer"),
-        ("TICK_QUEUE_URL", "http://sqs.sim/1/tick.fifo"),
-        ("SUBMIT_QUEUE_URL", "http://sqs.sim/1/submit.fifo"),
+        ("BUFFER_QUEUE_URL", "http://sqs.sim/123456789012/buffer"),
+        ("TICK_QUEUE_URL", "http://sqs.sim/123456789012/tick.fifo"),
+        (
+            "SUBMIT_QUEUE_URL",
+            "http://sqs.sim/123456789012/submit.fifo",
+        ),
         ("ERROR_BUCKET", "errors"),
-        ("TOPIC_ARN", "arn:aws:sns:sim:1:topic"),
+        ("TOPIC_ARN", "arn:aws:sns:sim:123456789012:topic"),
     ]);
     Config::from_variables(|name| {
         let own = settings.get(name).cloned();

@@ -56,9 +56,14 @@ impl Account {
             ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),
             ("TICK_QUEUE_URL", queue(&clients, "tick.fifo").await),
             ("SUBMIT_QUEUE_URL", queue(&clients, "submit.fifo").await),
+            ("AWS_REGION", REGION.to_owned()),
             ("ERROR_BUCKET", "errors".to_owned()),
             ("TOPIC_ARN", topic(&clients).await),
         ]);
+        let sources = [
+            arn_of(&clients, &all["TICK_QUEUE_URL"]).await,
+            arn_of(&clients, &all["SUBMIT_QUEUE_URL"]).await,
+        ];
         let mails = queue(&clients, "mails").await;
         subscribe(&clients, &all["TOPIC_ARN"], &mails).await;
         clients
@@ -83,6 +88,9 @@ impl Account {
         );
         let ahead = Arc::<AtomicU64>::default();
         let mut app = App::new(config(&all), clients, clock(&ahead));
+        // The function knows its queues by what the emulator says itself.
+        let known = &app.config.sources;
+        assert_eq!([known.tick.as_str(), known.submit.as_str()], sources);
         app.metrics = Metrics::to("invalidator", |line| {
             METRICS.with_borrow_mut(|lines| lines.push(line.to_owned()));
         });
@@ -161,7 +169,7 @@ impl Account {
     pub async fn flush(&self) -> SqsBatchResponse {
         let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
         let deadline = deadline(Duration::from_secs(150) + ahead);
-        let tick = tick("window-1", Duration::ZERO).to_string();
+        let tick = tick(&self.app, "window-1", Duration::ZERO).to_string();
         handle(&self.app, &tick, deadline).await.unwrap()
     }
 
@@ -221,9 +229,8 @@ impl Account {
     /// Invokes the function with messages, as an event source mapping does, and deletes those that the
     /// function does not return.
     async fn submit_messages(&self, url: &str, messages: &[Message]) -> usize {
-        let name = url.rsplit('/').next().unwrap();
-        let source = format!("arn:aws:sqs:us-east-1:000000000000:{name}");
-        let records: Vec<Value> = messages.iter().map(|it| record(&source, it)).collect();
+        let source = &self.app.config.sources.submit;
+        let records: Vec<Value> = messages.iter().map(|it| record(source, it)).collect();
         let response = self.invoke(&json!({ "Records": records })).await.unwrap();
         let failures = response.batch_item_failures;
         let is_returned = |message: &&Message| {
@@ -380,7 +387,7 @@ pub async fn flush(app: &App) -> SqsBatchResponse {
 
 async fn flush_with(app: &App, body: &str, age: Duration) -> SqsBatchResponse {
     let deadline = deadline(Duration::from_secs(150));
-    let tick = tick(body, age).to_string();
+    let tick = tick(app, body, age).to_string();
     handle(app, &tick, deadline).await.unwrap()
 }
 
@@ -390,12 +397,12 @@ fn clock(ahead: &Arc<AtomicU64>) -> Clock {
 }
 
 /// A tick of this body that was sent so long ago.
-fn tick(body: &str, age: Duration) -> Value {
+fn tick(app: &App, body: &str, age: Duration) -> Value {
     let sent = SystemTime::now() - age;
     let sent = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let tick = json!({
         "messageId": "tick-1", "receiptHandle": "none", "body": body, "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tick.fifo",
+        "eventSourceARN": app.config.sources.tick,
         "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": sent.as_millis().to_string() },
     });
     json!({ "Records": [tick] })
@@ -466,6 +473,13 @@ async fn keep_versions(clients: &Clients, bucket: &str) {
     let call = clients.s3().put_bucket_versioning().bucket(bucket);
     let call = call.versioning_configuration(status.build());
     call.send().await.unwrap();
+}
+
+async fn arn_of(clients: &Clients, url: &str) -> String {
+    let call = clients.sqs().get_queue_attributes().queue_url(url);
+    let call = call.attribute_names(QueueAttributeName::QueueArn);
+    let attributes = call.send().await.unwrap().attributes.unwrap();
+    attributes[&QueueAttributeName::QueueArn].clone()
 }
 
 async fn topic(clients: &Clients) -> String {

@@ -19,6 +19,7 @@ use invalidator_core::distributions::listing::{
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::{Details, Distribution, serves_any};
 use invalidator_core::event::BucketName;
+use invalidator_core::name::InvalidName;
 use invalidator_core::target::DistributionId;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -36,12 +37,12 @@ pub struct TagFile {
 }
 
 impl FromStr for TagFile {
-    type Err = std::convert::Infallible;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.split_once('=') {
             Some((bucket, file)) => Self {
-                bucket: Some(BucketName::new(bucket)),
+                bucket: Some(bucket.parse()?),
                 file: PathBuf::from(file),
             },
             None => Self {
