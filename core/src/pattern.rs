@@ -41,15 +41,17 @@ impl PathPattern {
         &self.wildcards
     }
 
-    /// Whether the pattern may match any path that begins with `prefix`, which begins with a slash. Up to
-    /// its first `*` a pattern matches in one way only, and from there on it matches anything.
-    pub fn may_match_below(&self, prefix: &str) -> bool {
-        let slash = if self.configured.starts_with('/') {
-            ""
-        } else {
-            "/"
-        };
-        let mut pattern = slash.chars().chain(self.configured.chars());
+    /// Whether the pattern may match any path that begins with `prefix`. Up to its first `*` a pattern
+    /// matches in one way only, and from there on it matches anything.
+    pub fn may_match_below(&self, prefix: &NormalizedPath<'_>) -> bool {
+        let encoded = prefix.encoded();
+        self.may_begin_with(prefix.decoded())
+            || encoded.is_some_and(|encoded| self.may_begin_with(encoded))
+    }
+
+    fn may_begin_with(&self, prefix: &str) -> bool {
+        let slash = (!self.configured.starts_with('/')).then_some('/');
+        let mut pattern = slash.into_iter().chain(self.configured.chars());
         for character in prefix.chars() {
             match pattern.next() {
                 Some('*') => return true,
@@ -58,6 +60,12 @@ impl PathPattern {
             }
         }
         true
+    }
+
+    /// Whether the pattern matches all paths that begin with `prefix`, as `/img/*` does for `/img/new/`:
+    /// it matches the prefix, and the `*` at its end takes the rest.
+    pub fn matches_all_below(&self, prefix: &NormalizedPath<'_>) -> bool {
+        self.configured.ends_with('*') && self.matches(prefix)
     }
 
     /// Whether a behavior with this pattern matches this path.
@@ -167,6 +175,7 @@ impl Middle {
 mod tests {
     use super::*;
     use crate::path::ViewerPath;
+    use proptest::prelude::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
         let path = ViewerPath::of_whole_bucket(path);
@@ -242,6 +251,60 @@ mod tests {
             ("/a//b", "/a//b", false),
         ] {
             assert_eq!(matches(pattern, path), expected, "{pattern} with {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_match_below_a_folder_if_any_path_there_matches() {
+        for (pattern, folder, any, all) in [
+            ("/api/*", "/api/", true, true),
+            ("/api/*", "/api/v1/", true, true),
+            ("api/*", "/", true, false),
+            ("*.jpg", "/img/", true, false),
+            ("/a*", "/a/b/", true, true),
+            ("*", "/", true, true),
+            ("/*/thumbs/*", "/a/", true, false),
+            ("/*/thumbs/*", "/a/thumbs/", true, true),
+            ("/a?/x", "/ab/", true, false),
+            ("/a?/x", "/abc/", false, false),
+            ("/a?", "/a/", true, false),
+            ("/a", "/a/", false, false),
+            ("/a/b/c", "/a/", true, false),
+            ("/b*", "/a/", false, false),
+            ("/a%20b/*", "/a b/", true, true),
+            ("/a?b/*", "/a b/", true, true),
+            ("/é*", "/é/", true, true),
+        ] {
+            let pattern = PathPattern::new(pattern);
+            let folder = ViewerPath::of_whole_bucket(folder).normalized();
+            let found = (
+                pattern.may_match_below(&folder),
+                pattern.matches_all_below(&folder),
+            );
+            assert_eq!(found, (any, all), "{pattern} {folder:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_may_match_below_a_folder_is_what_some_path_there_matches(
+            pattern in "/[a/*?]{0,3}",
+            folder in "(/[ab]{1,2}){0,2}/",
+        ) {
+            let pattern = PathPattern::new(&pattern);
+            let normalized = ViewerPath::of_whole_bucket(&folder).normalized();
+            let any = pattern.may_match_below(&normalized);
+            let all = pattern.matches_all_below(&normalized);
+            let mut below = vec![folder];
+            for _ in 0..3 {
+                let longer = below.iter().flat_map(|path| ["a", "b", "/"].map(|c| format!("{path}{c}")));
+                let longer: Vec<String> = longer.collect();
+                below.extend(longer);
+            }
+            let matching = below.iter().filter(|path| pattern.wildcards.match_text(path));
+            let matching = matching.count();
+            prop_assert_eq!(any, matching > 0);
+            prop_assert!(!all || matching == below.len());
         }
     }
 

@@ -8,25 +8,36 @@ use percent_encoding::percent_decode_str;
 
 use crate::distributions::origin::OriginBuckets;
 use crate::distributions::{Behavior, Distribution};
+use crate::path::ViewerPath;
 
 /// The behavior that bars a wildcard over `folder`, an encoded path with its trailing slash: one that
-/// caches, may match a path below the folder, and may send it to an origin other than S3.
+/// caches, may match a path below the folder, and may send it to an origin other than S3. A behavior has no
+/// say behind one that takes all paths below the folder.
 pub fn barring<'d>(
     distribution: &'d Distribution,
     aliases: &OriginBuckets,
     folder: &str,
 ) -> Option<&'d Behavior> {
     let decoded = percent_decode_str(folder).decode_utf8_lossy();
+    let folder = ViewerPath::of_whole_bucket(&decoded).normalized();
+    let takes_all = |behavior: &Behavior| {
+        let pattern = behavior.pattern.as_ref();
+        pattern.is_none_or(|pattern| pattern.matches_all_below(&folder))
+    };
     let is_below = |behavior: &Behavior| {
         let pattern = behavior.pattern.as_ref();
-        pattern.is_none_or(|it| it.may_match_below(folder) || it.may_match_below(&decoded))
+        pattern.is_none_or(|pattern| pattern.may_match_below(&folder))
     };
-    let mut behaviors = distribution.behaviors();
-    behaviors.find(|behavior| {
-        behavior.caching.caches()
-            && is_below(behavior)
-            && !is_all_of_s3(distribution, behavior, aliases)
-    })
+    for behavior in distribution.behaviors() {
+        let is_cached = is_below(behavior) && behavior.caching.caches();
+        if is_cached && !is_all_of_s3(distribution, behavior, aliases) {
+            return Some(behavior);
+        }
+        if takes_all(behavior) {
+            return None;
+        }
+    }
+    None
 }
 
 /// Whether all responses of a behavior come from S3. An origin that is not known does not.
@@ -40,8 +51,7 @@ mod tests {
     use super::*;
     use crate::distributions::Details;
     use crate::distributions::listing::{DistributionSummary, managed_policies};
-    use crate::pattern::PathPattern;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     const OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
     const DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
@@ -91,21 +101,82 @@ mod tests {
         }
     }
 
+    /// A distribution with these behaviors (pattern, origin, cache policy), the default one last.
+    fn with_behaviors(behaviors: &[(&str, &str, &str)]) -> Distribution {
+        let behavior = |(pattern, origin, policy): &(&str, &str, &str)| {
+            let pattern = Some(pattern).filter(|pattern| !pattern.is_empty());
+            json!({"PathPattern": pattern, "TargetOriginId": origin, "CachePolicyId": policy})
+        };
+        let mut behaviors: Vec<Value> = behaviors.iter().map(behavior).collect();
+        let default = behaviors.pop();
+        let summary = json!({
+            "Id": "E1",
+            "Enabled": true,
+            "Origins": {"Items": [
+                {"Id": "s3", "DomainName": "site.s3.eu-west-1.amazonaws.com", "OriginPath": ""},
+                {"Id": "alb", "DomainName": "lb.example.org", "OriginPath": ""},
+            ]},
+            "DefaultCacheBehavior": default,
+            "CacheBehaviors": {"Items": behaviors},
+        });
+        let summary: DistributionSummary = serde_json::from_value(summary).unwrap();
+        Distribution::new(&summary, Details::default(), &managed_policies())
+    }
+
     #[test]
-    fn a_pattern_may_match_below_a_folder_if_any_path_there_matches() {
-        for (pattern, folder, expected) in [
-            ("/api/*", "/api/", true),
-            ("api/*", "/", true),
-            ("*.jpg", "/img/", true),
-            ("/a*", "/a/b/", true),
-            ("/a?/x", "/ab/", true),
-            ("/a?/x", "/abc/", false),
-            ("/a", "/a/", false),
-            ("/a/b/c", "/a/", true),
-            ("/b*", "/a/", false),
+    fn the_first_behavior_that_matches_decides() {
+        let s3 = |pattern| (pattern, "s3", OPTIMIZED);
+        let alb = |pattern| (pattern, "alb", OPTIMIZED);
+        let live = |pattern| (pattern, "alb", DISABLED);
+        for (behaviors, barred, free) in [
+            (&[s3("")][..], &[][..], &["/", "/a/"][..]),
+            (&[alb("")], &["/", "/a/"], &[]),
+            (&[live("")], &[], &["/", "/a/"]),
+            // Only `/img/` is the bucket's.
+            (
+                &[s3("img/*"), alb("")],
+                &["/", "/im/", "/a/"],
+                &["/img/", "/img/a%20b/"],
+            ),
+            (
+                &[alb("/img/new/*"), s3("/img/*"), alb("")],
+                &["/", "/img/", "/img/new/", "/img/new/a/"],
+                &["/img/old/", "/img/news/"],
+            ),
+            (
+                &[s3("/img/*"), alb("*.php"), s3("")],
+                &["/", "/a/"],
+                &["/img/"],
+            ),
+            (&[s3("*.jpg"), alb("")], &["/", "/img/"], &[]),
+            (&[s3("*"), alb("")], &[], &["/", "/a/"]),
+            (
+                &[live("/api/*"), alb("/*"), s3("")],
+                &["/", "/a/"],
+                &["/api/"],
+            ),
+            (
+                &[alb("/a?/*"), s3("")],
+                &["/", "/ab/", "/a%20/", "/a%C3%A9/"],
+                &["/b/", "/abc/"],
+            ),
+            (&[alb("/a%20b/*"), s3("")], &["/a%20b/"], &["/a%2520/"]),
+            // CloudFront compares `/x/../api/` as `/api/`.
+            (
+                &[alb("/api/*"), s3("")],
+                &["/x/../api/", "//api/", "//", "/x/../"],
+                &["/x//"],
+            ),
         ] {
-            let found = PathPattern::new(pattern).may_match_below(folder);
-            assert_eq!(found, expected, "{pattern} {folder}");
+            let distribution = with_behaviors(behaviors);
+            let aliases = OriginBuckets::default();
+            let is_barred = |folder: &str| barring(&distribution, &aliases, folder).is_some();
+            for folder in barred {
+                assert!(is_barred(folder), "{folder} {behaviors:?}");
+            }
+            for folder in free {
+                assert!(!is_barred(folder), "{folder} {behaviors:?}");
+            }
         }
     }
 }
