@@ -7,9 +7,17 @@
 //! * [`amount`]: amounts of money, and how they and numbers are shown
 //! * [`price`]: the prices of AWS that decide
 //! * [`bars`]: where a wildcard may not be used
+//! * [`limits`]: what else a wildcard may not do
+//! * [`folders`]: where a wildcard could replace paths, and what else it would clear
+//! * [`cover`]: the cheapest cover of a set of paths
+//! * [`choose`]: how it is found
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 
 pub mod amount;
 pub mod bars;
+mod choose;
+pub mod cover;
+pub mod folders;
 pub mod ledger;
+pub mod limits;
 pub mod price;

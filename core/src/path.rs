@@ -351,6 +351,11 @@ impl InvalidationPath<'_> {
         Self(format!("{}*", &encoded[..end]).into())
     }
 
+    /// The wildcard for everything below a folder, which is encoded and ends with a slash.
+    pub(crate) fn all_below(folder: &str) -> Self {
+        Self(format!("{folder}*").into())
+    }
+
     /// The encoded path.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -386,7 +391,7 @@ pub fn coverage(paths: &[&InvalidationPath<'_>]) -> Vec<usize> {
 impl InvalidationPath<'_> {
     /// A sort key. In this order the paths that a wildcard covers directly follow it, because they
     /// share its prefix.
-    pub(crate) fn order(&self) -> (&str, bool) {
+    pub fn order(&self) -> (&str, bool) {
         match self.wildcard_prefix() {
             Some(prefix) => (prefix, false),
             None => (self.as_str(), true),
@@ -394,7 +399,7 @@ impl InvalidationPath<'_> {
     }
 
     /// Whether this path clears the other one, or is equal to it.
-    pub(crate) fn clears(&self, other: &InvalidationPath<'_>) -> bool {
+    pub fn clears(&self, other: &InvalidationPath<'_>) -> bool {
         match self.wildcard_prefix() {
             Some(prefix) => other.as_str().starts_with(prefix),
             None => self == other,
