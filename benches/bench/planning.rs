@@ -20,6 +20,7 @@ const ALONE: &str = "plan_nanoseconds";
 pub fn measure(programs: &Programs) -> Vec<Row> {
     let mut rows = against_peers(programs);
     rows.extend(at_scale(&programs.core));
+    rows.extend(cover(&programs.core));
     rows.extend(others(&programs.core));
     rows
 }
@@ -112,6 +113,26 @@ fn at_scale(core: &Program) -> Vec<Row> {
             1.2e-6,
         ),
         at_most(memory, &beyond_keys(&different), 32.0),
+    ]
+}
+
+/// The cheapest cover of many paths.
+fn cover(core: &Program) -> Vec<Row> {
+    let result = printed(core, &["cover", &MANY_CHANGES.to_string(), REPEATS]);
+    let time = Figure::seconds(seconds(&result, "nanoseconds", 1.0));
+    let [bytes, paths] = ["bytes_beyond_paths", "paths"].map(|name| result[name].as_f64().unwrap());
+    let memory = Figure::new(Unit::Bytes, vec![bytes / paths]);
+    vec![
+        at_most(
+            &format!("cheapest cover of {MANY_CHANGES} paths"),
+            &time,
+            0.5,
+        ),
+        at_most(
+            "  memory a path, beyond the paths' own bytes",
+            &memory,
+            64.0,
+        ),
     ]
 }
 

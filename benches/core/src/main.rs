@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bench-core plan <distributions.json> <keys.txt> <bucket> <repeats> [alone]
+//! bench-core cover <paths> <repeats>
 //! bench-core body-to-xml <changes> <repeats>
 //! bench-core read-event | pack | unpack <changes> <repeats>
 //! ```
@@ -9,6 +10,7 @@
 //! Times are processor time of this process, in nanoseconds, a number for each repeat.
 
 mod cloudfront;
+mod cover;
 mod memory;
 mod messages;
 mod planning;
@@ -30,6 +32,7 @@ fn main() -> Result<()> {
             with_sets: alone.is_empty(),
         }
         .measure(number(repeats)?)?,
+        ["cover", paths, repeats] => cover::measure(number(paths)?, number(repeats)?)?,
         ["body-to-xml", count, repeats] => messages::body_to_xml(number(count)?, number(repeats)?)?,
         ["read-event", count, repeats] => messages::read_event(number(count)?, number(repeats)?)?,
         ["pack", count, repeats] => messages::pack(number(count)?, number(repeats)?)?,
