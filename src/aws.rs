@@ -22,27 +22,33 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use invalidator_core::endpoint::{self, EndpointUrl};
 use invalidator_core::target::Target;
+
+use crate::config::ConfigError;
 
 /// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
 /// for all services is part of the [`SdkConfig`].
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    pub cloudfront: Option<String>,
-    pub s3: Option<String>,
-    pub sns: Option<String>,
-    pub sqs: Option<String>,
+    pub cloudfront: Option<EndpointUrl>,
+    pub s3: Option<EndpointUrl>,
+    pub sns: Option<EndpointUrl>,
+    pub sqs: Option<EndpointUrl>,
 }
 
 impl Endpoints {
     /// Reads the endpoints from the environment of the process.
-    pub fn from_env() -> Self {
-        Self {
-            cloudfront: variable("AWS_ENDPOINT_URL_CLOUDFRONT"),
-            s3: variable("AWS_ENDPOINT_URL_S3"),
-            sns: variable("AWS_ENDPOINT_URL_SNS"),
-            sqs: variable("AWS_ENDPOINT_URL_SQS"),
-        }
+    ///
+    /// # Errors
+    /// If one of them may not be called: see [`invalidator_core::endpoint`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            cloudfront: endpoint("AWS_ENDPOINT_URL_CLOUDFRONT")?,
+            s3: endpoint("AWS_ENDPOINT_URL_S3")?,
+            sns: endpoint("AWS_ENDPOINT_URL_SNS")?,
+            sqs: endpoint("AWS_ENDPOINT_URL_SQS")?,
+        })
     }
 }
 
@@ -62,7 +68,7 @@ macro_rules! builder {
     ($self:ident, $sdk:ident, $endpoint:ident) => {{
         let mut builder = $sdk::config::Builder::from(&$self.sdk).interceptor(user_agent::Own);
         if let Some(url) = &$self.endpoints.$endpoint {
-            builder.set_endpoint_url(Some(url.clone()));
+            builder.set_endpoint_url(Some(url.to_string()));
         }
         builder
     }};
@@ -86,19 +92,18 @@ impl Clients {
     /// Two features of the SDK are switched off because they would have no effect: the credentials
     /// cache (the environment is read anyway), and the protection against stalled streams (every call
     /// has a timeout, and no answer is streamed).
-    pub fn from_lambda_environment() -> Self {
+    ///
+    /// # Errors
+    /// If a custom endpoint may not be called.
+    pub fn from_lambda_environment() -> Result<Self, ConfigError> {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-        let sdk = sdk_config(
-            environment_credentials(),
-            region,
-            variable("AWS_ENDPOINT_URL"),
-        );
+        let sdk = sdk_config(environment_credentials(), region, endpoint_from_env()?);
         let sdk = sdk
             .into_builder()
             .identity_cache(IdentityCache::no_cache())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self::new(sdk, Endpoints::from_env())
+        Ok(Self::new(sdk, Endpoints::from_env()?))
     }
 
     pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
@@ -140,7 +145,7 @@ impl Clients {
 pub fn sdk_config(
     credentials: SharedCredentialsProvider,
     region: Option<String>,
-    endpoint_url: Option<String>,
+    endpoint_url: Option<EndpointUrl>,
 ) -> SdkConfig {
     let mut sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -150,7 +155,7 @@ pub fn sdk_config(
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .retry_config(RetryConfig::standard())
         .timeout_config(timeouts());
-    sdk.set_endpoint_url(endpoint_url);
+    sdk.set_endpoint_url(endpoint_url.map(|url| url.to_string()));
     sdk.build()
 }
 
@@ -184,6 +189,26 @@ fn environment_credentials() -> SharedCredentialsProvider {
             "Environment",
         ))
     }))
+}
+
+/// The custom endpoint of all services, `AWS_ENDPOINT_URL`.
+///
+/// # Errors
+/// If it may not be called: see [`invalidator_core::endpoint`].
+pub fn endpoint_from_env() -> Result<Option<EndpointUrl>, ConfigError> {
+    endpoint("AWS_ENDPOINT_URL")
+}
+
+fn endpoint(name: &'static str) -> Result<Option<EndpointUrl>, ConfigError> {
+    let Some(value) = variable(name) else {
+        return Ok(None);
+    };
+    let url = value.parse().map_err(|_| ConfigError::Invalid {
+        name,
+        value,
+        expected: endpoint::ALLOWED.to_owned(),
+    });
+    url.map(Some)
 }
 
 fn variable(name: &str) -> Option<String> {

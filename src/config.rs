@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::endpoint;
 use invalidator_core::incident_mail::Place;
 use invalidator_core::mode::Mode;
 use invalidator_core::name::{AccountId, BucketName, InvalidName, QueueName, TopicArn};
@@ -40,8 +41,8 @@ const TARGETS: &str =
 
 impl QueueUrl {
     fn read(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("https://");
-        let rest = rest.or_else(|| text.strip_prefix("http://"))?;
+        endpoint::check(text).ok()?;
+        let (_, rest) = text.split_once("://")?;
         let is_plain = rest.bytes().all(|c| c.is_ascii_graphic());
         let mut parts = rest.rsplitn(3, '/');
         let (name, account) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -387,6 +388,10 @@ mod tests {
             ("SUBMIT_QUEUE_URL", "https://sqs/123456789012/q?x"),
             ("SUBMIT_QUEUE_URL", "https://s q/123456789012/q"),
             ("SUBMIT_QUEUE_URL", "ftp://sqs/123456789012/q"),
+            (
+                "SUBMIT_QUEUE_URL",
+                "http://sqs.eu-west-1.amazonaws.com/123456789012/q.fifo",
+            ),
             ("ERROR_BUCKET", ""),
             ("ERROR_BUCKET", "s3://errors"),
             ("TOPIC_ARN", ""),

@@ -5,24 +5,25 @@ use std::process::ExitCode;
 use invalidator::app::App;
 use invalidator::aws::Clients;
 use invalidator::clock::Clock;
-use invalidator::config::Config;
+use invalidator::config::{Config, ConfigError};
 use invalidator::handler::handle;
 use invalidator::logging;
+use invalidator_core::tls_roots;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
-use tracing::error;
+use tracing::{error, info};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     logging::start();
-    let config = match Config::from_env() {
-        Ok(config) => config,
+    let app = match start() {
+        Ok(app) => app,
         Err(error) => {
             error!(%error, "the function cannot start");
             return ExitCode::FAILURE;
         }
     };
-    let app = &App::new(config, Clients::from_lambda_environment(), Clock::system());
+    let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         handle(app, event.payload.get(), event.context.deadline)
             .await
@@ -35,6 +36,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start() -> Result<App, ConfigError> {
+    let config = Config::from_env()?;
+    let clients = Clients::from_lambda_environment()?;
+    let version = env!("CARGO_PKG_VERSION");
+    info!(version, tls_roots = %tls_roots::PUBLISHED, "started");
+    Ok(App::new(config, clients, Clock::system()))
 }
 
 /// Logs an error, and passes it on to Lambda.

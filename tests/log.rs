@@ -8,6 +8,7 @@ mod support;
 use std::time::Duration;
 
 use invalidator_core::mode::MODE_KEY;
+use invalidator_core::tls_roots;
 use serde_json::{Value, json};
 use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use support::aws::Aws;
@@ -234,6 +235,48 @@ async fn a_mode_that_cannot_be_read_is_logged_once_with_what_to_do() {
              again with `invalidatorctl mode`."
         );
         assert_eq!(checked(&lines), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn the_first_line_tells_the_version_and_the_age_of_the_root_certificates() {
+    let aws = account().await;
+    let (_function, log) = Function::start_with_log(&aws, &[]);
+    change(&aws, "a").await;
+    let lines = log.lines();
+    checked(&lines);
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(line["message"], "started");
+    assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(line["tls_roots"], tls_roots::PUBLISHED.to_string());
+}
+
+#[tokio::test]
+async fn an_endpoint_without_tls_on_another_machine_stops_the_start_and_is_named() {
+    let aws = account().await;
+    for name in [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_CLOUDFRONT",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL_SNS",
+        "AWS_ENDPOINT_URL_SQS",
+        "BUFFER_QUEUE_URL",
+        "TICK_QUEUE_URL",
+        "SUBMIT_QUEUE_URL",
+    ] {
+        let value = "http://host.docker.internal:4566/000000000000/q";
+        let (function, log) = Function::start_with_log(&aws, &[(name, value)]);
+        assert!(!function.end(), "{name}");
+        let lines = log.lines();
+        let problems = checked(&lines);
+        let expected = format!(
+            "ERROR the function cannot start: the environment variable {name} is `{value}`, it must be "
+        );
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(
+            problems[0].starts_with(&expected) && problems[0].contains("https://"),
+            "{problems:#?}"
+        );
     }
 }
 

@@ -29,6 +29,8 @@
 //! * [`incident`]: when a mail about rejected paths is due
 //! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
+//! * [`endpoint`]: where calls may go
+//! * [`tls_roots`]: the age of the root certificates
 
 // The other packages, and the tools that send sets, are written against these docs.
 #![warn(missing_docs)]
@@ -38,6 +40,7 @@ pub mod buffered;
 pub mod caller_reference;
 pub mod cost;
 pub mod distributions;
+pub mod endpoint;
 pub mod error_file;
 pub mod event;
 pub mod incident;
@@ -59,3 +62,4 @@ pub mod state;
 pub mod target;
 pub mod text;
 pub mod tick;
+pub mod tls_roots;

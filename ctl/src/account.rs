@@ -1,8 +1,10 @@
 //! The AWS account to work with.
 
+use anyhow::Result;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::Args;
-use invalidator::aws::{Clients, Endpoints, http_client, timeouts};
+use invalidator::aws::{Clients, Endpoints, endpoint_from_env, http_client, timeouts};
+use invalidator_core::endpoint::EndpointUrl;
 
 /// Which account, and how to reach it. Without these, what the AWS CLI would use.
 #[derive(Args, Debug)]
@@ -15,16 +17,23 @@ pub struct Options {
     region: Option<String>,
     /// Another endpoint than AWS's own, such as an emulator's.
     #[arg(long, global = true, value_name = "URL")]
-    endpoint_url: Option<String>,
+    endpoint_url: Option<EndpointUrl>,
 }
 
 /// Clients of the services that the function uses too.
-pub async fn clients(options: &Options) -> Clients {
-    Clients::new(configuration(options).await, Endpoints::from_env())
+///
+/// # Errors
+/// If a variable names an endpoint that may not be called.
+pub async fn clients(options: &Options) -> Result<Clients> {
+    let sdk = configuration(options).await?;
+    Ok(Clients::new(sdk, Endpoints::from_env()?))
 }
 
 /// The configuration of all clients: region, credentials, endpoint.
-pub async fn configuration(options: &Options) -> SdkConfig {
+///
+/// # Errors
+/// If a variable names an endpoint that may not be called.
+pub async fn configuration(options: &Options) -> Result<SdkConfig> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .timeout_config(timeouts());
@@ -34,8 +43,9 @@ pub async fn configuration(options: &Options) -> SdkConfig {
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    if let Some(url) = &options.endpoint_url {
-        loader = loader.endpoint_url(url);
+    let from_env = endpoint_from_env()?;
+    if let Some(url) = options.endpoint_url.as_ref().or(from_env.as_ref()) {
+        loader = loader.endpoint_url(url.as_str());
     }
-    loader.load().await
+    Ok(loader.load().await)
 }

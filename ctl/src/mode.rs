@@ -36,10 +36,11 @@ pub struct Options {
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
-    let sdk = account::configuration(account).await;
+    let endpoints = Endpoints::from_env()?;
+    let sdk = account::configuration(account).await?;
     let who = Caller::of(&sdk).await?;
     let stack = stack::find(&sdk, options.stack).await?;
-    let clients = Clients::new(sdk.clone(), Endpoints::from_env());
+    let clients = Clients::new(sdk.clone(), endpoints);
     let region = sdk.region().map_or("unknown", |region| region.as_ref());
     println!(
         "account {}, region {region}, {}, error bucket {}",

@@ -51,7 +51,7 @@ struct Replayed {
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
-    let clients = account::clients(account).await;
+    let clients = account::clients(account).await?;
     let mut sets = Vec::new();
     for key in &options.keys {
         sets.extend(read(&clients, &options.bucket, key).await?);

@@ -274,6 +274,40 @@ async fn a_replay_through_the_queue_is_submitted_by_the_function() {
     assert!(text(output.stderr).contains("--submit-queue"));
 }
 
+/// Endpoints are checked wherever they come from: the command line, the environment, the AWS configuration.
+#[test]
+fn nothing_is_called_without_tls_on_another_machine() {
+    let configured = concat!(env!("CARGO_TARGET_TMPDIR"), "/endpoint.config");
+    let other = "http://sts.example.org";
+    std::fs::write(configured, format!("[default]\nendpoint_url = {other}\n")).unwrap();
+    for (arguments, variable) in [
+        (&["--endpoint-url", other][..], ("AWS_PROFILE", "default")),
+        (&[], ("AWS_ENDPOINT_URL", other)),
+        (&[], ("AWS_ENDPOINT_URL_S3", other)),
+        (&[], ("AWS_CONFIG_FILE", configured)),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+            .args(arguments)
+            .args(["mode", "--error-bucket", "errors"])
+            .env_clear()
+            .envs([
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+                ("AWS_CONFIG_FILE", "/dev/null"),
+                ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+                variable,
+            ])
+            .output()
+            .unwrap();
+        let problem = text(output.stderr);
+        assert!(!output.status.success(), "{problem}");
+        for expected in [other, "https://", "http://127.0.0.1"] {
+            assert!(problem.contains(expected), "{variable:?}: {problem}");
+        }
+    }
+}
+
 /// A stack of CloudFormation with the account's error bucket as its output.
 async fn make_stack(account: &Account, name: &str) {
     let body = r#"{

@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use invalidator_core::endpoint;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -135,6 +136,12 @@ impl Drop for Attempt {
 
 impl HttpConnector for PooledClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // Where an endpoint is read, the error names its variable. This holds for all others too, such as
+        // those in the AWS configuration files.
+        if !endpoint::may_be_called(request.uri()) {
+            let error = format!("{} is not called: {}", request.uri(), endpoint::NotAllowed);
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
+        }
         let request = match request.try_into_http1x() {
             Ok(request) => request,
             Err(error) => {
@@ -173,4 +180,24 @@ fn has_source<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_sent_to_another_machine_without_tls() {
+        let client = PooledClient::new();
+        // An address of TEST-NET-1, which is nobody's: a connection would take its time to fail.
+        for url in ["http://192.0.2.1/", "http://sqs.example.org/1/q"] {
+            let error = client
+                .call(HttpRequest::get(url).unwrap())
+                .await
+                .unwrap_err();
+            assert!(error.is_user(), "{url}: {error:?}");
+            let cause = error.source().unwrap().to_string();
+            assert!(cause.contains(url) && cause.contains("https://"), "{cause}");
+        }
+    }
 }

@@ -74,7 +74,11 @@ mod tests {
         });
         let credentials =
             SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test"));
-        let sdk = sdk_config(credentials, Some("us-east-1".to_owned()), Some(url));
+        let sdk = sdk_config(
+            credentials,
+            Some("us-east-1".to_owned()),
+            Some(url.parse().unwrap()),
+        );
         let clients = Clients::new(sdk, Endpoints::default());
         let call = clients.s3().get_bucket_tagging().bucket("site").send();
         call.await.unwrap_err();

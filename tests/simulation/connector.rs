@@ -75,7 +75,7 @@ impl Drop for UnderWay {
 async fn read(mut request: HttpRequest) -> Request {
     let body = ByteStream::new(request.take_body());
     let body = body.collect().await.unwrap().to_vec();
-    let url = request.uri().strip_prefix("http://").unwrap();
+    let url = request.uri().strip_prefix("https://").unwrap();
     let (host, path) = url.split_once('/').unwrap_or((url, ""));
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let header = |name| request.headers().get(name).unwrap_or_default().to_owned();

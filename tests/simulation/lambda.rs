@@ -502,7 +502,7 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
             skew,
         })
         .build();
-    let endpoint = |service| Some(format!("http://{service}.sim"));
+    let endpoint = |service| Some(format!("https://{service}.sim").parse().unwrap());
     let endpoints = Endpoints {
         cloudfront: endpoint("cloudfront"),
         s3: endpoint("s3"),
@@ -521,11 +521,11 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
 
 fn config(settings: &std::collections::BTreeMap<&'static str, String>) -> Config {
     let fixed: HashMap<&str, &str> = HashMap::from([
-        ("BUFFER_QUEUE_URL", "http://sqs.sim/123456789012/buffer"),
-        ("TICK_QUEUE_URL", "http://sqs.sim/123456789012/tick.fifo"),
+        ("BUFFER_QUEUE_URL", "https://sqs.sim/123456789012/buffer"),
+        ("TICK_QUEUE_URL", "https://sqs.sim/123456789012/tick.fifo"),
         (
             "SUBMIT_QUEUE_URL",
-            "http://sqs.sim/123456789012/submit.fifo",
+            "https://sqs.sim/123456789012/submit.fifo",
         ),
         ("ERROR_BUCKET", "errors"),
         ("TOPIC_ARN", "arn:aws:sns:sim:123456789012:topic"),

@@ -450,10 +450,10 @@ fn clients(emulator: &Emulator, cloudfront: &CloudFront) -> Clients {
     let sdk = sdk_config(
         credentials,
         Some(REGION.to_owned()),
-        Some(emulator.endpoint_url()),
+        Some(emulator.endpoint_url().parse().unwrap()),
     );
     let endpoints = Endpoints {
-        cloudfront: Some(cloudfront.endpoint_url()),
+        cloudfront: Some(cloudfront.endpoint_url().parse().unwrap()),
         ..Endpoints::default()
     };
     Clients::new(sdk, endpoints)

@@ -108,6 +108,11 @@ impl Function {
         aws.process_died();
     }
 
+    /// Waits until it has ended by itself, and tells whether it succeeded.
+    pub fn end(mut self) -> bool {
+        self.process.wait().unwrap().success()
+    }
+
     /// Tells it to end, and waits until it has.
     pub fn terminate(mut self) {
         kill(pid(self.id()), Signal::SIGTERM).unwrap();

@@ -420,7 +420,11 @@ fn a_tag_holds_no_comma_and_no_star() {
 fn clients(aws: &Aws) -> Clients {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let credentials = SharedCredentialsProvider::new(credentials);
-    let sdk = sdk_config(credentials, Some("us-east-1".to_owned()), Some(url(aws)));
+    let sdk = sdk_config(
+        credentials,
+        Some("us-east-1".to_owned()),
+        Some(url(aws).parse().unwrap()),
+    );
     Clients::new(sdk, Endpoints::default())
 }
 

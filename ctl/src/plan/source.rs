@@ -86,7 +86,7 @@ impl Source {
             None => {
                 let ever = Duration::from_secs(3_600);
                 Some((
-                    account::clients(account).await,
+                    account::clients(account).await?,
                     Catalog::new(only.clone(), ever, Clock::system()),
                     BucketTags::new(ever, Clock::system()),
                 ))
