@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local live test fmt lint check-template check-docs deny pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -44,7 +44,7 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	$(VENV)/bin/ruff format -q --check --config tests/local/ruff.toml $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check -q --config tests/local/ruff.toml $(PYTHON_SOURCES)
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_structure.py tests/checks/test_supply.py
 
 # The resource types and their properties differ: China and GovCloud are partitions of their own.
 REGIONS := us-east-1 eu-west-1 ap-southeast-2 cn-north-1 us-gov-west-1
@@ -61,6 +61,17 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 	cargo deny --locked check bans licenses sources
 	@if cargo deny --locked fetch db; then cargo deny --locked check --disable-fetch advisories; \
 	else echo "make: the database of advisories cannot be reached: they were not checked" >&2; fi
+
+# A list `x.in` names what we ask for; `x.txt` all that this needs, with the hashes of every file, for Python 3.11 and
+# later on any machine. Lists that are installed together come after the one that they agree with.
+LISTS := $(addprefix tests/local/requirements,.in -aws.in -checkov.in -checks.in -lambda.in -lock.in -moto.in) \
+  $(addprefix benches/peers/boto3/requirements,.in -runtime.in)
+UPGRADE ?=
+lock: $(VENV)/lock ## Pin and hash all that the lists of Python packages need (UPGRADE=1 takes newer versions of it)
+	@for list in $(LISTS:.in=); do \
+	  $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-strip-extras \
+	    --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $$list.in --output-file $$list.txt || exit; \
+	done
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg and docs/run.svg anew
 	@$(VENV)/bin/python docs/draw_dashboard.py docs/dashboard.svg
@@ -128,38 +139,39 @@ peers: need-node $(VENV)/peers $(BENCH)/boto3
 	cd benches/peers/node && npm ci --silent --ignore-scripts --no-audit --no-fund
 	cd benches/peers/node && npm run --silent build -- --log-level=warning --outdir=$(CURDIR)/$(BENCH)/node
 
-# Virtual environments are set up once, and again when what they hold changes.
+# Virtual environments are set up once, and again when what they hold changes. Nothing is installed elsewhere; only
+# wheels with the hashes of the lists are, and nothing is built on the way.
+INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 $(VENV)/local: tests/local/requirements.txt | need-python
 	@echo "make: installing the emulator into $(VENV): about a minute, once"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(VENV)/bin/python $(INSTALL) --requirement $<
 	@touch $@
 
 $(VENV)/checks: tests/local/requirements-checks.txt $(VENV)/local
 	@echo "make: installing what checks the code and the template into $(VENV): about a minute, once"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(VENV)/bin/python $(INSTALL) --requirement $<
 	@touch $@
 
 # On their own: checkov, and the AWS CLI that the commands of docs/ are run with, as their libraries fit no other;
 # cargo-lambda, as the zig it links with is half a gigabyte.
-$(VENV)/checkov $(VENV)/aws $(VENV)/lambda $(VENV)/moto: $(VENV)/%: tests/local/requirements-%.txt | need-python
-	@echo "make: installing $$(grep -v '^#' $< | tr '\n' ' ')into $@: about a minute, once"
+$(VENV)/checkov $(VENV)/aws $(VENV)/lambda $(VENV)/lock $(VENV)/moto: $(VENV)/%: tests/local/requirements-%.txt | need-python
+	@echo "make: installing $$(grep -v '^[#-]' $(<:.txt=.in) | tr '\n' ' ')into $@: about a minute, once"
 	@$(PYTHON) -m venv $@
-	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$@/bin/python $(INSTALL) --requirement $<
 	@touch $@
 
 # Debian's Python is a seventh faster than one of pyenv, which is built without profiles: the peer gets the better one.
 PEER_PYTHON ?= $(shell /usr/bin/python3.11 -c 'import ensurepip' 2>/dev/null && echo /usr/bin/python3.11 || echo $(PYTHON))
-$(VENV)/peers: benches/peers/boto3/requirements.txt | need-python
+$(VENV)/peers: benches/peers/boto3/requirements.txt benches/peers/boto3/requirements-runtime.txt | need-python
 	@$(PEER_PYTHON) -m venv $@
-	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$@/bin/python $(INSTALL) $(^:%=--requirement %)
 	@touch $@
 
 # As `sam build` packs it, from wheels: without bytecode. The Runtime API client is Lambda's own.
 $(BENCH)/boto3: benches/peers/boto3/requirements.txt benches/peers/boto3/ingest.py | $(VENV)/peers
 	@rm -rf $@
-	@grep -v '^awslambdaric' $< | $(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --no-compile --no-deps --target $@ --requirement /dev/stdin
+	@$(VENV)/peers/bin/python $(INSTALL) --no-compile --target $@ --requirement $<
 	@cp benches/peers/boto3/ingest.py $@
 	@touch $@
 
@@ -187,11 +199,9 @@ need-python:
 need-node:
 	@command -v npm >/dev/null || { echo "make: Node 20 is missing: install it with its npm" >&2; exit 1; }
 
-# Installed if it is missing and may be, as on a fresh CI machine.
 need-valgrind:
-	@command -v valgrind >/dev/null || { apt-get -qq update && apt-get -qq install -y valgrind; } >/dev/null 2>&1 \
-	  || { echo "make: valgrind is missing: install it" >&2; exit 1; }
+	@command -v valgrind >/dev/null || { echo "make: valgrind is missing: install it, on Debian with 'apt-get install valgrind'" >&2; exit 1; }
 
 need-fuzz: need-rust
 	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: nightly Rust is missing: install it with 'rustup toolchain install nightly'" >&2; exit 1; }
-	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "make: cargo-fuzz is missing: install it with 'cargo install --locked cargo-fuzz'" >&2; exit 1; }

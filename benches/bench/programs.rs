@@ -255,7 +255,7 @@ pub fn machine(programs: &Programs) -> String {
         let line = text.lines().find(|line| line.contains(name)).unwrap();
         line.trim().trim_end_matches(',').replace('"', "")
     };
-    let boto3 = pinned("boto3/requirements.txt", "boto3==");
+    let boto3 = pinned("boto3/requirements.in", "boto3==");
     let sdk = pinned("node/package.json", "client-sqs");
     let rows = [
         ("", String::new()),
