@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs build bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs build release bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,7 +55,7 @@ check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the e
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_settings.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
-	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py tests/checks/test_versions.py tests/checks/test_costs.py
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_docs.py tests/checks/test_versions.py tests/checks/test_release.py tests/checks/test_costs.py
 
 deny: need-deny ## Check licences, sources and known holes of all dependencies
 	cargo deny --locked check bans licenses sources
@@ -83,11 +83,19 @@ costs: $(VENV)/local ## Write the tables of docs/costs.md anew
 # With what `sam build` uses, and zipped alike. It is also what is measured.
 PROCESSOR ?= $(shell uname -m | sed 's/^aarch64$$/arm64/')
 BUILT := target/lambda/$(PROCESSOR)
-CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" cargo lambda build --locked --release \
+# Messages of a panic name files: without the folders of this machine, the same source makes the same binary anywhere.
+FOLDERS = --remap-path-prefix=$(CURDIR)=invalidator --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo
+CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" RUSTFLAGS="$(FOLDERS)" cargo lambda build --locked --release \
 	  --$(subst _,-,$(PROCESSOR)) --lambda-dir $(BUILT)
 build: need-versions ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
 	$(CARGO_LAMBDA) --bin invalidator
 	@$(PYTHON) tools/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
+
+release: $(VENV)/lambda need-versions ## Build the packages of a release, with checksums and provenance, into target/dist
+	@$(PYTHON) tools/release.py check
+	@$(MAKE) --no-print-directory build PROCESSOR=arm64
+	@$(MAKE) --no-print-directory build PROCESSOR=x86_64
+	@PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" $(PYTHON) tools/release.py write target/lambda target/dist
 
 # UPDATE=1 writes what was measured into docs/performance.md, and into benches/budget.json.
 UPDATE ?=
