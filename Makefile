@@ -68,9 +68,13 @@ LISTS := $(addprefix tests/local/requirements,.in -aws.in -checkov.in -checks.in
   $(addprefix benches/peers/boto3/requirements,.in -runtime.in)
 UPGRADE ?=
 lock: $(VENV)/lock ## Pin and hash all that the lists of Python packages need (UPGRADE=1 takes newer versions of it)
+	@mkdir -p target
 	@for list in $(LISTS:.in=); do \
-	  $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-strip-extras \
-	    --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $$list.in --output-file $$list.txt || exit; \
+	  cp $$list.txt target/lock.txt 2>/dev/null || rm -f target/lock.txt; \
+	  $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-strip-extras --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $$list.in \
+	    --output-file target/lock.txt || exit; \
+	  cmp -s target/lock.txt $$list.txt || cp target/lock.txt $$list.txt || exit; \
 	done
 
 pictures: binary $(VENV)/local ## Draw docs/dashboard.svg and docs/run.svg anew
