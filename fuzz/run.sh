@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export FUZZ_SECONDS="${1:-60}"
-targets="event tags pattern path message error_file"
+targets="event tags pattern path message error_file state"
 export LOGS=fuzz/target/logs
 mkdir -p "$LOGS"
 

@@ -659,7 +659,77 @@ mod tests {
         if is_sent { claims } else { Vec::new() }
     }
 
+    /// Changes one of all values in a JSON text.
+    fn changed(json: &str, which: usize, new: &serde_json::Value) -> String {
+        fn places(value: &mut serde_json::Value) -> Vec<&mut serde_json::Value> {
+            let is_leaf = match value {
+                serde_json::Value::Object(fields) => fields.is_empty(),
+                serde_json::Value::Array(items) => items.is_empty(),
+                _ => true,
+            };
+            if is_leaf {
+                return vec![value];
+            }
+            match value {
+                serde_json::Value::Object(fields) => fields.values_mut().flat_map(places).collect(),
+                serde_json::Value::Array(items) => items.iter_mut().flat_map(places).collect(),
+                _ => Vec::new(),
+            }
+        }
+        let mut json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let mut places = places(&mut json);
+        let which = which % places.len();
+        *places.remove(which) = new.clone();
+        json.to_string()
+    }
+
+    fn json_values() -> impl Strategy<Value = serde_json::Value> {
+        prop_oneof![
+            prop_oneof![
+                0..3_000_000u64,
+                any::<u64>(),
+                Just(MAX_COUNT),
+                Just(MAX_TIME)
+            ]
+            .prop_map(serde_json::Value::from),
+            ".{0,8}".prop_map(serde_json::Value::from),
+            any::<bool>().prop_map(serde_json::Value::from),
+            Just(serde_json::Value::Null),
+            Just(serde_json::json!([])),
+            Just(serde_json::json!({})),
+        ]
+    }
+
     proptest! {
+        /// Whoever wrote the state, as far as it is read: no mail about a new rejection is kept back. The
+        /// times between which one is due may be wrong, so it takes two days at most.
+        #[test]
+        fn whatever_the_state_says_what_is_rejected_is_told(
+            changes in vec((any::<usize>(), json_values()), 0..5),
+            began in 0..2_000_000u64,
+        ) {
+            let mut state = Incidents::default();
+            state.record(1_000, &[rejection("A", "E1", 1), rejection("A", "E2", 2)]);
+            let claims = state.claim(1_000);
+            state.sent(1_000, &claims, true);
+            let mut json = state.to_json().unwrap();
+            for (which, new) in changes {
+                let changed = changed(&json, which, &new);
+                if Incidents::from_json(&changed).is_ok() {
+                    json = changed;
+                }
+            }
+            let mut state = Incidents::from_json(&json).unwrap();
+            prop_assert_eq!(Incidents::from_json(&state.to_json().unwrap()).unwrap(), state.clone());
+            state.record(began, &[rejection("A", "E1", 3), rejection("B", "E1", 4)]);
+            for days in 0..3 {
+                let now = began + days * (LONGEST_PERIOD + 2 * CLAIM_SECONDS);
+                let claims = state.claim(now);
+                state.sent(now, &claims, true);
+            }
+            prop_assert!(state.open.values().all(|it| it.untold.files == 0));
+        }
+
         /// Whatever services and messages say: what is written can be read again.
         #[test]
         fn what_is_recorded_can_be_read_again(
