@@ -14,8 +14,8 @@ def test_the_tables_are_up_to_date() -> None:
 
 
 def test_a_stack_at_rest_is_almost_free() -> None:
-    assert costs.total(costs.at_rest(), with_free_tier=True) <= 0.30
-    assert costs.total(costs.at_rest(), with_free_tier=False) <= 2.20
+    assert costs.total(costs.at_rest(), with_free_tier=True) <= 0.40
+    assert costs.total(costs.at_rest(), with_free_tier=False) <= 2.30
 
 
 def test_there_are_few_alarms() -> None:

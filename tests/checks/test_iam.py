@@ -12,7 +12,11 @@ from intrinsics import Scope
 TEMPLATE = template.load()
 SETTINGS = [
     {"EventSource": "EventBridge"},
-    {"EventSource": "EventBridge", "DistributionIds": "E2QWRUHAPOMQZL,EDFDVBD632BHDS"},
+    {
+        "EventSource": "EventBridge",
+        "DistributionIds": "E2QWRUHAPOMQZL,EDFDVBD632BHDS",
+        "OperatorArn": "arn:aws:iam::123456789012:role/web-operator",
+    },
 ]
 # What the linter finds, and need not: its list of actions is older than multi-tenant distributions.
 UNKNOWN_TO_THE_LINTER = {

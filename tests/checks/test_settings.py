@@ -79,6 +79,7 @@ GOOD = [
     {"OriginBuckets": "alias=bucket,alias2=bucket2"},
     {"OnCallTopicArn": "arn:aws-cn:sns:cn-north-1:123456789012:on-call"},
     {"AlertKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1a2b3c4d-1a2b-1a2b-1a2b-1a2b3c4d5e6f"},
+    {"OperatorArn": "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Web_*"},
     {"LogLevel": "warn,invalidator::flush=info"},
 ]
 BAD = [
@@ -103,6 +104,9 @@ BAD = [
     ("OriginBuckets", ",".join(f"alias{n}=bucket{n}" for n in range(80))),
     ("OnCallTopicArn", "on-call"),
     ("AlertKeyArn", "alias/aws/sns"),
+    ("OperatorArn", "web-operator"),
+    ("OperatorArn", "arn:aws:sts::123456789012:assumed-role/web-operator/ada"),
+    ("OperatorArn", "arn:aws:iam::*:root"),
     ("LogLevel", "info " * 3),
     ("LogLevel", "i" * 201),
 ]

@@ -165,6 +165,23 @@ def test_what_could_not_be_done_outlives_the_stack(name: str) -> None:
     assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
 
 
+@each(
+    ["state/mode.json", "state/ledger/ledger.json", "invalidation_error/1_E1.txt", "invalidation_error_done/1_E1.txt"]
+)
+def test_the_error_bucket_keeps_state_for_good_and_bounds_what_is_older(name: str) -> None:
+    bucket = RESOURCES["ErrorBucket"]["Properties"]
+    # Without versions a deleted mode could not be told from one that nobody has chosen.
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if name.startswith(rule["Prefix"])]
+    assert rule["Status"] == "Enabled"
+    if name.startswith("state/"):
+        assert not [setting for setting in rule if setting.startswith("Expir")]
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7, "NewerNoncurrentVersions": 100}
+    else:
+        assert rule["ExpirationInDays"] == 365
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+
+
 @each(DEAD_LETTER_QUEUES)
 def test_any_message_in_a_dead_letter_queue_is_an_alarm(name: str) -> None:
     dimension = {"Name": "QueueName", "Value": {"Fn::GetAtt": [name, "QueueName"]}}

@@ -15,10 +15,13 @@ from proxy import Answer, Proxy, Request
 AWS_CLI = docs.ROOT / ".venv/aws/bin/aws"
 COMMAND_LINE = docs.ROOT / "target/debug/invalidatorctl"
 TOPIC = "site-changes"
+# The bucket that deploy.md deletes: it must not be the one that all other commands need.
+DOOMED_BUCKET = "docs-uninstall-errors"
 # Names in the docs, and what they are here.
 NAMES = {
     "STACK=invalidator\n": f"STACK={stack.NAME}\n",
     "=my-site\n": f"={sample_site.SITE}\n",
+    "=invalidator-errorbucket-1a2b3c\n": f"={DOOMED_BUCKET}\n",
     "E2QWRUHAPOMQZL": "E2SAMPLEDOCS",
     "E3EXAMPLENEWS": "E1SAMPLEWWW",
     f"arn:aws:sns:eu-west-1:123456789012:{TOPIC}": f"arn:aws:sns:us-east-1:000000000000:{TOPIC}",

@@ -106,6 +106,7 @@ def packaged(
     body["Resources"]["Function"]["Properties"]["CodeUri"] = package
     if for_emulator:
         without_metric_math(body)
+        with_sessions(body)
     if for_emulator and not only_with_tls:
         without_tls(body)
     return json.dumps(body)
@@ -119,6 +120,14 @@ def without_tls(body: dict) -> None:
             document["Statement"] = [s for s in document["Statement"] if s.get("Sid") != TLS_STATEMENT]
             if not document["Statement"]:
                 del body["Resources"][name]
+
+
+def with_sessions(body: dict) -> None:
+    """To the emulator `aws:PrincipalArn` is the ARN of a role's session. To AWS it is the role's."""
+    session = {"Fn::Sub": "arn:aws:sts::${AWS::AccountId}:assumed-role/${FunctionRole}/*"}
+    statements = body["Resources"]["ErrorBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    for _, statement, _ in (it["Fn::If"] for it in statements if "Fn::If" in it):
+        statement["Condition"]["ArnNotLike"]["aws:PrincipalArn"].append(session)
 
 
 def without_metric_math(body: dict) -> None:

@@ -29,6 +29,7 @@ NAME = "alarms"
 # A day and more ago.
 LONG_AGO = "2026-11-21T02:03:04.000Z"
 PATIENCE_SECONDS = 60
+STOPPED = b'{"v":1,"mode":"stopped","since":"2026-11-21T02:03:04Z","by":"ada","why":""}'
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,20 @@ def test_a_setting_is_invalid(watched: Watched) -> None:
     assert watched.raises("FunctionErrors", Errors=1)
     (line,) = [json.loads(line) for line in watched.started_by_hand().splitlines()]
     assert "the environment variable DEBOUNCE_SECONDS is `2`, it must be" in line["error"]
+
+
+def test_a_state_object_was_deleted_or_cannot_be_read(watched: Watched) -> None:
+    bucket = watched.stack.outputs["ErrorBucketName"]
+    s3 = watched.client("s3")
+    s3.put_object(Bucket=bucket, Key="state/mode.json", Body=STOPPED)
+    s3.delete_object(Bucket=bucket, Key="state/mode.json")
+    watched.tick()
+    assert watched.raises("StateUnreadable")
+    assert watched.raises("NoFlushFinished")
+    assert watched.complaints("state/mode.json: it was deleted. What to do: write it again with `invalidatorctl mode`.")
+    s3.put_object(Bucket=bucket, Key="state/mode.json", Body=b"\xff")
+    watched.tick()
+    assert wait_until(lambda: watched.complaints("state/mode.json: it is not UTF-8."), PATIENCE_SECONDS)
 
 
 def test_the_function_is_not_started(watched: Watched) -> None:

@@ -150,6 +150,23 @@ def test_the_mode_can_be_written_without_our_program(running: Pipeline, tmp_path
     running.restart_function()
 
 
+def test_a_deletion_of_the_mode_is_seen_and_undone(running: Pipeline, tmp_path: Path) -> None:
+    bucket = running.stack.outputs["ErrorBucketName"]
+    s3 = running.emulator.client("s3")
+    choose(running, tmp_path, "mode stopped")
+    try:
+        version = s3.head_object(Bucket=bucket, Key="state/mode.json")["VersionId"]
+        marker = s3.delete_object(Bucket=bucket, Key="state/mode.json")["VersionId"]
+        listed = run(running, tmp_path, with_definitions(block_with("operate.md", "reverse[]").text)).splitlines()
+        deletion, written = [line.split("\t") for line in listed if "state/mode.json" in line][:2]
+        assert deletion[2:] == ["", marker]
+        assert written[3] == version
+        run(running, tmp_path, with_definitions(block_with("operate.md", "DeleteMarkers[?IsLatest]").text))
+        assert json.load(s3.get_object(Bucket=bucket, Key="state/mode.json")["Body"])["mode"] == "stopped"
+    finally:
+        choose(running, tmp_path, "mode live")
+
+
 def choose(running: Pipeline, folder: Path, command: str) -> None:
     """Run the command of docs/operate.md, and forget the mode that the function has read."""
     run(running, folder, with_definitions(block_with("operate.md", command).text))

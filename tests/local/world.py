@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 import sample_site
 from pipeline import DEAD_LETTER_QUEUES, Pipeline
-from reader import TOPIC
+from reader import DOOMED_BUCKET, TOPIC
 
 BUCKETS = [sample_site.SITE, "fresh-site"]
 MAPPINGS = ["FlushMappingId", "SubmitMappingId"]
@@ -60,6 +60,7 @@ class World:
         found["mode"] = self.mode()
         found["subscriptions"] = self.subscribers()
         found["doomed stack"] = self.doomed_stack_exists()
+        found["doomed bucket"] = self.doomed_bucket_exists()
         return {name: json.dumps(value, sort_keys=True, default=str) for name, value in found.items()}
 
     def fill(self) -> None:
@@ -88,6 +89,10 @@ class World:
         if not self.doomed_stack_exists():
             body = json.dumps(DOOMED_TEMPLATE)
             self.client("cloudformation").create_stack(StackName=DOOMED_STACK, TemplateBody=body)
+        s3.create_bucket(Bucket=DOOMED_BUCKET)
+        s3.put_bucket_versioning(Bucket=DOOMED_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_object(Bucket=DOOMED_BUCKET, Key=MODE_FILE, Body=b"{}")
+        s3.delete_object(Bucket=DOOMED_BUCKET, Key=MODE_FILE)
 
     def leave_clean(self) -> None:
         """Take everything out again."""
@@ -137,9 +142,13 @@ class World:
         return json.load(answer["Body"])["mode"]
 
     def forget_mode(self) -> None:
-        """Nobody has chosen a mode, and the function has read none."""
-        if self.mode():
-            self.client("s3").delete_object(Bucket=self.outputs["ErrorBucketName"], Key=MODE_FILE)
+        """Nobody has ever chosen a mode, and the function has read none."""
+        bucket = self.outputs["ErrorBucketName"]
+        listed = self.client("s3").list_object_versions(Bucket=bucket, Prefix=MODE_FILE)
+        versions = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        for version in versions:
+            self.client("s3").delete_object(Bucket=bucket, Key=MODE_FILE, VersionId=version["VersionId"])
+        if versions:
             self.running.restart_function()
 
     def subscribers(self) -> list[str]:
@@ -160,6 +169,10 @@ class World:
             (found,) = self.client("cloudformation").describe_stacks(StackName=DOOMED_STACK)["Stacks"]
             return not found["StackStatus"].startswith("DELETE")
         return False
+
+    def doomed_bucket_exists(self) -> bool:
+        """Whether the bucket is there that may be deleted."""
+        return DOOMED_BUCKET in {bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]}
 
     def visibility(self, queue: str) -> str:
         """After how many seconds a message of the queue comes back."""
