@@ -20,6 +20,9 @@ one='
         seeds=events
         length=800
     fi
+    if [ "$target" = state ]; then
+        length=800
+    fi
     dictionary=
     if [ -f "fuzz/dictionaries/$target.dict" ]; then
         dictionary="-dict=fuzz/dictionaries/$target.dict"
