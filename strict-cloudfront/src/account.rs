@@ -13,6 +13,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::model::{Behavior, CachePolicy, Distribution, Origin, QueryStrings};
+use super::rules::is_tenant_id;
 use super::service::Service;
 
 /// Why it cannot be an account.
@@ -43,6 +44,9 @@ pub fn add(service: &mut Service, account: &[u8]) -> Result<(), Invalid> {
         .map(|item| CachePolicy::try_from(item.cache_policy))
         .collect::<Result<Vec<_>, _>>()?;
     for tenant in &account.distribution_tenant_list {
+        if !is_tenant_id(&tenant.id) {
+            return Err(Invalid(format!("{:?} is no id of a tenant", tenant.id)));
+        }
         let id = &tenant.distribution_id;
         let is_new = |it: &&Distribution| it.id == *id && it.is_tenant_only();
         if !service.is_tenant_only(id) && distributions.iter().find(is_new).is_none() {

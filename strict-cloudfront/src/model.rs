@@ -1,5 +1,6 @@
 //! What an account holds: distributions, cache policies, tenants, and their XML.
 
+use super::rules::is_distribution_id;
 use super::xml::Element;
 
 /// The region of the sample buckets.
@@ -122,8 +123,11 @@ impl Distribution {
     /// page for an error that it does not cache.
     ///
     /// # Errors
-    /// It names the origin, or the error.
+    /// It names the origin, the error, or the id.
     pub fn check(&self) -> Result<(), String> {
+        if !is_distribution_id(&self.id) {
+            return Err(format!("{:?} is no id of a distribution", self.id));
+        }
         for (code, page, _) in &self.error_pages {
             let is_page = page.is_empty() || page.starts_with('/');
             if !ERROR_CODES.contains(code) || !is_page {
@@ -534,6 +538,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// Its name, by which some calls know it too.
+    pub fn name(&self) -> &str {
+        self.id.strip_prefix("dt_").unwrap_or(&self.id)
+    }
+
     /// What `GetDistributionTenant` answers: as in the list, and the parameters.
     pub fn config_xml(&self) -> Element {
         let member = |(name, value): &(String, String)| {
@@ -555,7 +564,7 @@ impl Tenant {
         Element::new(name)
             .text("Id", id)
             .text("DistributionId", &self.distribution)
-            .text("Name", id)
+            .text("Name", self.name())
             .text("Arn", arn(&format!("distribution-tenant/{id}")))
             .with(Element::new("Domains").with(domain))
             .text("ConnectionGroupId", "cg_2whCJoXMYCjHcxaLGrkllvyABC")

@@ -263,6 +263,19 @@ pub fn check_authorization(authorization: Option<&str>) -> Result<(), Refusal> {
     ))
 }
 
+/// Does CloudFront give distributions such ids? 13 or 14 capital letters and digits; tests may take shorter.
+pub fn is_distribution_id(id: &str) -> bool {
+    let is_allowed = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit();
+    (1..=32).contains(&id.len()) && id.bytes().all(is_allowed)
+}
+
+/// Does CloudFront give tenants such ids? `dt_` and 27 letters and digits; tests may take shorter.
+pub fn is_tenant_id(id: &str) -> bool {
+    let is_allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+    let rest = id.strip_prefix("dt_").unwrap_or_default();
+    (1..=61).contains(&rest.len()) && rest.bytes().all(is_allowed)
+}
+
 /// 400.
 pub fn invalid_argument(message: &str) -> Refusal {
     Refusal::new(400, "InvalidArgument", message)
@@ -293,7 +306,7 @@ pub fn already_exists() -> Refusal {
     )
 }
 
-/// 404.
+/// 404. The API names no other error for an id that can be none.
 pub fn no_such_distribution() -> Refusal {
     Refusal::new(
         404,

@@ -213,7 +213,7 @@ impl Service {
     /// Adds or replaces.
     ///
     /// # Panics
-    /// The distribution is no multi-tenant distribution.
+    /// The distribution is no multi-tenant distribution, or the id is none of a tenant.
     pub fn put_tenant(
         &mut self,
         distribution: &str,
@@ -225,6 +225,7 @@ impl Service {
             self.is_tenant_only(distribution),
             "{distribution} is no multi-tenant distribution"
         );
+        assert!(rules::is_tenant_id(id), "{id:?} is no id of a tenant");
         self.ids.insert(id.to_owned());
         self.tenants.retain(|known| known.id != id);
         self.tenants.push(Tenant {
@@ -502,8 +503,10 @@ impl Service {
         Ok(Answer::ok(&root))
     }
 
-    fn get_tenant(&self, id: &str) -> Result<Answer, Refusal> {
-        let tenant = self.tenant(id)?;
+    /// This call takes the tenant's name too.
+    fn get_tenant(&self, id_or_name: &str) -> Result<Answer, Refusal> {
+        let named = self.tenants.iter().find(|it| it.name() == id_or_name);
+        let tenant = named.map_or_else(|| self.tenant(id_or_name), Ok)?;
         Ok(Answer::ok(&tenant.config_xml()).header("ETag", etag(1)))
     }
 

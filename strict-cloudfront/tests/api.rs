@@ -358,8 +358,14 @@ mod invalidations {
     #[tokio::test]
     async fn an_unknown_distribution_is_refused() {
         let (cloudfront, client) = one_distribution().await;
-        let answer = invalidate(&client, "E2", "r1", &["/a"]).await;
-        assert_eq!(answer, refused(404, "NoSuchDistribution"));
+        let long = "E".repeat(1_000);
+        for id in ["E2", "e1", "E1 ", "E1/../E1", "dt_1", "é", "E1\n", &long] {
+            let answer = invalidate(&client, id, "r1", &["/a"]).await;
+            assert_eq!(answer, refused(404, "NoSuchDistribution"), "{id:?}");
+            let config = client.get_distribution_config().id(id).send().await;
+            let refusal = refusal(&config.unwrap_err());
+            assert_eq!(refusal, (404, "NoSuchDistribution".to_owned()), "{id:?}");
+        }
         cloudfront.remove("E1");
         let answer = invalidate(&client, "E1", "r1", &["/a"]).await;
         assert_eq!(answer, refused(404, "NoSuchDistribution"));
@@ -758,8 +764,32 @@ mod tenants {
         assert_eq!(list("dt_1").await, [id]);
         assert!(list("dt_2").await.is_empty());
 
-        let error = call.id("dt_9").send().await.unwrap_err();
-        assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()));
+        for id in ["dt_9", "DT_1", "dt_1 ", "1", "E1", "dt_1/../dt_1"] {
+            let error = call.clone().id(id).send().await.unwrap_err();
+            assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()), "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tenant_is_found_by_its_name_and_not_invalidated_by_it() {
+        let (_cloudfront, client) = two_tenants().await;
+        for identifier in ["dt_1", "1"] {
+            let call = client.get_distribution_tenant().identifier(identifier);
+            let tenant = call.send().await.unwrap().distribution_tenant.unwrap();
+            assert_eq!((tenant.id(), tenant.name()), (Some("dt_1"), Some("1")));
+        }
+        for identifier in ["dt_9", "dt_1 ", "E1"] {
+            let call = client.get_distribution_tenant().identifier(identifier);
+            let error = call.send().await.unwrap_err();
+            assert_eq!(refusal(&error), (404, "EntityNotFound".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "is no id of a distribution")]
+    async fn an_account_has_no_distribution_with_an_id_that_cloudfront_does_not_give() {
+        let cloudfront = CloudFront::start().await.unwrap();
+        cloudfront.add(site("e-1"));
     }
 
     #[tokio::test]
