@@ -8,6 +8,7 @@
 //! * [`round`]: plans a round and enqueues its sets
 //! * [`enqueue`]: sends sets to SubmitQueue
 //! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
+//! * [`unreadable`]: hands messages that cannot be read over to submit
 //! * [`log`]: logs the decision for each key
 //! * [`report`]: counts what a flush did
 
@@ -18,6 +19,7 @@ pub mod log;
 pub mod report;
 pub mod room;
 pub mod round;
+pub mod unreadable;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -41,12 +41,12 @@ pub async fn file(app: &App, failure: &TargetFailure<'_>) -> Result<Filed> {
 ///
 /// # Errors
 /// If it could not be written. The message must then stay.
-pub async fn file_unreadable(app: &App, group: &str, body: &str, why: &str) -> Result<Filed> {
-    let unreadable = Unreadable::new(why);
+pub async fn file_unreadable(app: &App, unreadable: &Unreadable, body: &str) -> Result<Filed> {
     let key = error_key(app.clock.now_utc(), &random_name(), Unreadable::ID)?;
     let code = Unreadable::CODE.to_owned();
-    write(app, &key, body.to_owned(), code, printable(why)).await?;
-    let rejections = vec![unreadable.rejection(&key, group)];
+    let why = printable(unreadable.why());
+    write(app, &key, body.to_owned(), code, why).await?;
+    let rejections = vec![unreadable.rejection(&key)];
     Ok(Filed { key, rejections })
 }
 

@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use invalidator_core::buffered::{UNREADABLE_GROUP, unpack};
 use invalidator_core::caller_reference::SetId;
+use invalidator_core::error_file::Unreadable;
 use invalidator_core::mode::Mode;
 use invalidator_core::retry;
 use invalidator_core::set::{OURSELVES, Set};
@@ -187,18 +189,16 @@ enum Event<'a> {
 }
 
 /// Writes the body of a message that cannot be read to a file, so that it does not block its group.
-async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event<'_> {
+async fn reject_unreadable(app: &App, record: SqsMessage, unreadable: Unreadable) -> Event<'_> {
     error!(
         stage = "submit",
         message_id = record.id(),
-        why,
+        why = unreadable.why(),
         "a message cannot be read"
     );
     let body = record.body.as_deref().unwrap_or_default();
     let mut end = GroupEnd::default();
-    let group = record.attributes.get("MessageGroupId");
-    let group = group.map_or("none", String::as_str);
-    match file_unreadable(app, group, body, &why).await {
+    match file_unreadable(app, &unreadable, body).await {
         Ok(filed) => {
             end.filed = Some(filed);
             end.to_delete.push(record.handle());
@@ -217,6 +217,11 @@ async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event<
                 time,
             )
             .await;
+            let now = milliseconds(app.clock.now());
+            // The alarm tells of it if that goes on.
+            end.oldest = record
+                .time("SentTimestamp")
+                .map(|sent| now.saturating_sub(sent));
             end.returned.push(record.id());
         }
     }
@@ -224,11 +229,18 @@ async fn reject_unreadable(app: &App, record: SqsMessage, why: String) -> Event<
 }
 
 /// Reads a message; returns its message group with it.
-fn read(record: &SqsMessage) -> Result<(String, Message), String> {
-    let set = Set::from_json(record.body.as_deref().unwrap_or_default());
-    let set = set.map_err(|error| error.to_string())?;
+fn read(record: &SqsMessage) -> Result<(String, Message), Unreadable> {
     let attribute = |name: &str| record.attributes.get(name).cloned();
     let group = attribute("MessageGroupId").unwrap_or_default();
+    let body = record.body.as_deref().unwrap_or_default();
+    if group == UNREADABLE_GROUP {
+        let why = unpack(body).err().map(|error| error.to_string());
+        let why =
+            why.unwrap_or_else(|| "another version of the function could not read it".to_owned());
+        return Err(Unreadable::in_buffer_queue(&why));
+    }
+    let set = Set::from_json(body)
+        .map_err(|error| Unreadable::in_submit_queue(&group, &error.to_string()))?;
     let mut set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
     if set.by != OURSELVES {
         // Other tools may reuse an id for another request, and CloudFront would answer with the first one.

@@ -215,6 +215,24 @@ async fn two_hundred_thousand_of_the_longest_keys_stay_within_the_memory() {
     }
 }
 
+/// A flush holds each of them until submit has it, and submit until it is in a file.
+#[tokio::test]
+async fn a_flood_of_large_messages_that_cannot_be_read_stays_within_the_memory() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let mut function = Function::start(&aws, 1_024, &[]);
+    for n in 0..60 {
+        aws.buffer(&format!("{n:02}{}", "x".repeat(1_000_000)));
+    }
+    buffer_singly(&aws, std::iter::once("a".to_owned()));
+    flush_all(&aws).await;
+    assert_eq!(aws.submit(TIMEOUT).await.unwrap(), 0);
+    assert!(function.is_alive());
+    assert!(function.peak() <= 128, "{} MiB", function.peak());
+    assert_eq!(aws.account().paths("E1"), ["/a"]);
+    assert_eq!(aws.account().files.len(), 60);
+}
+
 /// Before: the same 569 calls in each of three flushes, and no message deleted. (30,000 changes for 100
 /// distributions at 0.2 s a call, all scaled down by nine.)
 #[tokio::test]

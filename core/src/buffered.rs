@@ -76,6 +76,10 @@ impl WaitingSet {
     }
 }
 
+/// The message group in SubmitQueue of buffered messages that cannot be read. A flush hands them over as they
+/// are, because only submit writes error files. No target has this group: those have a `/`.
+pub const UNREADABLE_GROUP: &str = "BufferQueue";
+
 /// SQS bills a message per 64 KiB, and a batch of ten messages must fit in 1 MiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 

@@ -203,6 +203,7 @@ impl<'a> TargetFailure<'a> {
 /// A message that cannot be read. Its body is written to a file unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
+    queue: &'static str,
     why: String,
 }
 
@@ -213,26 +214,49 @@ impl Unreadable {
     /// The error code in the object's metadata.
     pub const CODE: &'static str = "UnreadableMessage";
 
-    /// Takes the reason why the message cannot be read.
-    pub fn new(why: &str) -> Self {
-        let why = one_line(why, 700);
-        Self { why }
+    /// A message of SubmitQueue in this message group, and why it cannot be read.
+    pub fn in_submit_queue(group: &str, why: &str) -> Self {
+        Self {
+            queue: "SubmitQueue",
+            why: one_line(&format!("message group {group}: {why}"), MAX_WHY),
+        }
     }
 
-    /// What the mail tells about the message. `key` names the file, `group` the message's group.
-    pub fn rejection(&self, key: &str, group: &str) -> Rejection {
+    /// A message of BufferQueue, and why it cannot be read.
+    pub fn in_buffer_queue(why: &str) -> Self {
+        Self {
+            queue: "BufferQueue",
+            why: one_line(why, MAX_WHY),
+        }
+    }
+
+    /// Why it cannot be read. This may quote what is in it.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// What the mail tells about the message. `key` names the file.
+    pub fn rejection(&self, key: &str) -> Rejection {
+        let queue = self.queue;
         Rejection {
             code: Self::CODE.to_owned(),
-            reason: format!("a message of SubmitQueue was not submitted: {}", self.why),
-            target: group.to_owned(),
-            alias: "message group".to_owned(),
+            reason: format!(
+                "a message of {queue} cannot be read, so it was not processed. Its file holds it as it was. \
+                 What to do: find out who sends such messages; one that a newer version of the function wrote \
+                 can be sent to {queue} again."
+            ),
+            target: queue.to_owned(),
+            alias: "queue".to_owned(),
             paths: 0,
-            samples: Vec::new(),
+            samples: vec![self.why.clone()],
             key: key.to_owned(),
             can_be_replayed: false,
         }
     }
 }
+
+/// How many characters of the reason why a message cannot be read are told.
+const MAX_WHY: usize = 700;
 
 /// Joins texts for object metadata, of which S3 accepts 2 KB in total.
 fn metadata<'a>(texts: impl Iterator<Item = &'a str>) -> String {

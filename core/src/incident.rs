@@ -65,7 +65,7 @@ pub struct Rejection {
     pub alias: String,
     /// How many paths.
     pub paths: u64,
-    /// Some of them.
+    /// Some of them; of a message that cannot be read, what is wrong with it.
     pub samples: Vec<String>,
     /// The key of the file.
     pub key: String,
@@ -82,7 +82,7 @@ pub struct Incident {
     pub last: u64,
     /// The latest different errors.
     pub reasons: Vec<String>,
-    /// The first paths.
+    /// The first paths, or what is wrong with the first messages that cannot be read.
     pub samples: Vec<String>,
     /// All paths and files.
     pub paths: u64,

@@ -22,6 +22,8 @@
 //! * [`service_error`]: what the errors of AWS mean, and how they are shown
 //! * [`problems`]: what is wrong with an input, bounded
 //! * [`text`]: texts from outside, made safe to show
+//! * [`defang`]: texts from outside in a mail, which must not become links
+//! * [`shell`]: words of a command line that people paste
 //! * [`rejection`]: paths that CloudFront did not accept
 //! * [`error_file`]: the file of rejected paths
 //! * [`replay`]: reads such a file again, without believing it
@@ -39,6 +41,7 @@ pub mod bucket_tags;
 pub mod buffered;
 pub mod caller_reference;
 pub mod cost;
+pub mod defang;
 pub mod distributions;
 pub mod endpoint;
 pub mod error_file;
@@ -58,6 +61,7 @@ pub mod replay;
 pub mod retry;
 pub mod service_error;
 pub mod set;
+pub mod shell;
 pub mod state;
 pub mod target;
 pub mod text;

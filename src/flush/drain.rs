@@ -13,7 +13,7 @@ use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, 
 use invalidator_core::event::EventTime;
 use invalidator_core::plan::{Changes, MessageIndex};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message};
 use crate::app::App;
@@ -66,17 +66,25 @@ pub struct Scoped {
     pub changes: Changes,
 }
 
+/// A message of BufferQueue that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its id, the same each time it is received.
+    pub id: String,
+    pub receipt_handle: String,
+    pub body: String,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent: Option<u64>,
+    pub why: String,
+}
+
 /// The messages received for one round.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub messages: Vec<Buffered>,
     pub scopes: Vec<Scoped>,
     pub sets: Vec<WaitingSet>,
-    /// How many messages could not be read. They stay in the queue until SQS moves them to the
-    /// dead-letter queue.
-    pub unreadable: usize,
-    /// When the oldest of those was sent, in milliseconds since 1970.
-    pub oldest_unreadable: Option<u64>,
+    pub unreadable: Vec<Unreadable>,
     bytes: usize,
     receives: u32,
     largest_receive: usize,
@@ -90,7 +98,7 @@ impl Batch {
 
     /// Whether nothing was received at all.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.unreadable == 0
+        self.messages.is_empty() && self.unreadable.is_empty()
     }
 
     /// Adds received messages. Returns whether any of them was sent before `late`.
@@ -105,13 +113,14 @@ impl Batch {
             let sent = attribute(MessageSystemAttributeName::SentTimestamp);
             let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
             is_prompt |= sent.is_none_or(|sent| sent <= late);
-            match self.add_body(message.body.as_deref().unwrap_or_default(), sent) {
+            let id = message.message_id.unwrap_or_default();
+            let receipt_handle = message.receipt_handle.unwrap_or_default();
+            let body = message.body.unwrap_or_default();
+            self.bytes += bytes_of_message(id.len(), receipt_handle.len());
+            match self.add_body(&body, sent) {
                 Ok((part, oldest)) => {
                     let receives = receives.and_then(|count| u32::try_from(count).ok());
                     self.receives = self.receives.max(receives.unwrap_or(1));
-                    let id = message.message_id.unwrap_or_default();
-                    let receipt_handle = message.receipt_handle.unwrap_or_default();
-                    self.bytes += bytes_of_message(id.len(), receipt_handle.len());
                     self.messages.push(Buffered {
                         id,
                         receipt_handle,
@@ -120,11 +129,15 @@ impl Batch {
                         part,
                     });
                 }
-                Err(unreadable) => {
-                    self.unreadable += 1;
-                    let sent_times = [self.oldest_unreadable, sent];
-                    self.oldest_unreadable = sent_times.into_iter().flatten().min();
-                    error!(stage = "flush", message_id = message.message_id, %unreadable, "a buffered message cannot be read, so it stays in the buffer");
+                Err(why) => {
+                    self.bytes += body.len();
+                    self.unreadable.push(Unreadable {
+                        id,
+                        receipt_handle,
+                        body,
+                        sent,
+                        why: why.to_string(),
+                    });
                 }
             }
         }
@@ -290,7 +303,8 @@ impl<'a> Drain<'a> {
             return 0;
         }
         let targets = targets.of(self.app, batch).await;
-        if !room.has_work_left(batch.len(), batch.messages.len(), targets) {
+        let messages = batch.messages.len() + batch.unreadable.len();
+        if !room.has_work_left(batch.len(), messages, targets) {
             return 0;
         }
         let left = room

@@ -23,6 +23,7 @@ use super::enqueue::Enqueuer;
 use super::give_back::give_back;
 use super::log::log_first;
 use super::report::{FlushCounts, Report};
+use super::unreadable::hand_over;
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::metrics::milliseconds;
@@ -76,14 +77,12 @@ impl Rounds<'_> {
         let mut end = RoundEnd::default();
         end.report.counts.changes = batch.len();
         end.report.counts.messages = batch.messages.len();
-        end.report.counts.unreadable = batch.unreadable;
-        let now = milliseconds(self.app.clock.now());
-        let age = |sent: u64| now.saturating_sub(sent);
-        end.report.oldest = batch.oldest_unreadable.map(age);
+        end.report.counts.unreadable = batch.unreadable.len();
         let Batch {
             messages,
             scopes,
             sets,
+            unreadable,
             ..
         } = batch;
         if !sets.is_empty() && self.forward(sets, &mut end).await {
@@ -97,6 +96,10 @@ impl Rounds<'_> {
             } else {
                 self.release(&messages, part, &mut end);
             }
+        }
+        if !unreadable.is_empty() {
+            let left = hand_over(self.app, unreadable, self.send_until()).await;
+            self.release_all(left.iter().map(|message| message.sent), &mut end);
         }
         end
     }
@@ -132,10 +135,15 @@ impl Rounds<'_> {
 
     /// Counts messages that are not deleted, and so come back.
     fn release(&self, messages: &[Buffered], part: Part, end: &mut RoundEnd) {
+        let released = messages.iter().filter(|message| message.part == part);
+        self.release_all(released.map(|message| message.sent), end);
+    }
+
+    fn release_all(&self, sent: impl Iterator<Item = Option<u64>>, end: &mut RoundEnd) {
         let now = milliseconds(self.app.clock.now());
-        for message in messages.iter().filter(|message| message.part == part) {
+        for sent in sent {
             end.report.counts.released += 1;
-            let age = message.sent.map(|sent| now.saturating_sub(sent));
+            let age = sent.map(|sent| now.saturating_sub(sent));
             end.report.oldest = end.report.oldest.max(age);
         }
     }
@@ -344,7 +352,7 @@ impl Rounds<'_> {
     ) -> bool {
         let now = milliseconds(self.app.clock.now());
         let until = Instant::now() + TIME_TO_GIVE_BACK;
-        let attempts = scope.attempts + 1;
+        let attempts = scope.attempts.saturating_add(1);
         end.report.counts.unread += unfinished.unread.len();
         end.report.unsent += unfinished.unsent.len();
         let mut is_done = unfinished.stranded == 0;

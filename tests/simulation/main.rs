@@ -102,9 +102,8 @@ async fn rest(sim: &Sim) -> bool {
             continue;
         }
         let world = sim.world();
-        let buffered = world.buffer.messages().iter();
-        let readable = buffered.filter(|message| message.body != PLANTED).count();
-        let left = readable + world.tick.messages().len() + world.submit.messages().len();
+        let queues = [&world.buffer, &world.tick, &world.submit];
+        let left: usize = queues.iter().map(|queue| queue.messages().len()).sum();
         if left + world.pending == 0 {
             return true;
         }

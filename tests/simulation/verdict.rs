@@ -266,15 +266,13 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
         ));
     }
     for queue in [&world.buffer, &world.submit] {
-        if let Some(message) = queue.expired.iter().find(|it| it.body != PLANTED) {
+        if let Some(message) = queue.expired.first() {
             violations.push(format!("{} was in its queue for too long", message.id));
         }
     }
     for queue in [&world.buffer, &world.tick, &world.submit] {
         for dead in &queue.dead {
-            if dead.body != PLANTED {
-                violations.push(format!("{} is in the dead-letter queue", dead.id));
-            }
+            violations.push(format!("{} is in the dead-letter queue", dead.id));
         }
     }
     if world.most_flushes > 1 && scenario.overlap == 0.0 {
@@ -287,17 +285,30 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
         .rules
         .iter()
         .any(|rule| rule.strikes(crate::faults::Call::Mail));
-    if world.mails.is_empty() && !world.files.is_empty() && !mail_fails && scenario.crash == 0.0 {
+    let is_as_planted = |(_, body): &&(String, String)| body == PLANTED;
+    let filed = world.unreadable.iter().filter(is_as_planted).count();
+    if filed < scenario.planted || filed < world.unreadable.len() {
+        violations.push(format!(
+            "of {} messages that nobody can read, {filed} of {} files hold one",
+            scenario.planted,
+            world.unreadable.len()
+        ));
+    }
+    let files = world.files.iter().map(|file| &file.key);
+    let files: Vec<&String> = files
+        .chain(world.unreadable.iter().map(|(key, _)| key))
+        .collect();
+    if world.mails.is_empty() && !files.is_empty() && !mail_fails && scenario.crash == 0.0 {
         violations.push("paths were filed, and nobody was told".to_owned());
     }
     // Each file is named in a mail, or waits in the state for the next digest.
     let (_, _, state) = world.objects.get(invalidator_core::incident::STATE_KEY);
-    let is_certain = world.files.len() <= 100 && scenario.crash == 0.0 && !mail_fails;
-    for file in world.files.iter().filter(|_| is_certain) {
-        let name = file.key.rsplit('/').next().unwrap();
+    let is_certain = files.len() <= 100 && scenario.crash == 0.0 && !mail_fails;
+    for key in files.into_iter().filter(|_| is_certain) {
+        let name = key.rsplit('/').next().unwrap();
         let is_told = world.mails.iter().any(|mail| mail.contains(name));
         if !is_told && !state.contains(name) {
-            violations.push(format!("no mail names {}, and none will", file.key));
+            violations.push(format!("no mail names {key}, and none will"));
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct World {
     pub submit: Queue,
     pub cloudfront: Service,
     pub files: Vec<ErrorFile>,
+    /// The error files of messages that cannot be read: key and body.
+    pub unreadable: Vec<(String, String)>,
     /// The bodies of `Publish`.
     pub mails: Vec<String>,
     /// The objects of the error bucket that are no error files.
@@ -138,6 +140,7 @@ impl Sim {
             submit: queue("submit.fifo", true, Duration::ZERO, FORTNIGHT),
             cloudfront: Service::new(OffsetDateTime::from(epoch())),
             files: Vec::new(),
+            unreadable: Vec::new(),
             mails: Vec::new(),
             objects: Objects::default(),
             pending: 0,
@@ -438,17 +441,21 @@ impl World {
         assert_eq!((request.method.as_str(), bucket), ("PUT", "errors"));
         assert!(key.starts_with("invalidation_error/"), "{key}");
         let text = String::from_utf8(request.body.clone()).unwrap();
-        let distribution = text
-            .strip_prefix("CloudFront Id [")
-            .and_then(|rest| Some(rest.split_once(']')?.0.to_owned()))
-            .unwrap_or_else(|| panic!("not an error file: {text}"));
-        let paths = text.lines().filter(|line| line.starts_with('/'));
-        self.files.push(ErrorFile {
-            key: key.into_owned(),
-            at: now,
-            distribution,
-            paths: paths.map(str::to_owned).collect(),
-        });
+        if key.ends_with("_unreadable.txt") {
+            self.unreadable.push((key.into_owned(), text));
+        } else {
+            let distribution = text
+                .strip_prefix("CloudFront Id [")
+                .and_then(|rest| Some(rest.split_once(']')?.0.to_owned()))
+                .unwrap_or_else(|| panic!("not an error file: {text}"));
+            let paths = text.lines().filter(|line| line.starts_with('/'));
+            self.files.push(ErrorFile {
+                key: key.into_owned(),
+                at: now,
+                distribution,
+                paths: paths.map(str::to_owned).collect(),
+            });
+        }
         let mut answer = Answer::new(200, "");
         answer.headers.push(("etag", "\"0\"".to_owned()));
         answer

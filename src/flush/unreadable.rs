@@ -1,0 +1,54 @@
+//! Hands buffered messages that cannot be read over to submit, which writes each to the error bucket and tells
+//! the admin. They go through SubmitQueue as they are, in a message group of their own.
+
+use std::collections::BTreeSet;
+
+use invalidator_core::buffered::UNREADABLE_GROUP;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::drain::Unreadable;
+use super::enqueue::Enqueuer;
+use crate::app::App;
+use crate::queue::{self, Entry};
+
+/// Hands messages over, and deletes them. Returns those that could not be sent, which come back.
+pub async fn hand_over(app: &App, messages: Vec<Unreadable>, until: Instant) -> Vec<Unreadable> {
+    let mut enqueuer = Enqueuer::new(app, until);
+    let mut all = Vec::new();
+    for mut message in messages {
+        let (id, why) = (&message.id, &message.why);
+        error!(
+            stage = "flush",
+            message_id = id,
+            why,
+            "a buffered message cannot be read, so submit files it"
+        );
+        enqueuer
+            .add(Entry {
+                body: std::mem::take(&mut message.body),
+                // If a flush that dies repeats this, SQS drops the second message.
+                fifo: Some((UNREADABLE_GROUP.to_owned(), id.clone())),
+                ..Entry::default()
+            })
+            .await;
+        all.push(message);
+    }
+    enqueuer.finish().await;
+    let failed = enqueuer.failed.into_iter();
+    let failed: BTreeSet<String> = failed.filter_map(|entry| Some(entry.fifo?.1)).collect();
+    let (left, done): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|message| failed.contains(&message.id));
+    let handles = done.into_iter().map(|message| message.receipt_handle);
+    let buffer = &app.config.buffer_queue;
+    let not_deleted = queue::delete(app.clients.sqs(), buffer, handles.collect()).await;
+    if not_deleted > 0 {
+        warn!(
+            stage = "flush",
+            messages = not_deleted,
+            "messages that cannot be read could not be deleted, so they come back"
+        );
+    }
+    left
+}
