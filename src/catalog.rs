@@ -5,8 +5,10 @@
 //! continued, not repeated.
 //!
 //! * [`read`]: the calls
+//! * [`allowance`]: how many look-ups of unknown targets are allowed
 //! * [`from_sdk`]: converts the SDK's answers into the types of the core
 
+mod allowance;
 mod from_sdk;
 mod read;
 
@@ -14,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::types::DistributionTenantSummary;
 use futures_util::stream::{self, StreamExt};
@@ -31,6 +33,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::clock::Clock;
+use allowance::Allowance;
 use read::{Pages, TenantPages};
 
 /// How many calls run at once.
@@ -38,6 +41,32 @@ const CONCURRENCY: usize = 4;
 
 /// How long the pages of an interrupted list are kept. Until then the next attempt continues after them.
 const KEEP_PAGES: Duration = Duration::from_secs(300);
+
+/// A list of distributions is read again for unknown targets at most this often, or as often as it is cached
+/// if that is less: flushes need the same call, and its allowed rate is low.
+const LONGEST_PERIOD: Duration = Duration::from_secs(60);
+
+/// How many tenants that do not exist are looked up in such a period.
+const MAX_ABSENT_TENANTS: usize = 20;
+
+/// A message was sent before a list was begun if it was sent so long before by its time stamp: the clocks of
+/// SQS and of the function may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+
+/// Whether a target that a message names may be invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is one of the account's, and `DISTRIBUTION_IDS` does not leave it out.
+    MayTouch,
+    /// `DISTRIBUTION_IDS` leaves it out. CloudFront was not asked whether it exists.
+    LeftOut,
+    /// There is no such distribution in the account.
+    NoDistribution,
+    /// The distribution serves its tenants only, and the target is no tenant; or the other way round.
+    OtherKind,
+    /// The distribution has no such tenant.
+    NoTenant,
+}
 
 /// The cache of the account's distributions.
 #[derive(Debug)]
@@ -70,6 +99,10 @@ struct Known {
     distribution_of: HashMap<TenantId, DistributionId>,
     /// The parameters of each tenant, with the tenant's version at that time.
     parameters: HashMap<TenantId, (String, Parameters)>,
+    /// Lists that were read again because a message named an unknown target.
+    reread: Allowance,
+    /// Tenants that were looked up, and do not exist.
+    absent: Allowance,
 }
 
 /// A cached value, and when it was read. That is by the wall clock, because an environment may be frozen
@@ -109,10 +142,13 @@ impl Known {
             .find(|summary| summary.id == id.as_str())
     }
 
-    /// Whether the target's distribution is listed; its tenants are not checked.
-    fn names(&self, target: &Target) -> bool {
-        let summary = self.summary(&target.distribution);
-        summary.is_some_and(|it| it.is_multi_tenant() == target.tenant.is_some())
+    /// What the list says about a target, without its tenants.
+    fn listed(&self, target: &Target) -> Standing {
+        match self.summary(&target.distribution) {
+            None => Standing::NoDistribution,
+            Some(it) if it.is_multi_tenant() != target.tenant.is_some() => Standing::OtherKind,
+            Some(_) => Standing::MayTouch,
+        }
     }
 
     fn is_newer_than(&self, time: SystemTime) -> bool {
@@ -120,13 +156,8 @@ impl Known {
     }
 
     fn has(&self, target: &Target) -> bool {
-        let Some(summary) = self.summary(&target.distribution) else {
-            return false;
-        };
-        match &target.tenant {
-            None => !summary.is_multi_tenant(),
-            Some(tenant) => self.distribution_of.get(tenant) == Some(&target.distribution),
-        }
+        let has_tenant = |tenant| self.distribution_of.get(tenant) == Some(&target.distribution);
+        self.listed(target) == Standing::MayTouch && target.tenant.as_ref().is_none_or(has_tenant)
     }
 }
 
@@ -312,43 +343,116 @@ impl Catalog {
         self.known.lock().await.summary(id).is_some()
     }
 
-    /// Whether a target exists, and may be invalidated (`DISTRIBUTION_IDS`). A target in the cached list
-    /// is found there, however old the list is; for any other target the list is read again. No target
-    /// waits for data that only another one needs.
+    /// Whether a target exists and may be invalidated. See [`Catalog::standing`].
     ///
     /// # Errors
     /// If the list or the tenant cannot be read.
     pub async fn has(&self, cloudfront: &Client, target: &Target, until: Instant) -> Result<bool> {
+        let named = self.clock.now();
+        let standing = self.standing(cloudfront, target, named, until).await?;
+        Ok(standing == Standing::MayTouch)
+    }
+
+    /// Whether a target that was named at a time, by a message that was sent then, may be invalidated. A
+    /// target in the cached list is found there, however old the list is. For any other target it takes a list
+    /// that was begun later, as the target may have been made a moment before; but that list is read at most
+    /// once a minute, however many ids somebody makes up. No target waits for data that only another one
+    /// needs.
+    ///
+    /// # Errors
+    /// If the list or the tenant cannot be read, or not yet again. The target may exist then.
+    pub async fn standing(
+        &self,
+        cloudfront: &Client,
+        target: &Target,
+        named: SystemTime,
+        until: Instant,
+    ) -> Result<Standing> {
+        if self.leaves_out(target) {
+            return Ok(Standing::LeftOut);
+        }
         if self.known.lock().await.has(target) {
-            return Ok(true);
+            return Ok(Standing::MayTouch);
         }
+        let listed = self.listed(cloudfront, target, named, until).await?;
+        match &target.tenant {
+            Some(tenant) if listed == Standing::MayTouch => {
+                self.look_up(cloudfront, target, tenant, until).await
+            }
+            _ => Ok(listed),
+        }
+    }
+
+    /// Whether `DISTRIBUTION_IDS` leaves a target out.
+    fn leaves_out(&self, target: &Target) -> bool {
+        let is_left_out = !self.only.is_empty() && !self.only.contains(&target.distribution);
+        is_left_out || target.tenant.as_ref().is_some_and(|it| !self.may_touch(it))
+    }
+
+    /// What a list says about a target that was named at a time. Reads the list if the cached one cannot say.
+    async fn listed(
+        &self,
+        cloudfront: &Client,
+        target: &Target,
+        named: SystemTime,
+        until: Instant,
+    ) -> Result<Standing> {
         let asked = self.clock.now();
-        let reading = self.reading.lock().await;
-        let is_enough = {
-            let known = self.known.lock().await;
-            // Another target may have read the list meanwhile. To find this target, any list will do;
-            // to know that it does not exist takes a list that was begun after this call.
-            known.is_newer_than(asked) || known.names(target)
+        let begun_later = asked.min(named + CLOCKS_DIFFER);
+        let _reading = self.reading.lock().await;
+        let pages = {
+            let mut known = self.known.lock().await;
+            let listed = known.listed(target);
+            // Another target may have read the list meanwhile.
+            if listed == Standing::MayTouch || known.is_newer_than(begun_later) {
+                return Ok(listed);
+            }
+            if known.list.is_some() {
+                let period = LONGEST_PERIOD.min(self.keep_for);
+                if !known.reread.has_room(asked, period, 1) {
+                    bail!(
+                        "{target} is not in the list of distributions, which is read again in less than {} s",
+                        period.as_secs()
+                    );
+                }
+                known.reread.use_one();
+            }
+            known.pages.take()
         };
-        if !is_enough {
-            let pages = self.known.lock().await.pages.take();
-            let (pages, result) = self.read_list(pages, cloudfront, until).await;
-            self.keep_list(&mut *self.known.lock().await, pages, result)?;
-        }
-        drop(reading);
-        let Some(tenant) = &target.tenant else {
-            return Ok(self.known.lock().await.has(target));
-        };
-        if !self.may_touch(tenant) || !self.is_listed(&target.distribution).await {
-            return Ok(false);
-        }
-        let read = read::tenant(cloudfront, tenant, until).await?;
-        let Some(distribution) = read.and_then(|read| read.distribution) else {
-            return Ok(false);
-        };
+        let (pages, result) = self.read_list(pages, cloudfront, until).await;
         let mut known = self.known.lock().await;
-        known.distribution_of.insert(tenant.clone(), distribution);
-        Ok(known.has(target))
+        self.keep_list(&mut known, pages, result)?;
+        Ok(known.listed(target))
+    }
+
+    /// Asks CloudFront for a tenant of a multi-tenant distribution.
+    async fn look_up(
+        &self,
+        cloudfront: &Client,
+        target: &Target,
+        tenant: &TenantId,
+        until: Instant,
+    ) -> Result<Standing> {
+        let now = self.clock.now();
+        let period = LONGEST_PERIOD.min(self.keep_for);
+        let mut known = self.known.lock().await;
+        if !known.absent.has_room(now, period, MAX_ABSENT_TENANTS) {
+            bail!(
+                "{target} is not known, and so many other tenants do not exist that it is looked up in less than {} s",
+                period.as_secs()
+            );
+        }
+        drop(known);
+        let read = read::tenant(cloudfront, tenant, until).await?;
+        let mut known = self.known.lock().await;
+        if let Some(distribution) = read.and_then(|read| read.distribution) {
+            known.distribution_of.insert(tenant.clone(), distribution);
+        }
+        if known.has(target) {
+            return Ok(Standing::MayTouch);
+        }
+        known.absent.use_one();
+        Ok(Standing::NoTenant)
     }
 
     /// Forgets the list, so that it is read again before the next use.

@@ -26,7 +26,7 @@ use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::Unreadable;
 use invalidator_core::mode::Mode;
 use invalidator_core::retry;
-use invalidator_core::set::{OURSELVES, Set};
+use invalidator_core::set::{Lane, OURSELVES, Set};
 use invalidator_core::target::{DistributionId, Target};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
@@ -252,6 +252,7 @@ fn read(record: &SqsMessage) -> Result<(String, Message), Unreadable> {
         set_id: SetId::known(set_id),
         receives: record.receive_count(),
         sent: record.time("SentTimestamp").unwrap_or(u64::MAX),
+        is_in_its_group: Lane::groups(&set.target).contains(&group),
         set,
     };
     Ok((group, message))

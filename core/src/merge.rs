@@ -168,6 +168,11 @@ impl<'a> Merge<'a> {
         waiting
     }
 
+    /// All paths of a set.
+    pub fn paths_of(&self, set: SetIndex) -> &[InvalidationPath<'a>] {
+        &self.sets[set.0].paths
+    }
+
     /// Which paths of a set still wait.
     pub fn left_of(&self, set: SetIndex) -> Left<'a> {
         let Merged { paths, cleared_by } = &self.sets[set.0];

@@ -86,6 +86,11 @@ impl Lane {
         }
     }
 
+    /// The message groups of a target.
+    pub fn groups(target: &Target) -> [String; 2] {
+        [Self::Paths, Self::Wildcards].map(|lane| lane.group(target))
+    }
+
     /// The message group in SubmitQueue: `E2QWRUHAPOMQZL/paths`.
     pub fn group(self, target: &Target) -> String {
         format!("{}/{self}", target.id())

@@ -194,7 +194,7 @@ pub(super) struct TenantRead {
     pub parameters: Parameters,
 }
 
-/// Reads a tenant; `None` if there is none.
+/// Reads a tenant; `None` if there is none with this id. CloudFront takes names, too, which are not ids.
 pub(super) async fn tenant(
     cloudfront: &Client,
     id: &TenantId,
@@ -214,6 +214,9 @@ pub(super) async fn tenant(
     let tenant = answer
         .distribution_tenant
         .ok_or_else(|| anyhow!("GetDistributionTenant answered without a tenant"))?;
+    if tenant.id.as_deref().is_some_and(|read| read != id.as_str()) {
+        return Ok(None);
+    }
     let parameters = tenant.parameters.into_iter().flatten();
     let parameters = parameters.map(|parameter| (parameter.name, parameter.value));
     Ok(Some(TenantRead {

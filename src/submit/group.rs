@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use invalidator_core::caller_reference::{Cause, SetId};
@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use super::call::create_invalidation;
 use super::unit::{Accepted, Call, Means, Paces, Unit};
 use crate::app::App;
+use crate::catalog::Standing;
 use crate::clock::Deadline;
 use crate::counters::counters;
 use crate::metrics::milliseconds;
@@ -47,6 +48,8 @@ pub struct Message {
     pub receives: u32,
     /// When it was sent, in milliseconds since 1970.
     pub sent: u64,
+    /// Whether it is in a message group of its target, as another tool may have chosen any.
+    pub is_in_its_group: bool,
     pub set: Set<'static>,
 }
 
@@ -110,31 +113,29 @@ impl<'a> Group<'a> {
     pub async fn submit(mut self) -> Answered<'a> {
         let until = Instant::now() + TIME_TO_READ;
         let cloudfront = self.app.clients.cloudfront();
-        let is_known = self.app.catalog.has(cloudfront, self.target, until).await;
+        let catalog = &self.app.catalog;
+        let standing = catalog
+            .standing(cloudfront, self.target, self.named(), until)
+            .await;
         let mut answered = Vec::new();
         let mut paces = Paces::new(self.app.config.max_paths_per_invalidation);
         for mut messages in units(std::mem::take(&mut self.messages)) {
             paces.begin();
             let mut unit = self.unit(&mut messages);
-            match &is_known {
-                Ok(true) => {
+            match &standing {
+                Ok(Standing::MayTouch) => {
                     let lost = messages.first().and_then(|first| {
                         let reference = first.set.caller_reference.clone()?;
                         Some((reference, first.receives))
                     });
                     unit.submit(lost, &mut paces, &self.means()).await;
                 }
-                Ok(false) => {
-                    let message = format!(
-                        "{} is not a distribution or tenant that this function may invalidate",
-                        self.target
-                    );
+                Ok(standing) => {
                     let waiting = unit.merge.waiting();
-                    unit.merge
-                        .reject(&waiting, ServiceError::own(UNKNOWN_DISTRIBUTION, message));
+                    unit.merge.reject(&waiting, unknown(self.target, *standing));
                 }
                 Err(error) => {
-                    warn!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "the distributions cannot be listed, so the set waits");
+                    warn!(stage = "submit", distribution = %self.target.distribution, alias = %self.alias(), tenant = self.tenant(), error = format!("{error:#}"), "it is not known whether the target exists, so the set waits");
                 }
             }
             self.log(&unit);
@@ -145,6 +146,14 @@ impl<'a> Group<'a> {
             group: self,
             units: answered,
         }
+    }
+
+    /// When the newest of the messages was sent.
+    fn named(&self) -> SystemTime {
+        let newest = self.messages.iter().map(|message| message.sent).max();
+        let since_epoch = Duration::from_millis(newest.unwrap_or_default());
+        let named = SystemTime::UNIX_EPOCH.checked_add(since_epoch);
+        named.unwrap_or_else(|| self.app.clock.now())
     }
 
     /// The alias of the distribution, for the log.
@@ -203,6 +212,11 @@ impl<'a> Group<'a> {
             let is_done = match unit.merge.left_of(SetIndex(index)) {
                 Left::Nothing => true,
                 Left::Part(rest) => self.send_rest(message, rest).await,
+                // In the message group of another target it would hold up what is sent to that one.
+                Left::All if !message.is_in_its_group && message.set.caller_reference.is_none() => {
+                    let paths = unit.merge.paths_of(SetIndex(index)).to_vec();
+                    self.send_rest(message, paths).await
+                }
                 Left::All => false,
             };
             if !is_done {
@@ -318,7 +332,7 @@ impl<'a> Group<'a> {
             by: first.set.by.clone(),
             changed,
             first_sent,
-            hops: hops + 1,
+            hops: hops.saturating_add(1),
             caller_reference: Some(reference.clone()),
         };
         let id = SetId::known(format!("again-{reference}"));
@@ -334,7 +348,7 @@ impl<'a> Group<'a> {
             let set = Set {
                 paths,
                 first_sent: Some(message.first_sent()),
-                hops: message.set.hops + 1,
+                hops: message.set.hops.saturating_add(1),
                 caller_reference: None,
                 ..message.set.clone()
             };
@@ -456,6 +470,30 @@ pub async fn file_and_settle(mut groups: Vec<Answered<'_>>) -> Vec<GroupEnd> {
         first.filed = all_filed.pop();
     }
     ends
+}
+
+/// Why a target is rejected without asking CloudFront to invalidate it.
+fn unknown(target: &Target, standing: Standing) -> ServiceError {
+    let Target {
+        distribution,
+        tenant,
+    } = target;
+    let why = match standing {
+        Standing::LeftOut => format!("DistributionIds leaves {target} out"),
+        Standing::NoDistribution => {
+            format!("there is no distribution {distribution} in this account")
+        }
+        Standing::OtherKind if tenant.is_none() => {
+            format!(
+                "{distribution} serves nothing itself, only its tenants, and the message names none"
+            )
+        }
+        Standing::OtherKind => format!("{distribution} is not a multi-tenant distribution"),
+        Standing::MayTouch | Standing::NoTenant => {
+            format!("there is no {target}")
+        }
+    };
+    ServiceError::own(UNKNOWN_DISTRIBUTION, why)
 }
 
 /// Groups messages into units that are submitted together. First, each message of a lost call alone, so

@@ -12,6 +12,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfiguration};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use futures_util::future::join_all;
 use invalidator::app::App;
 use invalidator::aws::{Clients, Endpoints, sdk_config};
 use invalidator::clock::Clock;
@@ -155,9 +156,13 @@ impl Account {
     }
 
     pub async fn invoke(&self, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
+        self.invoke_in(&self.app, payload).await
+    }
+
+    async fn invoke_in(&self, app: &App, payload: &Value) -> anyhow::Result<SqsBatchResponse> {
         let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
         let deadline = deadline(self.time + ahead);
-        handle(&self.app, &payload.to_string(), deadline).await
+        handle(app, &payload.to_string(), deadline).await
     }
 
     /// Puts the function's clock forward.
@@ -167,8 +172,13 @@ impl Account {
 
     /// Invokes the function with a tick that was received once.
     pub async fn flush(&self) -> SqsBatchResponse {
+        self.flush_in(Duration::from_secs(150)).await
+    }
+
+    /// The same, with so much time.
+    pub async fn flush_in(&self, time: Duration) -> SqsBatchResponse {
         let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
-        let deadline = deadline(Duration::from_secs(150) + ahead);
+        let deadline = deadline(time + ahead);
         let tick = tick(&self.app, "window-1", Duration::ZERO).to_string();
         handle(&self.app, &tick, deadline).await.unwrap()
     }
@@ -215,7 +225,29 @@ impl Account {
             if messages.is_empty() {
                 return returned;
             }
-            returned += self.submit_messages(url, &messages).await;
+            returned += self.submit_messages(&self.app, url, &messages).await;
+        }
+    }
+
+    /// Invokes so many new environments at once, each with the next batch of SubmitQueue, until that is empty.
+    /// Returns how many messages they returned.
+    pub async fn submit_at_once(&self, environments: usize) -> usize {
+        let url = self.app.config.submit_queue.as_str();
+        let apps: Vec<_> = (0..environments)
+            .map(|_| self.another_environment())
+            .collect();
+        let mut returned = 0;
+        loop {
+            let mut batches = Vec::new();
+            for app in &apps {
+                let messages = receive(&self.app.clients, url).await;
+                batches.push(async move { self.submit_messages(app, url, &messages).await });
+            }
+            let before = self.waiting_sets().await;
+            returned += join_all(batches).await.into_iter().sum::<usize>();
+            if before == 0 {
+                return returned;
+            }
         }
     }
 
@@ -223,15 +255,19 @@ impl Account {
     pub async fn submit_once(&self) -> usize {
         let url = self.app.config.submit_queue.as_str();
         let messages = receive(&self.app.clients, url).await;
-        self.submit_messages(url, &messages).await
+        self.submit_messages(&self.app, url, &messages).await
     }
 
     /// Invokes the function with messages, as an event source mapping does, and deletes those that the
     /// function does not return.
-    async fn submit_messages(&self, url: &str, messages: &[Message]) -> usize {
+    async fn submit_messages(&self, app: &App, url: &str, messages: &[Message]) -> usize {
+        if messages.is_empty() {
+            return 0;
+        }
         let source = &self.app.config.sources.submit;
         let records: Vec<Value> = messages.iter().map(|it| record(source, it)).collect();
-        let response = self.invoke(&json!({ "Records": records })).await.unwrap();
+        let event = json!({ "Records": records });
+        let response = self.invoke_in(app, &event).await.unwrap();
         let failures = response.batch_item_failures;
         let is_returned = |message: &&Message| {
             let mut ids = failures.iter().map(|it| it.item_identifier.as_str());
