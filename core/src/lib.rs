@@ -15,6 +15,7 @@
 //! * [`target`]: a distribution or tenant, for which an invalidation is created
 //! * [`plan`]: changes and distributions in, sets of paths out
 //! * [`cost`]: what paths cost, and how to pay for fewer
+//! * [`wildcards`]: how wide wildcards may be, and how many are submitted at once
 //! * [`set`]: a set of paths, as a message of SubmitQueue
 //! * [`merge`]: merges the sets that wait for one target
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
@@ -67,3 +68,4 @@ pub mod target;
 pub mod text;
 pub mod tick;
 pub mod tls_roots;
+pub mod wildcards;

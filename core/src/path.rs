@@ -230,6 +230,18 @@ impl<'a> InvalidationPaths<'a> {
             cause,
         }
     }
+
+    /// Each path, and why it is a wildcard, if it is one.
+    pub(crate) fn with_causes(
+        self,
+    ) -> impl Iterator<Item = (InvalidationPath<'a>, Option<WildcardCause>)> {
+        let cause = self.cause;
+        let cause_of = move |path: &InvalidationPath<'_>| path.wildcard_prefix().and(cause);
+        self.into_iter().map(move |path| {
+            let cause = cause_of(&path);
+            (path, cause)
+        })
+    }
 }
 
 impl<'a> IntoIterator for InvalidationPaths<'a> {
@@ -258,6 +270,58 @@ pub enum WildcardCause {
     ErrorPage,
 }
 
+impl WildcardCause {
+    /// Whether the name of an object is the cause. Whoever may upload chooses names, so such wildcards
+    /// are rationed.
+    pub fn is_name(self) -> bool {
+        match self {
+            Self::Tilde | Self::TooLong | Self::Asterisk => true,
+            Self::QueryStrings | Self::ErrorPage => false,
+        }
+    }
+
+    /// Whether the wildcard may clear other pages. That of a path with its query strings is as narrow as
+    /// the path, so no limit is set to its width.
+    pub fn is_wide(self) -> bool {
+        self != Self::QueryStrings
+    }
+}
+
+/// What a wildcard covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach<'a> {
+    /// `/*`
+    WholeDistribution,
+    /// All paths that begin with this.
+    BeginningWith(&'a str),
+}
+
+impl Reach<'_> {
+    /// How many folders deep it is: `/*` and `/a*` are 0 deep, `/a/*` and `/a/b*` are 1 deep.
+    pub fn depth(self) -> usize {
+        match self {
+            Self::WholeDistribution => 0,
+            Self::BeginningWith(prefix) => depth(prefix),
+        }
+    }
+}
+
+impl fmt::Display for Reach<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WholeDistribution => write!(f, "the whole distribution"),
+            Self::BeginningWith(prefix) => write!(f, "all that begins with `{prefix}`"),
+        }
+    }
+}
+
+/// How many folders a prefix is in.
+fn depth(prefix: &str) -> usize {
+    let slashes = prefix.bytes().filter(|byte| *byte == b'/').count();
+    slashes.saturating_sub(1)
+}
+
 impl fmt::Display for WildcardCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -268,7 +332,7 @@ impl fmt::Display for WildcardCause {
                 "the path is longer than {MAX_PATH_CHARACTERS} characters"
             ),
             Self::Asterisk => write!(f, "the path ends with `*`"),
-            Self::ErrorPage => write!(f, "an error page may be cached under any path"),
+            Self::ErrorPage => write!(f, "any path may have an error"),
         }
     }
 }
@@ -339,6 +403,11 @@ pub struct InvalidationPath<'a>(Cow<'a, str>);
 pub struct InvalidPath(String);
 
 impl InvalidationPath<'_> {
+    /// The wildcard over all paths that begin with a part of a path.
+    pub(crate) fn beginning_with(prefix: &str) -> Self {
+        Self(format!("{prefix}*").into())
+    }
+
     /// The longest allowed wildcard that covers `encoded`.
     fn starting_with(encoded: &str) -> Self {
         let mut end = encoded.len().min(MAX_PATH_CHARACTERS - 1);
@@ -369,6 +438,15 @@ impl InvalidationPath<'_> {
     /// The common prefix of all paths that this wildcard clears; `None` for an exact path.
     pub fn wildcard_prefix(&self) -> Option<&str> {
         self.0.strip_suffix('*')
+    }
+
+    /// What this wildcard covers; `None` for an exact path.
+    pub fn reach(&self) -> Option<Reach<'_>> {
+        let prefix = self.wildcard_prefix()?;
+        Some(match prefix {
+            "/" => Reach::WholeDistribution,
+            prefix => Reach::BeginningWith(prefix),
+        })
     }
 }
 

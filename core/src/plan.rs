@@ -27,16 +27,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::distributions::{Distribution, Origin};
+use crate::event::BucketName;
 use crate::path::OriginPath;
 use crate::target::Target;
 use behavior_list::{ListIndex, Outcome};
 use changes::{BucketIndex, BucketKeys};
 use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
+use reason::Case;
 
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
 pub use rules::{Rules, index_document_of};
-pub use sets::{PathSet, SetLimits, Sets};
+pub use sets::{Fate, PathSet, SetLimits, Sets, Widest};
 
 /// Invalidations to make, with their reasons.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct Plan<'a> {
     out_of_service: Vec<(BucketIndex, &'a Distribution)>,
     debounce: Duration,
     limits: SetLimits,
+    min_wildcard_depth: usize,
 }
 
 /// A distribution in service.
@@ -101,6 +104,7 @@ pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
         out_of_service: Vec::new(),
         debounce: rules.debounce,
         limits: rules.limits,
+        min_wildcard_depth: rules.min_wildcard_depth,
     };
     for bucket in keys.by_bucket() {
         plan.out_of_service.extend(out_of_service(&bucket, rules));
@@ -197,6 +201,11 @@ impl Plan<'_> {
         })
     }
 
+    /// Whether any name in a changed bucket may need a wildcard.
+    pub fn may_be_rationed(&self) -> bool {
+        self.origin_plans.iter().any(OriginPlan::may_be_rationed)
+    }
+
     /// The verdicts on a key, with their reasons: those that the sets were made by, as nothing is decided
     /// a second time.
     pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
@@ -230,18 +239,24 @@ impl Plan<'_> {
     ) -> Decision<'p> {
         let origin_plan = &self.origin_plans[served.origin_plan.get()];
         let found = origin_plan.findings_for(served.list, self.keys, key);
-        let when = (self.keys.get(key).kind, self.debounce);
-        Decision::new(found, distribution, served.origin, when)
+        let case = Case {
+            kind: self.keys.get(key).kind,
+            debounce: self.debounce,
+            min_wildcard_depth: self.min_wildcard_depth,
+        };
+        Decision::new(found, distribution, served.origin, case)
     }
 }
 
 impl<'p> TargetPlan<'p> {
-    /// The sets for the target, to be submitted in this order; there may be none.
-    pub fn sets(&self) -> Sets<'p> {
+    /// The sets for the target, in this order; there may be none. `may_go` says of a bucket whether the
+    /// wildcards that its names need may be submitted now. It is asked once for each bucket that has any.
+    pub fn sets(&self, may_go: impl FnMut(&BucketName) -> bool) -> Sets<'p> {
         let Plan {
             keys,
             origin_plans,
             limits,
+            min_wildcard_depth,
             ..
         } = self.plan;
         if let [only] = self.origins
@@ -252,9 +267,9 @@ impl<'p> TargetPlan<'p> {
         }
         let mut paths = Vec::new();
         for origin in self.origins {
-            let add = |path, key| paths.push((path, key));
+            let add = |needed| paths.push(needed);
             origin_plans[origin.origin_plan.get()].for_each_path(origin.list, keys, add);
         }
-        Sets::of_any(paths, keys, *limits)
+        Sets::of_any(paths, keys, (*limits, *min_wildcard_depth), may_go)
     }
 }

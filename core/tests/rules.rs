@@ -13,7 +13,7 @@ use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::plan::{
-    Changes, Decision, KeyChanges, MessageIndex, Rules, SetLimits, Verdict, plan,
+    Changes, Decision, Fate, KeyChanges, MessageIndex, Rules, SetLimits, Verdict, plan,
 };
 use invalidator_core::target::{CachePolicyId, TenantId};
 use serde::Deserialize;
@@ -30,6 +30,7 @@ struct Site {
     root_object: Option<&'static str>,
     tenants: Vec<Tenant>,
     index_document: Option<&'static str>,
+    min_wildcard_depth: usize,
 }
 
 /// The bucket `site` behind one origin, everything cached.
@@ -44,6 +45,7 @@ fn site() -> Site {
         root_object: None,
         tenants: Vec::new(),
         index_document: None,
+        min_wildcard_depth: 0,
     }
 }
 
@@ -92,6 +94,7 @@ impl Site {
             index_documents: &HashMap::from_iter(index_documents),
             debounce: Duration::from_secs(10),
             limits: SetLimits::with_paths(3_000),
+            min_wildcard_depth: self.min_wildcard_depth,
         };
         let mut gathered = Changes::default();
         for (kind, key) in changes {
@@ -111,7 +114,8 @@ impl Site {
             Verdict::Decided(_, Decision::Skip(skip)) => Some(format!("skipped: {skip}")),
             Verdict::Unmatched(_) => None,
         };
-        let sets = plan.targets().flat_map(|target| target.sets());
+        let sets = plan.targets().flat_map(|target| target.sets(|_| true));
+        let sets = sets.filter(|set| set.fate == Fate::Submit);
         let paths = sets.flat_map(|set| set.paths).map(String::from);
         (paths.collect(), verdicts.filter_map(reason).collect())
     }
@@ -214,7 +218,7 @@ fn what_is_never_cached_is_invalidated_for_a_deletion_only() {
         (
             json!({ "CachePolicyId": "gone" }),
             true,
-            "cache policy gone is unknown and assumed to cache, a wildcard because query strings are in the cache key",
+            "cache policy gone is unknown and assumed to cache, a wildcard over all that begins with `/a` because query strings are in the cache key",
         ),
     ] {
         let mut default = settings.clone();
@@ -587,7 +591,8 @@ fn an_error_page_that_is_cached_for_long_makes_every_path_stale() {
         reasons,
         [
             "/index.html: the default behavior: MaxTTL 31536000 by cache policy Managed-CachingOptimized; \
-             /*: error page `/index.html` is cached for 1800 s under any path that has an error"
+             /*: error page `/index.html` is cached for 1800 s under any path that has an error, \
+             a wildcard over the whole distribution because any path may have an error"
         ]
     );
 
@@ -630,4 +635,67 @@ fn where_nothing_is_cached_an_error_may_hide_a_created_object() {
              a cached 403 or 404 may hide it for 300 s"
         ]
     );
+}
+
+/// A key like `~alice/x` at the root emptied all caches without a word about it.
+#[test]
+fn a_wildcard_says_what_it_covers_and_the_setting_forbids_wide_ones() {
+    let errors = json!({ "Items": [
+        { "ErrorCode": 403, "ResponsePagePath": "/app.html", "ErrorCachingMinTTL": 1_800 },
+    ] });
+    let queries = json!({ "TargetOriginId": "s3", "CachePolicyId": "queries" });
+    let with_errors = || site().with("CustomErrorResponses", errors.clone());
+    let with_queries = || site().with("DefaultCacheBehavior", queries.clone());
+    for (site, key, path, reach, depth) in [
+        (site(), "~alice/x", "/*", "the whole distribution", 0),
+        (site(), "*", "/*", "the whole distribution", 0),
+        (site(), "a~b", "/a*", "all that begins with `/a`", 0),
+        (
+            site(),
+            "news/~1",
+            "/news/*",
+            "all that begins with `/news/`",
+            1,
+        ),
+        (
+            site(),
+            "a/b/c*",
+            "/a/b/c*",
+            "all that begins with `/a/b/c`",
+            2,
+        ),
+        (with_errors(), "app.html", "/*", "the whole distribution", 0),
+    ] {
+        for min_wildcard_depth in 0..4 {
+            let site = Site {
+                min_wildcard_depth,
+                summary: site.summary.clone(),
+                ..self::site()
+            };
+            let (paths, reasons) = site.decides(Created, key);
+            let is_allowed = depth >= min_wildcard_depth;
+            assert_eq!(paths.iter().any(|it| it == path), is_allowed, "{key}");
+            let told = format!("a wildcard over {reach} because ");
+            assert!(reasons[0].contains(&told), "{reasons:?}");
+            let rejected = format!("rejected because MinWildcardDepth is {min_wildcard_depth}");
+            assert_eq!(reasons[0].contains(&rejected), !is_allowed, "{reasons:?}");
+        }
+    }
+    // A wildcard for the query strings of one path is narrow, wherever it is.
+    let site = Site {
+        min_wildcard_depth: 3,
+        ..with_queries()
+    };
+    assert_eq!(site.paths(Created, "a.html"), ["/a.html*"]);
+}
+
+/// What is rejected clears nothing, so it must not take the place of a path.
+#[test]
+fn a_path_under_a_wildcard_that_is_rejected_is_submitted() {
+    let site = Site {
+        min_wildcard_depth: 1,
+        ..site()
+    };
+    let (paths, _) = site.decides_all(&[(Created, "a"), (Created, "a~"), (Created, "b/~")]);
+    assert_eq!(paths, ["/a", "/b/*"]);
 }

@@ -51,6 +51,9 @@ pub struct Options {
     /// Paths in a set, as in the function's MAX_PATHS_PER_INVALIDATION.
     #[arg(long, default_value_t = 3_000, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3_000))]
     max_paths: u16,
+    /// How many folders deep a wildcard must be, as in the function's MIN_WILDCARD_DEPTH.
+    #[arg(long, default_value_t = 0, value_name = "FOLDERS", value_parser = clap::value_parser!(u8).range(..=9))]
+    min_wildcard_depth: u8,
     /// Seconds between a change and its flush, as in the function's DEBOUNCE_SECONDS. A changed error
     /// page counts if its error is cached for longer.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=300))]
@@ -88,10 +91,13 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         ids,
     );
     let source = source.await?;
+    let settings = Settings {
+        limits: SetLimits::with_paths(usize::from(options.max_paths)),
+        debounce: Duration::from_secs(options.debounce.into()),
+        min_wildcard_depth: usize::from(options.min_wildcard_depth),
+    };
     let aliases = OriginBuckets::new(options.origin_buckets);
-    let limits = SetLimits::with_paths(usize::from(options.max_paths));
-    let debounce = Duration::from_secs(options.debounce.into());
-    let explanation = explained(&source, reading, &aliases, (limits, debounce)).await?;
+    let explanation = explained(&source, reading, &aliases, &settings).await?;
     match options.output {
         Output::Text => print(&explanation.to_string())?,
         Output::Json => print_json(&explanation)?,
@@ -133,11 +139,18 @@ fn read(files: &[PathBuf]) -> Result<Reading> {
     Ok(all)
 }
 
+/// The function's settings that planning goes by.
+struct Settings {
+    limits: SetLimits,
+    debounce: Duration,
+    min_wildcard_depth: usize,
+}
+
 async fn explained(
     source: &Source,
     reading: Reading,
     aliases: &OriginBuckets,
-    (limits, debounce): (SetLimits, Duration),
+    function: &Settings,
 ) -> Result<Explanation> {
     let buckets: BTreeSet<&BucketName> = reading
         .changes
@@ -167,8 +180,9 @@ async fn explained(
                 Some((bucket.clone(), index_document_of(settings)?))
             })
             .collect(),
-        debounce,
-        limits,
+        debounce: function.debounce,
+        limits: function.limits,
+        min_wildcard_depth: function.min_wildcard_depth,
     };
     let keys = KeyChanges::from(changes);
     let plan = plan(&keys, &rules);

@@ -105,6 +105,42 @@ fn a_plan_is_json_for_machines() {
 }
 
 #[test]
+fn a_wildcard_that_is_wider_than_the_setting_allows_is_shown_as_rejected() {
+    let event = serde_json::json!({ "Records": [
+        { "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": "example-site" }, "object": { "key": "~alice/x" } } },
+        { "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": "example-site" }, "object": { "key": "news/~draft" } } },
+    ] });
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("wide-event.json");
+    std::fs::write(&file, event.to_string()).unwrap();
+    let arguments = [
+        file.to_str().unwrap(),
+        "--distribution-ids",
+        "E1WWWEXAMPLE01",
+    ];
+    let shown = |depth| {
+        let depth = ["--min-wildcard-depth", depth];
+        let output = plan(&[&arguments[..], &depth, &FILES].concat());
+        text(output.stdout)
+    };
+    let (all, few) = (shown("0"), shown("1"));
+    assert!(
+        all.contains("\ninvalidation of E1WWWEXAMPLE01 with 1 paths\n    /*\n"),
+        "{all}"
+    );
+    assert!(!all.contains("rejected"), "{all}");
+    for told in [
+        "invalidate /* (the default behavior: MaxTTL 31536000 by cache policy Managed-CachingOptimized, a wildcard over \
+         the whole distribution because CloudFront cannot invalidate a path with `~`, rejected because MinWildcardDepth \
+         is 1)",
+        "\ninvalidation of E1WWWEXAMPLE01 with 1 paths\n    /news/*\n",
+        "\nrejected for E1WWWEXAMPLE01 with 1 paths\n    /*\n",
+        "\n  1 paths in 1 sets\n",
+    ] {
+        assert!(few.contains(told), "{few}");
+    }
+}
+
+#[test]
 fn every_sample_event_is_read() {
     for entry in std::fs::read_dir(format!("{REPOSITORY}/events")).unwrap() {
         let file = entry.unwrap().path();

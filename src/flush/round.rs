@@ -287,7 +287,7 @@ impl Rounds<'_> {
                 unfinished.unsent.insert(TargetScope::of(of_target.target));
                 continue;
             }
-            for set in of_target.sets() {
+            for set in of_target.sets(|_| true) {
                 end.report.counts.paths += set.paths.len();
                 if self.mode == Mode::DryRun {
                     end.report.counts.dry_run += set.paths.len();
@@ -399,6 +399,7 @@ fn rules<'r>(
         index_documents,
         debounce: app.config.debounce,
         limits: SetLimits::with_paths(app.config.max_paths_per_invalidation),
+        min_wildcard_depth: 0,
     }
 }
 

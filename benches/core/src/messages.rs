@@ -97,7 +97,7 @@ pub fn body_to_xml(count: usize, repeats: usize) -> Result<Value> {
         let keys = KeyChanges::from(changes);
         with_rules(&distributions, |rules| {
             for of_target in plan(&keys, rules).targets() {
-                for set in of_target.sets() {
+                for set in of_target.sets(|_| true) {
                     let target = of_target.target.clone();
                     let id = SetId::new(&target, &set.paths, &["m"]);
                     let paths: Vec<_> = set.paths.iter().collect();

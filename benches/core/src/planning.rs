@@ -69,6 +69,7 @@ pub fn with_rules<T>(
         index_documents: &HashMap::new(),
         debounce: Duration::from_secs(10),
         limits: SetLimits::with_paths(3_000),
+        min_wildcard_depth: 0,
     })
 }
 
@@ -88,7 +89,7 @@ fn gather(keys: &str, bucket: &BucketName) -> Result<Changes> {
 
 /// Makes all sets; returns how many paths they have.
 fn paths(plan: &Plan<'_>) -> usize {
-    let sets = plan.targets().flat_map(|target| target.sets());
+    let sets = plan.targets().flat_map(|target| target.sets(|_| true));
     sets.map(|set| set.paths.len()).sum()
 }
 

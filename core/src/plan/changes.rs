@@ -234,6 +234,11 @@ impl KeyChanges {
         ViewerPath::of_whole_bucket_known(self.changes.path(entry), entry.is_plain)
     }
 
+    /// The name of a bucket.
+    pub(super) fn bucket(&self, index: BucketIndex) -> &BucketName {
+        self.changes.bucket(index)
+    }
+
     /// The bucket of a key.
     pub(super) fn bucket_of(&self, key: KeyIndex) -> BucketIndex {
         self.entry(key).bucket

@@ -13,6 +13,7 @@ use super::behavior_list::{
 };
 use super::changes::{BucketKeys, KeyChanges, KeyIndex, KeyRange};
 use super::interner::Interner;
+use super::sets::Needed;
 use crate::distributions::{Distribution, Origin};
 use crate::event::ChangeKind;
 use crate::index::index;
@@ -171,6 +172,11 @@ impl<'a> OriginPlan<'a> {
         })
     }
 
+    /// Whether any name below the origin path may need a wildcard.
+    pub(super) fn may_be_rationed(&self) -> bool {
+        !self.are_exact
+    }
+
     /// The index of the findings on a path.
     fn findings_on(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> FindingsIndex {
         let matching = self.patterns.matching(&path.normalized());
@@ -220,18 +226,21 @@ impl<'a> OriginPlan<'a> {
     }
 
     /// Calls `add` with the paths that clear the keys from the caches of distributions with this
-    /// behavior list, each with its key. A path may come twice.
+    /// behavior list. A path may come twice.
     pub(super) fn for_each_path<'k>(
         &self,
         list: ListIndex,
         keys: &'k KeyChanges,
-        mut add: impl FnMut(InvalidationPath<'k>, KeyIndex),
+        mut add: impl FnMut(Needed<'k>),
     ) {
         let rulings = self.rulings(list);
         let mut add_paths = |key, role, findings: FindingsIndex| {
-            let paths = self.invalidation_paths(keys, key, role, rulings[findings.get()]);
-            let paths = paths.into_iter().flatten();
-            paths.for_each(|path| add(path, key));
+            let ruling = rulings[findings.get()];
+            if let Some(paths) = self.invalidation_paths(keys, key, role, ruling) {
+                for (path, cause) in paths.with_causes() {
+                    add(Needed { path, key, cause });
+                }
+            }
         };
         for (key, findings) in self.keys.iter().zip(&self.of_keys) {
             add_paths(key, None, *findings);

@@ -10,7 +10,8 @@ use super::origin_plan::FoundPath;
 use crate::distributions::error_pages::ErrorPage;
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::event::ChangeKind;
-use crate::path::{InvalidationPath, WildcardCause};
+use crate::path::{InvalidationPath, InvalidationPaths, WildcardCause};
+use crate::wildcards::is_too_wide;
 
 /// What the plan says about a key.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct PlannedPath<'a> {
     pub path: InvalidationPath<'a>,
     /// Why it is invalidated.
     pub reason: Reason<'a>,
+    /// How many folders deep a wildcard must be, if this one is not: then it is rejected.
+    pub too_wide: Option<usize>,
 }
 
 /// Why a path is invalidated.
@@ -51,6 +54,15 @@ pub struct Reason<'a> {
     pub role: PathRole<'a>,
     /// Why it is a wildcard, if it is one.
     pub wildcard: Option<WildcardCause>,
+}
+
+/// What decisions go by, in addition to the behaviors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    /// What happened to the object.
+    pub kind: ChangeKind,
+    pub debounce: Duration,
+    pub min_wildcard_depth: usize,
 }
 
 /// Which of the paths of an object a path is.
@@ -109,7 +121,7 @@ impl<'a> Decision<'a> {
         found: Vec<FoundPath<'a, 'a>>,
         distribution: &'a Distribution,
         origin: &'a Origin,
-        (kind, debounce): (ChangeKind, Duration),
+        case: Case,
     ) -> Self {
         let Some(own) = found.first() else {
             return Self::Skip(Skip::OutsideOriginPath(origin));
@@ -119,14 +131,15 @@ impl<'a> Decision<'a> {
             Ruling::SentElsewhere => Some(Skip::SentElsewhere(behavior)),
             Ruling::NotCached => {
                 let ttl = distribution.error_caching.missing_object_ttl();
-                Some(Skip::NotCached(behavior, (ttl > debounce).then_some(ttl)))
+                let is_hidden = ttl > case.debounce;
+                Some(Skip::NotCached(behavior, is_hidden.then_some(ttl)))
             }
             Ruling::Invalidate { .. } => None,
         };
         let mut paths: Vec<PlannedPath<'_>> = Vec::new();
         for path in found
             .into_iter()
-            .flat_map(|it| planned(it, distribution, kind))
+            .flat_map(|it| planned(it, distribution, case))
         {
             if !paths.iter().any(|other| other.path == path.path) {
                 paths.push(path);
@@ -167,7 +180,7 @@ pub(super) fn verdicts<'a>(
 fn planned<'a>(
     found: FoundPath<'a, 'a>,
     distribution: &'a Distribution,
-    kind: ChangeKind,
+    case: Case,
 ) -> impl Iterator<Item = PlannedPath<'a>> {
     let role = match found.role {
         None => PathRole::Own,
@@ -176,17 +189,22 @@ fn planned<'a>(
         Some(ObjectRole::ErrorPage(page, _)) => PathRole::Errors(page),
     };
     let behavior = distribution.behavior(found.finding.behavior.get());
-    found.paths.into_iter().flat_map(move |paths| {
-        let cause = paths.cause;
-        paths.into_iter().map(move |path| PlannedPath {
-            reason: Reason {
-                behavior,
-                kind,
-                role,
-                wildcard: path.wildcard_prefix().and(cause),
-            },
-            path,
-        })
+    let Case {
+        kind,
+        min_wildcard_depth,
+        ..
+    } = case;
+    let paths = found.paths.into_iter();
+    let paths = paths.flat_map(InvalidationPaths::with_causes);
+    paths.map(move |(path, wildcard)| PlannedPath {
+        reason: Reason {
+            behavior,
+            kind,
+            role,
+            wildcard,
+        },
+        too_wide: is_too_wide(&path, wildcard, min_wildcard_depth).then_some(min_wildcard_depth),
+        path,
     })
 }
 
@@ -200,7 +218,7 @@ impl fmt::Display for Decision<'_> {
                     if paths.len() > 1 {
                         write!(f, "{}: ", path.path)?;
                     }
-                    write!(f, "{}", path.reason)?;
+                    write!(f, "{path}")?;
                     separator = "; ";
                 }
                 Ok(())
@@ -210,6 +228,21 @@ impl fmt::Display for Decision<'_> {
     }
 }
 
+/// The reason, and what a wildcard covers.
+impl fmt::Display for PlannedPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if let (Some(cause), Some(reach)) = (self.reason.wildcard, self.path.reach()) {
+            write!(f, ", a wildcard over {reach} because {cause}")?;
+        }
+        match self.too_wide {
+            Some(depth) => write!(f, ", rejected because MinWildcardDepth is {depth}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All but what concerns wildcards.
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
@@ -228,10 +261,7 @@ impl fmt::Display for Reason<'_> {
         if self.kind == ChangeKind::Deleted && !self.behavior.caching.caches() {
             write!(f, ", but a deletion always counts")?;
         }
-        match self.wildcard {
-            Some(cause) => write!(f, ", a wildcard because {cause}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

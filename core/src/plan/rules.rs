@@ -26,6 +26,9 @@ pub struct Rules<'a> {
     pub debounce: Duration,
     /// How large a set may be.
     pub limits: SetLimits,
+    /// How many folders deep a wildcard must be, unless it is one for query strings. Wider ones are
+    /// rejected. 0 allows all.
+    pub min_wildcard_depth: usize,
 }
 
 /// The index document of a bucket with these tags. If the tags cannot be read, folders are invalidated

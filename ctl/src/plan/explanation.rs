@@ -5,8 +5,8 @@ use std::fmt;
 
 use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
-use invalidator_core::path::InvalidationPath;
-use invalidator_core::plan::{Counts, Decision, KeyChange, Plan, PlannedPath, Verdict};
+use invalidator_core::path::{InvalidationPath, Reach, WildcardCause};
+use invalidator_core::plan::{Counts, Decision, Fate, KeyChange, Plan, PlannedPath, Verdict};
 use invalidator_core::target::{DistributionId, Target};
 use invalidator_core::text::Shown;
 use serde::Serialize;
@@ -64,12 +64,25 @@ enum ExplainedDecision {
 struct ExplainedPath {
     path: InvalidationPath<'static>,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wildcard: Option<ExplainedWildcard>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedWildcard {
+    cause: WildcardCause,
+    whole_distribution: bool,
+    /// How many folders deep it is.
+    depth: usize,
 }
 
 #[derive(Debug, Serialize)]
 struct ExplainedSet {
     target: Target,
     paths: Vec<InvalidationPath<'static>>,
+    /// Whether the setting forbids wildcards this wide.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rejected: bool,
 }
 
 impl Explanation {
@@ -138,12 +151,16 @@ impl Explanation {
     pub fn add_sets(&mut self, plan: &Plan<'_>) {
         self.counts.of_keys = plan.counts;
         for of_target in plan.targets() {
-            self.sets.extend(of_target.sets().map(|set| ExplainedSet {
+            // As the first wildcards that names need for a while: the function would let later ones wait.
+            let sets = of_target.sets(|_| true);
+            self.sets.extend(sets.map(|set| ExplainedSet {
                 target: of_target.target.clone(),
                 paths: owned(&set.paths),
+                rejected: set.fate == Fate::Reject,
             }));
         }
-        self.counts.paths = self.sets.iter().map(|set| set.paths.len()).sum();
+        let submitted = self.sets.iter().filter(|set| !set.rejected);
+        self.counts.paths = submitted.map(|set| set.paths.len()).sum();
     }
 }
 
@@ -151,7 +168,16 @@ impl From<&PlannedPath<'_>> for ExplainedPath {
     fn from(planned: &PlannedPath<'_>) -> Self {
         Self {
             path: planned.path.clone().into_owned(),
-            reason: planned.reason.to_string(),
+            reason: planned.to_string(),
+            wildcard: planned
+                .reason
+                .wildcard
+                .zip(planned.path.reach())
+                .map(|(cause, reach)| ExplainedWildcard {
+                    cause,
+                    whole_distribution: reach == Reach::WholeDistribution,
+                    depth: reach.depth(),
+                }),
         }
     }
 }
@@ -200,7 +226,8 @@ impl fmt::Display for Explanation {
             "  {} invalidated, {unmatched} not ({not_cached} of them not cached)",
             keys - unmatched
         )?;
-        writeln!(f, "  {paths} paths in {} sets", self.sets.len())
+        let sets = self.sets.iter().filter(|set| !set.rejected).count();
+        writeln!(f, "  {paths} paths in {sets} sets")
     }
 }
 
@@ -228,17 +255,19 @@ impl fmt::Display for ExplainedDecision {
                 paths,
             } => {
                 let mut separator = "";
-                paths.iter().try_for_each(|ExplainedPath { path, reason }| {
-                    write!(
-                        f,
-                        "{separator}{} invalidate {} ({})",
-                        Shown(distribution),
-                        Shown(path),
-                        Shown(reason)
-                    )?;
-                    separator = "\n    ";
-                    Ok(())
-                })
+                paths
+                    .iter()
+                    .try_for_each(|ExplainedPath { path, reason, .. }| {
+                        write!(
+                            f,
+                            "{separator}{} invalidate {} ({})",
+                            Shown(distribution),
+                            Shown(path),
+                            Shown(reason)
+                        )?;
+                        separator = "\n    ";
+                        Ok(())
+                    })
             }
             Self::Skip {
                 distribution,
@@ -251,9 +280,13 @@ impl fmt::Display for ExplainedDecision {
 
 impl fmt::Display for ExplainedSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.rejected {
+            true => "rejected for",
+            false => "invalidation of",
+        };
         writeln!(
             f,
-            "\ninvalidation of {} with {} paths",
+            "\n{what} {} with {} paths",
             Shown(&self.target),
             self.paths.len()
         )?;
