@@ -8,6 +8,7 @@ use crate::incident_memory::Remembered;
 use crate::last_flush::LastFlush;
 use crate::metrics::Metrics;
 use crate::mode::StackMode;
+use crate::rations::WildcardRations;
 use crate::state::{Reported, State};
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
@@ -27,6 +28,8 @@ pub struct App {
     pub ticker: Ticker,
     /// How the last flush ended.
     pub last_flush: LastFlush,
+    /// The rations of wildcards that names need.
+    pub rations: WildcardRations,
     /// What is known of the open incidents.
     pub incidents: Remembered,
     /// Which objects under `state/` were reported as unreadable.
@@ -46,6 +49,7 @@ impl App {
             mode: StackMode::new(config.initial_mode, config.cache_for),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
+            rations: WildcardRations::new(config.wildcard_interval),
             incidents: Remembered::default(),
             reported: Reported::default(),
             metrics: Metrics::new(config.function_name.as_str()),

@@ -111,6 +111,12 @@ pub struct Config {
     pub origin_buckets: OriginBuckets,
     /// `INITIAL_MODE`, live: the mode of a stack for which nobody has chosen one, `live` or `dry-run`.
     pub initial_mode: Mode,
+    /// `MIN_WILDCARD_DEPTH`, 0: how many folders deep a wildcard must be that a change needs, unless it is
+    /// one for query strings.
+    pub min_wildcard_depth: usize,
+    /// `WILDCARD_INTERVAL_SECONDS`, 300: how often wildcards that names need are submitted for a bucket and
+    /// a target. SQS hides a message for at most 900 s.
+    pub wildcard_interval: Duration,
     /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are cached.
     pub cache_for: Duration,
 }
@@ -202,6 +208,12 @@ impl Config {
             tenant_ids,
             origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
             initial_mode: variables.initial_mode("INITIAL_MODE")?,
+            min_wildcard_depth: variables.number("MIN_WILDCARD_DEPTH", 0, 0..=9)?,
+            wildcard_interval: Duration::from_secs(variables.number(
+                "WILDCARD_INTERVAL_SECONDS",
+                300,
+                0..=900,
+            )?),
             cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
         })
     }
@@ -369,6 +381,8 @@ mod tests {
         assert_eq!(config.give_up_after, Duration::from_secs(21_600));
         assert_eq!(config.drain_concurrency, 16);
         assert_eq!(config.cache_for, Duration::from_secs(60));
+        assert_eq!(config.min_wildcard_depth, 0);
+        assert_eq!(config.wildcard_interval, Duration::from_secs(300));
         assert!(config.distribution_ids.is_empty());
         assert_eq!(config.initial_mode, Mode::Live);
         assert_eq!(config.origin_buckets, OriginBuckets::default());
@@ -406,6 +420,9 @@ mod tests {
             ("GIVE_UP_AFTER_SECONDS", "0"),
             ("DRAIN_CONCURRENCY", "0"),
             ("CACHE_SECONDS", "1.5"),
+            ("MIN_WILDCARD_DEPTH", "10"),
+            ("MIN_WILDCARD_DEPTH", "/news/"),
+            ("WILDCARD_INTERVAL_SECONDS", "901"),
             ("DISTRIBUTION_IDS", "e2abc"),
             ("DISTRIBUTION_IDS", "arn:aws:cloudfront::1:distribution/E1"),
             ("DISTRIBUTION_IDS", "dt/1"),

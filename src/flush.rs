@@ -7,6 +7,7 @@
 //! * [`drain`]: receives waiting messages, up to one round
 //! * [`round`]: plans a round and enqueues its sets
 //! * [`enqueue`]: sends sets to SubmitQueue
+//! * [`rationed`]: wildcards that names need, and that have waited for their ration
 //! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
 //! * [`unreadable`]: hands messages that cannot be read over to submit
 //! * [`log`]: logs the decision for each key
@@ -16,6 +17,7 @@ pub mod drain;
 pub mod enqueue;
 pub mod give_back;
 pub mod log;
+pub mod rationed;
 pub mod report;
 pub mod room;
 pub mod round;

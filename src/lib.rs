@@ -34,6 +34,7 @@
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`state`]: the objects that outlive an environment and a deployment
+//! * [`rations`]: how often wildcards that names need are submitted
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
@@ -58,6 +59,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mode;
 pub mod queue;
+pub mod rations;
 pub mod rejections;
 pub mod state;
 pub mod submit;

@@ -17,6 +17,7 @@ use aws_sdk_sqs::types::{
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::buffered::WaitingSet;
 use invalidator_core::caller_reference::SetId;
+use invalidator_core::event::BucketName;
 use invalidator_core::retry;
 use invalidator_core::service_error::ServiceError;
 use invalidator_core::set::Set;
@@ -75,10 +76,30 @@ impl Entry {
     /// # Errors
     /// If it is not a message of SubmitQueue.
     pub fn into_buffer(self) -> Result<Self> {
+        self.wrapped(None, Duration::ZERO)
+    }
+
+    /// As [`Entry::into_buffer`], for wildcards that names in a bucket need, and that wait for their ration.
+    ///
+    /// # Errors
+    /// If it is not a message of SubmitQueue.
+    pub fn into_ration(self, bucket: BucketName, wait: Duration) -> Result<Self> {
+        self.wrapped(Some(bucket), wait)
+    }
+
+    fn wrapped(self, bucket: Option<BucketName>, delay: Duration) -> Result<Self> {
         let (group, id) = self.fifo.context("a set without a message group")?;
         let body = self.body;
-        let waiting = WaitingSet { group, id, body };
-        Ok(Self::of_body(waiting.to_json()?))
+        let waiting = WaitingSet {
+            group,
+            id,
+            body,
+            bucket,
+        };
+        Ok(Self {
+            delay,
+            ..Self::of_body(waiting.to_json()?)
+        })
     }
 }
 

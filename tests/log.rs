@@ -238,6 +238,39 @@ async fn a_mode_that_cannot_be_read_is_logged_once_with_what_to_do() {
     }
 }
 
+/// The lines with this message.
+fn lines_of(lines: &[String], message: &str) -> Vec<Value> {
+    let lines = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    lines
+        .filter(|it: &Value| it["message"] == message)
+        .collect()
+}
+
+/// An editor's lock file at the root silently emptied all caches.
+#[tokio::test]
+async fn a_key_that_needs_a_wide_wildcard_is_told_with_what_it_covers() {
+    let aws = account().await;
+    let (_function, log) = Function::start_with_log(&aws, &[]);
+    change(&aws, "~lock%0A%E2%80%AE").await;
+    change(&aws, "a%7Eb").await;
+    let told = lines_of(&log.lines(), "a key needs a wildcard");
+    let (whole, waits) = (&told[0], &told[1]);
+    assert_eq!(told.len(), 2);
+    assert_eq!(whole["key"], "~lock\\u{a}\\u{202e}");
+    assert_eq!(whole["bucket"], "site");
+    assert_eq!(whole["covers"], "the whole distribution");
+    assert_eq!(
+        whole["cause"],
+        "CloudFront cannot invalidate a path with `~`"
+    );
+    assert_eq!(whole["consequence"], "it is submitted");
+    assert_eq!(waits["key"], "a~b");
+    assert_eq!(waits["covers"], "all that begins with `/a`");
+    let consequence = waits["consequence"].as_str().unwrap();
+    assert!(consequence.starts_with("it waits"), "{consequence}");
+    checked(&log.lines());
+}
+
 #[tokio::test]
 async fn the_first_line_tells_the_version_and_the_age_of_the_root_certificates() {
     let aws = account().await;

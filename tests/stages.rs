@@ -9,6 +9,7 @@ use aws_lambda_events::sqs::SqsBatchResponse;
 use invalidator::incidents::report;
 use invalidator_core::incident::{Incidents, Rejection, STATE_KEY};
 use invalidator_core::mode::Mode;
+use invalidator_core::ration::STATE_KEY as RATIONS_KEY;
 use invalidator_core::state::StateObject;
 use invalidator_core::tick::Window;
 use serde_json::json;
@@ -1336,6 +1337,147 @@ async fn only_what_happened_is_a_metric_and_of_a_distribution_only_the_paths() {
     for (name, values) in counts.filter(|(name, _)| !name.ends_with("Age")) {
         assert!(values.iter().all(|value| *value > 0), "{name}: {values:?}");
     }
+}
+
+/// A key with `~` at the root, every ten seconds, emptied all caches each time.
+#[tokio::test]
+async fn the_first_wildcard_that_a_name_needs_goes_at_once_and_later_ones_wait_alone() {
+    let account = Account::new(&[("WILDCARD_INTERVAL_SECONDS", "900")]).await;
+    account.cloudfront.add(site("E1"));
+    let docs = Distribution::new("E2", Origin::s3("docs", "site").path("/docs"));
+    account.cloudfront.add(docs);
+    account.change(&[(PUT, "~0"), (PUT, "0.html")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*"], "it clears both");
+    account.take_metrics();
+    account.change(&[(PUT, "~1"), (PUT, "1.html")]).await;
+    account
+        .change(&[(DELETE, "docs/~2*"), (PUT, "docs/2")])
+        .await;
+    account.flush_and_submit().await;
+    // Another distribution has a ration of its own.
+    assert_eq!(account.cloudfront.paths("E2"), ["/*"]);
+    let expected = ["/*", "/1.html", "/docs/2"];
+    assert_eq!(account.cloudfront.paths("E1"), expected);
+    assert_eq!(account.buffered().await, 1, "the wildcard waits");
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["WildcardsRationed"], [1]);
+    assert_eq!(metrics["WholeDistributionByName"], [1], "of E2");
+    assert!(!metrics.contains_key("OldestChange"), "{metrics:?}");
+    // In a quarter of an hour a new one goes at once again.
+    account.put_forward(Duration::from_secs(901));
+    account.change(&[(PUT, "~3")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1").len(), 4);
+}
+
+#[tokio::test]
+async fn wildcards_that_have_waited_go_together_and_in_any_case() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.change(&[(PUT, "~")]).await;
+    account.flush_and_submit().await;
+    let waiting = |n: usize, path: &str| {
+        format!(
+            r#"{{"version":3,"group":"E1/wildcards","id":"{n}","bucket":"site","set":{{"v":1,"distribution":"E1","paths":["{path}"],"reason":"flush","by":"invalidator"}}}}"#
+        )
+    };
+    for (n, path) in ["/a*", "/b*", "/a*", "/a/b*"].iter().enumerate() {
+        account.buffer(&waiting(n, path)).await;
+    }
+    account.change(&[(PUT, "c~")]).await;
+    account.take_metrics();
+    account.flush_and_submit().await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    let paths: Vec<_> = invalidations.iter().map(|it| it.paths.clone()).collect();
+    assert_eq!(paths, [vec!["/*"], vec!["/a*", "/b*"]]);
+    assert_eq!(account.buffered().await, 1, "the new one waits");
+    let metrics = account.take_metrics();
+    assert!(!metrics.contains_key("ChangeAge"), "it waited on purpose");
+}
+
+#[tokio::test]
+async fn a_dry_run_uses_up_no_ration_and_keeps_what_waits_for_one() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    account.choose(Mode::DryRun).await;
+    account.change(&[(PUT, "~1")]).await;
+    account.flush().await;
+    account.choose(Mode::Live).await;
+    account.change(&[(PUT, "~2")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*"]);
+    account.choose(Mode::DryRun).await;
+    let waiting = r#"{"version":3,"group":"E1/wildcards","id":"1","bucket":"site","set":{"v":1,"distribution":"E1","paths":["/a*"],"by":"invalidator"}}"#;
+    account.buffer(waiting).await;
+    account.flush().await;
+    assert_eq!(account.waiting_sets().await, 1);
+    account.choose(Mode::Live).await;
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*", "/a*"]);
+}
+
+#[tokio::test]
+async fn a_wildcard_wider_than_the_setting_is_filed_and_what_a_person_asks_for_is_not() {
+    let account = Account::new(&[("MIN_WILDCARD_DEPTH", "1")]).await;
+    account
+        .cloudfront
+        .add(site("E1").error_page(403, "/app.html", 1_800));
+    account
+        .change(&[
+            (PUT, "~lock"),
+            (PUT, "a~"),
+            (PUT, "a.html"),
+            (PUT, "app.html"),
+            (PUT, "news/~1"),
+        ])
+        .await;
+    account.flush_and_submit().await;
+    let mut paths = account.cloudfront.paths("E1");
+    paths.sort();
+    assert_eq!(paths, ["/a.html", "/app.html", "/news/*"]);
+    let files = account.error_files().await;
+    assert_eq!(files.len(), 1);
+    assert!(files[0].2.contains("\n\n/*\n\n"), "{}", files[0].2);
+    assert_eq!(files[0].1["error-code"], "WildcardTooWide");
+    let mails = account.mails().await;
+    assert_eq!(mails.len(), 1);
+    let told = "MinWildcardDepth is 1, and a wider wildcard is needed: ";
+    assert!(mails[0].1.contains(told), "{}", mails[0].1);
+    assert_eq!(account.take_metrics()["PathsRejected"], [1]);
+    assert_eq!(
+        (account.buffered().await, account.waiting_sets().await),
+        (0, 0)
+    );
+    // As replay does.
+    let by_hand = r#"{"v":1,"distribution":"E1","paths":["/*"],"by":"invalidatorctl"}"#;
+    account.enqueue("E1/wildcards", "by-hand", by_hand).await;
+    account.submit().await;
+    assert!(account.cloudfront.paths("E1").contains(&"/*".to_owned()));
+}
+
+/// Lambda may let each flush run in another environment.
+#[tokio::test]
+async fn all_environments_share_the_rations_of_wildcards() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    for n in 0..3 {
+        let app = account.another_environment();
+        account.change(&[(PUT, format!("~{n}").as_str())]).await;
+        flush(&app).await;
+    }
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*"]);
+    assert_eq!(account.buffered().await, 2);
+    // What cannot be read keeps nothing back for longer.
+    let garbage = account.app.clients.s3().put_object().bucket("errors");
+    let garbage = garbage.key(RATIONS_KEY).body(b"garbage".to_vec().into());
+    garbage.send().await.unwrap();
+    let app = account.another_environment();
+    account.change(&[(PUT, "~")]).await;
+    flush(&app).await;
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/*", "/*"]);
 }
 
 #[tokio::test]

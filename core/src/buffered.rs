@@ -19,6 +19,10 @@
 //! ```json
 //! {"version":3,"group":"E1/paths","id":"0123456789abcdef","set":{"v":1,..}}
 //! ```
+//!
+//! So is a set of wildcards that waits for its [ration](crate::ration), with the bucket whose names need
+//! them: `"bucket":"site"`. The flush that finds it puts it together with the others of this bucket and
+//! target.
 
 use std::borrow::Cow;
 
@@ -41,7 +45,8 @@ const SCOPED_VERSION: u32 = 2;
 /// The version of a message with a set.
 const SET_VERSION: u32 = 3;
 
-/// A set that could not be sent to SubmitQueue. The next flush sends it unchanged.
+/// A set that could not be sent to SubmitQueue, or has to wait. The next flush sends it unchanged, or, if it
+/// is rationed, together with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingSet {
     /// Its message group.
@@ -50,6 +55,8 @@ pub struct WaitingSet {
     pub id: String,
     /// The body of its message.
     pub body: String,
+    /// If it is rationed: the bucket whose names need its wildcards.
+    pub bucket: Option<BucketName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +64,8 @@ struct SetBody<'a> {
     version: u32,
     group: String,
     id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bucket: Option<BucketName>,
     #[serde(borrow)]
     set: &'a serde_json::value::RawValue,
 }
@@ -71,6 +80,7 @@ impl WaitingSet {
             version: SET_VERSION,
             group: self.group.clone(),
             id: self.id.clone(),
+            bucket: self.bucket.clone(),
             set: serde_json::from_str(&self.body)?,
         })
     }
@@ -369,6 +379,7 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
                 group: body.group,
                 id: body.id,
                 body: body.set.get().to_owned(),
+                bucket: body.bucket,
             }));
         }
     }
@@ -508,13 +519,21 @@ mod tests {
             group: "E1/paths".to_owned(),
             id: "0123".to_owned(),
             body: r#"{"v":1,"distribution":"E1","paths":["/a"]}"#.to_owned(),
+            bucket: None,
         };
         let body = set.to_json().unwrap();
         assert_eq!(
             body,
             r#"{"version":3,"group":"E1/paths","id":"0123","set":{"v":1,"distribution":"E1","paths":["/a"]}}"#
         );
-        assert_eq!(unpack(&body).unwrap(), Buffered::Set(set));
+        assert_eq!(unpack(&body).unwrap(), Buffered::Set(set.clone()));
+        let rationed = WaitingSet {
+            bucket: Some(BucketName::new("site")),
+            ..set
+        };
+        let body = rationed.to_json().unwrap();
+        assert!(body.contains(r#""bucket":"site","set":{"#), "{body}");
+        assert_eq!(unpack(&body).unwrap(), Buffered::Set(rationed));
     }
 
     #[test]

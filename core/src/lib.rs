@@ -16,6 +16,7 @@
 //! * [`plan`]: changes and distributions in, sets of paths out
 //! * [`cost`]: what paths cost, and how to pay for fewer
 //! * [`wildcards`]: how wide wildcards may be, and how many are submitted at once
+//! * [`ration`]: rations of the wildcards that names need
 //! * [`set`]: a set of paths, as a message of SubmitQueue
 //! * [`merge`]: merges the sets that wait for one target
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
@@ -57,6 +58,7 @@ pub mod path;
 pub mod pattern;
 pub mod plan;
 pub mod problems;
+pub mod ration;
 pub mod rejection;
 pub mod replay;
 pub mod retry;

@@ -31,6 +31,9 @@ pub const NO_CREDENTIALS: &str = "NoCredentials";
 /// The code if CloudFront was not asked, because the function may not invalidate this target.
 pub const UNKNOWN_DISTRIBUTION: &str = "UnknownDistribution";
 
+/// The code if CloudFront was not asked, because a wildcard is wider than the setting allows.
+pub const WILDCARD_TOO_WIDE: &str = "WildcardTooWide";
+
 /// The code if a set has so many bad paths that the search for them was given up.
 pub const TOO_MANY_BAD_PATHS: &str = "TooManyBadPaths";
 
@@ -126,6 +129,11 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
         &[UNKNOWN_DISTRIBUTION],
         Meaning::Permanent,
         "correct the id, or add it to DistributionIds",
+    ),
+    (
+        &[WILDCARD_TOO_WIDE],
+        Meaning::Permanent,
+        "rename the object that needs it, or replay: that clears all that the wildcard covers",
     ),
     (
         &["InvalidArgument", TOO_MANY_BAD_PATHS],

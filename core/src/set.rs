@@ -65,6 +65,9 @@ pub struct Set<'a> {
     /// Present if the paths were sent to CloudFront with this reference, and the answer was lost. They
     /// are sent again unchanged, with the same reference, and not merged with others.
     pub caller_reference: Option<CallerReference>,
+    /// Present if a setting forbids the function to submit these paths, which changes need: they are
+    /// rejected, for this reason.
+    pub forbidden: Option<String>,
 }
 
 /// The sets of a target wait in two lanes, because a wildcard may have to wait much longer than a plain
@@ -151,6 +154,8 @@ struct Body<'a> {
     hops: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caller_reference: Option<CallerReference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forbidden: Option<String>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -190,7 +195,29 @@ impl Set<'_> {
             first_sent: self.first_sent,
             hops: self.hops,
             caller_reference: self.caller_reference.clone(),
+            forbidden: self.forbidden.clone(),
         })
+    }
+}
+
+impl<'a> Set<'a> {
+    /// A set that a flush makes. `changed` is when the oldest of its changes happened.
+    pub fn of_flush(
+        target: Target,
+        paths: Vec<InvalidationPath<'a>>,
+        changed: Option<EventTime>,
+    ) -> Self {
+        Self {
+            target,
+            paths,
+            reason: "flush".to_owned(),
+            by: OURSELVES.to_owned(),
+            changed,
+            first_sent: None,
+            hops: 0,
+            caller_reference: None,
+            forbidden: None,
+        }
     }
 }
 
@@ -231,6 +258,7 @@ impl Set<'static> {
             first_sent: body.first_sent,
             hops: body.hops,
             caller_reference: body.caller_reference,
+            forbidden: body.forbidden,
         }
     }
 }
@@ -264,6 +292,7 @@ mod tests {
             first_sent: None,
             hops: 0,
             caller_reference: None,
+            forbidden: None,
         }
     }
 
@@ -301,6 +330,7 @@ mod tests {
         rest.first_sent = Some(2);
         rest.hops = 3;
         rest.caller_reference = Some(CallerReference::known("0123456789abcdef0123456789abcdef"));
+        rest.forbidden = Some("too wide".to_owned());
         assert_eq!(Set::from_json(&rest.to_json().unwrap()).unwrap(), rest);
     }
 

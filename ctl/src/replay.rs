@@ -132,6 +132,7 @@ async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed
                     first_sent: None,
                     hops: 0,
                     caller_reference: None,
+                    forbidden: None,
                 },
             }));
         }

@@ -49,7 +49,7 @@ pub struct Buffered {
 pub enum Part {
     /// Changes for the same targets, by their index in the batch.
     Scope(usize),
-    /// Sets that could not be put into SubmitQueue before.
+    /// Sets that could not be put into SubmitQueue before, or had to wait.
     Sets,
 }
 

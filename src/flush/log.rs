@@ -1,8 +1,10 @@
 //! Logs the decision for each key, with its reason.
 
-use invalidator_core::plan::{Decision, KeyChange, Plan, Verdict};
-use invalidator_core::target::DistributionId;
-use tracing::info;
+use invalidator_core::path::Reach;
+use invalidator_core::plan::{Decision, Fate, KeyChange, PathSet, Plan, Verdict};
+use invalidator_core::target::{DistributionId, Target, TenantId};
+use invalidator_core::text::Shown;
+use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::metrics::MAX_LOGGED_DECISIONS;
@@ -39,6 +41,27 @@ fn log(catalog: &Catalog, key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
             info!(stage = "flush", decision = "unmatched", %bucket, %key, %kind, reason, "decision");
         }
     }
+}
+
+/// Logs the widest wildcard of a set if it covers the whole distribution, waits or is rejected. Returns
+/// whether it does.
+pub fn log_widest(catalog: &Catalog, plan: &Plan<'_>, target: &Target, set: &PathSet<'_>) -> bool {
+    let Some((widest, reach)) = set.widest() else {
+        return false;
+    };
+    let consequence = match set.fate {
+        Fate::Submit if reach == Reach::WholeDistribution => "it is submitted",
+        Fate::Submit => return false,
+        Fate::Wait(_) => "it waits, because names in this bucket needed wildcards a moment ago",
+        Fate::Reject => "it is rejected, because MinWildcardDepth forbids it",
+    };
+    let key = plan.keys.get(widest.key);
+    let (bucket, key) = (Shown(key.bucket), Shown(key.name()));
+    let (distribution, cause) = (&target.distribution, widest.cause);
+    let (alias, wildcards) = (catalog.alias(distribution), set.paths.len());
+    let tenant = target.tenant.as_ref().map(TenantId::as_str);
+    warn!(stage = "flush", %bucket, %key, %distribution, %alias, tenant, wildcards, covers = %reach, %cause, consequence, "a key needs a wildcard");
+    true
 }
 
 fn log_decision(

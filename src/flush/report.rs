@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use invalidator_core::path::{Reach, WildcardCause};
+use invalidator_core::plan::{Fate, PathSet};
 use invalidator_core::retry::FlushEnd;
 use tracing::info;
 
@@ -29,6 +31,32 @@ counters! {
         /// Paths that a dry run did not enqueue.
         dry_run: "DryRunPaths",
         sets: "SetsEnqueued",
+        /// Wildcards that names need, and that wait for their ration.
+        rationed: "WildcardsRationed",
+        /// Wildcards over a whole distribution, by their cause.
+        whole_by_name: "WholeDistributionByName",
+        whole_by_error_page: "WholeDistributionByErrorPage",
+    }
+}
+
+impl FlushCounts {
+    /// Counts the paths of a set.
+    pub fn count(&mut self, set: &PathSet<'_>) {
+        match set.fate {
+            // They count as planned when they are submitted.
+            Fate::Wait(_) => self.rationed += set.paths.len(),
+            Fate::Submit => self.paths += set.paths.len(),
+            Fate::Reject => {}
+        }
+        let is_whole = |reach| reach == Reach::WholeDistribution;
+        let whole = set.widest().filter(|(_, reach)| is_whole(*reach));
+        match whole.map(|(widest, _)| widest.cause) {
+            Some(WildcardCause::ErrorPage) if set.fate == Fate::Submit => {
+                self.whole_by_error_page += 1;
+            }
+            Some(_) if set.fate == Fate::Submit => self.whole_by_name += 1,
+            _ => {}
+        }
     }
 }
 

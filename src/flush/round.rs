@@ -1,6 +1,6 @@
 //! Plans the received changes, enqueues the sets, and then deletes the messages.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,10 +10,10 @@ use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
 use invalidator_core::plan::{
-    KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
+    Fate, KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
-use invalidator_core::set::{OURSELVES, Set};
+use invalidator_core::set::Set;
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -21,13 +21,14 @@ use tracing::{error, info, warn};
 use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::give_back;
-use super::log::log_first;
+use super::log::{log_first, log_widest};
+use super::rationed;
 use super::report::{FlushCounts, Report};
 use super::unreadable::hand_over;
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::metrics::milliseconds;
-use crate::queue::{self, Entry, batches, send_persistently};
+use crate::metrics::{MAX_LOGGED_DECISIONS, milliseconds};
+use crate::queue::{self, BATCH, Entry, batches, send_persistently};
 
 /// How long a round waits for all distributions. After that it enqueues the sets of those it has read.
 const TIME_FOR_ALL: Duration = Duration::from_secs(2);
@@ -101,15 +102,25 @@ impl Rounds<'_> {
             let left = hand_over(self.app, unreadable, self.send_until()).await;
             self.release_all(left.iter().map(|message| message.sent), &mut end);
         }
+        if self.deadline.remaining() > TIME_TO_STOP {
+            self.app.rations.save(self.app.state()).await;
+        }
         end
     }
 
-    /// Sends sets to SubmitQueue that could not be sent before. Returns whether their messages may be
-    /// deleted.
+    /// Sends sets to SubmitQueue that could not be sent before, or had to wait. Returns whether their messages
+    /// may be deleted.
     async fn forward(&self, sets: Vec<WaitingSet>, end: &mut RoundEnd) -> bool {
+        let entries = match rationed::entries(self.app, sets, &mut end.report.counts) {
+            Ok(entries) => entries,
+            Err(error) => {
+                error!(stage = "flush", %error, "a set cannot be serialized");
+                return false;
+            }
+        };
         let mut enqueuer = Enqueuer::new(self.app, self.send_until());
-        for set in sets {
-            enqueuer.add(set.into()).await;
+        for entry in entries {
+            enqueuer.add(entry).await;
         }
         enqueuer.finish().await;
         end.report.counts.sets += enqueuer.sets;
@@ -176,6 +187,9 @@ impl Rounds<'_> {
             self.read(&buckets, at_once, &[], targets.as_deref()),
         );
         let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
+        if first_plan.may_be_rationed() && self.mode != Mode::DryRun {
+            app.rations.load(app.state()).await;
+        }
         self.enqueue(&first_plan, is_meant, messages, &mut unfinished, end)
             .await;
         unfinished.unread = first.unread;
@@ -282,40 +296,77 @@ impl Rounds<'_> {
     ) {
         let app = self.app;
         let mut enqueuer = Enqueuer::new(app, self.send_until());
+        let min_depth = app.config.min_wildcard_depth;
+        let mut logged = 0;
+        let mut waiting = Vec::new();
         for of_target in plan.targets().filter(|it| is_meant(it.target)) {
+            let target = of_target.target;
             if self.deadline.remaining() < TIME_TO_STOP {
-                unfinished.unsent.insert(TargetScope::of(of_target.target));
+                unfinished.unsent.insert(TargetScope::of(target));
                 continue;
             }
-            for set in of_target.sets(|_| true) {
-                end.report.counts.paths += set.paths.len();
+            let mut waits = BTreeMap::new();
+            for set in of_target.sets(|bucket| self.may_go(bucket, target, &mut waits)) {
+                if logged < MAX_LOGGED_DECISIONS {
+                    logged += usize::from(log_widest(&app.catalog, plan, target, &set));
+                }
+                end.report.counts.count(&set);
                 if self.mode == Mode::DryRun {
-                    end.report.counts.dry_run += set.paths.len();
-                    info!(stage = "flush", distribution = %of_target.target.distribution, alias = %app.catalog.alias(&of_target.target.distribution), tenant = of_target.target.tenant.as_ref().map(TenantId::as_str), paths = set.paths.len(), "dry run: not enqueued");
+                    if set.fate == Fate::Submit {
+                        end.report.counts.dry_run += set.paths.len();
+                    }
+                    info!(stage = "flush", distribution = %target.distribution, alias = %app.catalog.alias(&target.distribution), tenant = target.tenant.as_ref().map(TenantId::as_str), paths = set.paths.len(), "dry run: not enqueued");
                     continue;
                 }
-                match entry(of_target.target, set, messages) {
-                    Ok(entry) => enqueuer.add(entry).await,
-                    Err(error) => {
-                        error!(stage = "flush", distribution = %of_target.target.distribution, alias = %app.catalog.alias(&of_target.target.distribution), tenant = of_target.target.tenant.as_ref().map(TenantId::as_str), %error, "a set cannot be serialized");
-                        unfinished.stranded += 1;
+                let fate = set.fate;
+                match (entry(target, set, messages, min_depth), fate) {
+                    (Ok(entry), Fate::Wait(bucket)) => {
+                        let wait = waits.get(bucket).copied().unwrap_or_default();
+                        waiting.push(entry.into_ration(bucket.clone(), wait));
                     }
+                    (Ok(entry), Fate::Submit | Fate::Reject) => enqueuer.add(entry).await,
+                    (Err(error), _) => waiting.push(Err(error)),
+                }
+                if waiting.len() >= BATCH {
+                    let (waiting, until) = (std::mem::take(&mut waiting), self.send_until());
+                    unfinished.stranded += self.put_into_buffer(waiting, until).await;
                 }
             }
         }
+        unfinished.stranded += self.put_into_buffer(waiting, self.send_until()).await;
         enqueuer.finish().await;
         end.report.counts.sets += enqueuer.sets;
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
-        let failed = std::mem::take(&mut enqueuer.failed);
-        unfinished.stranded += self.keep_in_buffer(failed).await;
+        let failed = std::mem::take(&mut enqueuer.failed).into_iter();
+        let failed = failed.map(Entry::into_buffer).collect();
+        let until = Instant::now() + TIME_TO_GIVE_BACK;
+        unfinished.stranded += self.put_into_buffer(failed, until).await;
     }
 
-    /// Puts sets that could not be sent into the buffer. Returns for how many that failed too.
-    async fn keep_in_buffer(&self, failed: Vec<Entry>) -> usize {
-        let until = Instant::now() + TIME_TO_GIVE_BACK;
+    /// Whether wildcards that names in a bucket need may be submitted now for a target. If not, notes for how
+    /// long they wait.
+    fn may_go(
+        &self,
+        bucket: &BucketName,
+        target: &Target,
+        waits: &mut BTreeMap<BucketName, Duration>,
+    ) -> bool {
+        if self.mode == Mode::DryRun {
+            return true;
+        }
+        let wait = self.app.rations.take(bucket, target, self.app.clock.now());
+        if !wait.is_zero() {
+            waits.insert(bucket.clone(), wait);
+        }
+        wait.is_zero()
+    }
+
+    /// Puts sets into the buffer that could not be sent, or that have to wait. Returns for how many that
+    /// failed.
+    async fn put_into_buffer(&self, entries: Vec<Result<Entry>>, until: Instant) -> usize {
         let mut stranded = 0;
-        let entries = failed.into_iter().filter_map(|entry| {
-            let entry = entry.into_buffer().map_err(|error| {
+        let entries = entries.into_iter().filter_map(|entry| {
+            let entry = entry.map_err(|error| {
                 error!(stage = "flush", %error, "a set cannot be serialized");
             });
             if entry.is_err() {
@@ -399,7 +450,7 @@ fn rules<'r>(
         index_documents,
         debounce: app.config.debounce,
         limits: SetLimits::with_paths(app.config.max_paths_per_invalidation),
-        min_wildcard_depth: 0,
+        min_wildcard_depth: app.config.min_wildcard_depth,
     }
 }
 
@@ -421,21 +472,28 @@ struct ReadDistributions {
 }
 
 /// The message of a set.
-fn entry(target: &Target, set: PathSet<'_>, messages: &[Buffered]) -> Result<Entry> {
+fn entry(
+    target: &Target,
+    set: PathSet<'_>,
+    messages: &[Buffered],
+    min_depth: usize,
+) -> Result<Entry> {
     let messages = set.messages.iter().map(|index| &messages[index.get()]);
     let messages: Vec<&Buffered> = messages.collect();
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let id = SetId::new(target, &set.paths, &ids);
     let group = set.lane.group(target);
+    let changed = messages.iter().filter_map(|message| message.oldest).min();
+    let forbidden = match (set.fate, set.widest) {
+        (Fate::Reject, Some(widest)) => Some(format!(
+            "MinWildcardDepth is {min_depth}, and a wider wildcard is needed: {}",
+            widest.cause
+        )),
+        _ => None,
+    };
     let set = Set {
-        target: target.clone(),
-        paths: set.paths,
-        reason: "flush".to_owned(),
-        by: OURSELVES.to_owned(),
-        changed: messages.iter().filter_map(|message| message.oldest).min(),
-        first_sent: None,
-        hops: 0,
-        caller_reference: None,
+        forbidden,
+        ..Set::of_flush(target.clone(), set.paths, changed)
     };
     Entry::of_set(&set, group, &id)
 }

@@ -15,7 +15,7 @@ use invalidator_core::merge::{Left, Merge, PathIndex, SetIndex};
 use invalidator_core::path::InvalidationPath;
 use invalidator_core::rejection::Rejected;
 use invalidator_core::retry::{self, MAX_HOPS};
-use invalidator_core::service_error::{ServiceError, UNKNOWN_DISTRIBUTION};
+use invalidator_core::service_error::{ServiceError, UNKNOWN_DISTRIBUTION, WILDCARD_TOO_WIDE};
 use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, OURSELVES, Set};
 use invalidator_core::target::{Target, TenantId};
 use tokio::time::Instant;
@@ -122,6 +122,14 @@ impl<'a> Group<'a> {
         for mut messages in units(std::mem::take(&mut self.messages)) {
             paces.begin();
             let mut unit = self.unit(&mut messages);
+            if let Some(why) = messages
+                .first()
+                .and_then(|first| first.set.forbidden.clone())
+            {
+                let waiting = unit.merge.waiting();
+                unit.merge
+                    .reject(&waiting, ServiceError::own(WILDCARD_TOO_WIDE, why));
+            }
             match &standing {
                 Ok(Standing::MayTouch) => {
                     let lost = messages.first().and_then(|first| {
@@ -334,6 +342,7 @@ impl<'a> Group<'a> {
             first_sent,
             hops: hops.saturating_add(1),
             caller_reference: Some(reference.clone()),
+            forbidden: None,
         };
         let id = SetId::known(format!("again-{reference}"));
         if self.send(set, id).await {
@@ -497,13 +506,13 @@ fn unknown(target: &Target, standing: Standing) -> ServiceError {
 }
 
 /// Groups messages into units that are submitted together. First, each message of a lost call alone, so
-/// that its call can be repeated unchanged; then all messages of the function itself; then the messages
+/// that its call can be repeated unchanged, and each of paths that are not submitted; then all messages of the function itself; then the messages
 /// of each other tool, so that its bad paths affect nobody else.
 fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
-    let (lost, others): (Vec<Message>, Vec<Message>) = messages
-        .into_iter()
-        .partition(|message| message.set.caller_reference.is_some());
-    let mut units: Vec<Vec<Message>> = lost.into_iter().map(|message| vec![message]).collect();
+    let (alone, others): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(|message| {
+        message.set.caller_reference.is_some() || message.set.forbidden.is_some()
+    });
+    let mut units: Vec<Vec<Message>> = alone.into_iter().map(|message| vec![message]).collect();
     let mut by_tool: BTreeMap<(bool, String), Vec<Message>> = BTreeMap::new();
     for message in others {
         let by = message.set.by.clone();

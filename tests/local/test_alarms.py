@@ -280,6 +280,23 @@ def test_the_function_is_not_started(watched: Watched) -> None:
     assert watched.raises("NoFlushFinished")
 
 
+def test_a_wildcard_would_be_wider_than_allowed(watched: Watched) -> None:
+    watched.set_variable(MIN_WILDCARD_DEPTH="1")
+    watched.change("~wide.html")
+    assert "WildcardTooWide" in watched.mail()
+    assert watched.error_files() == 1
+    assert watched.raises("PathsRejected")
+
+
+def test_names_with_or_keep_needing_wildcards(watched: Watched) -> None:
+    assert watched.raises("NamesNeedWildcards", repeat=lambda: watched.change(f"~{time.time()}.html"))
+    assert watched.complaints("all that begins with") or watched.complaints("the whole distribution")
+    assert watched.complaints("it waits, because names in this bucket needed wildcards a moment ago")
+    # With the function's own permissions.
+    watched.client("s3").head_object(Bucket=watched.stack.outputs["ErrorBucketName"], Key="state/rations.json")
+    assert not watched.complaints("the rations of wildcards cannot be kept")
+
+
 def test_the_stack_is_stopped_or_in_a_dry_run(watched: Watched) -> None:
     watched.set_variable(INITIAL_MODE="dry-run")
     watched.tick()

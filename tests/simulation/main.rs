@@ -219,6 +219,24 @@ fn a_seed_runs_the_same_each_time() {
     assert_eq!(runs[0], runs[1]);
 }
 
+/// A key with `~` at the root, every ten seconds, emptied every cache of the distribution each time: 180
+/// times in this half hour.
+#[test]
+fn names_that_need_a_wildcard_empty_the_caches_once_in_five_minutes() {
+    let outcome = play(Scenario::names(), false);
+    let shown = &outcome.violations[..outcome.violations.len().min(10)];
+    assert!(outcome.violations.is_empty(), "{shown:#?}");
+    assert_eq!(outcome.lost, 0);
+    // Two distributions serve the root. In each: the first, six in half an hour, and what waited at its end.
+    let most = 2 * 8;
+    println!("{} wildcards", outcome.wildcards);
+    assert!(
+        (2..=most).contains(&outcome.wildcards),
+        "{}",
+        outcome.wildcards
+    );
+}
+
 /// 5,000 objects within 25 seconds, in an account with the concurrency of a new one. Ingest could use
 /// all of it for a minute and more; flush and submit must get their turn meanwhile.
 #[test]

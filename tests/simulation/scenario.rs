@@ -22,6 +22,9 @@ pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
 }
 
+/// How long a wildcard that a name needs waits for its ration, by default.
+const RATION: Duration = Duration::from_secs(300);
+
 /// How often the sweep of the template comes.
 pub const SWEEP: Duration = Duration::from_secs(300);
 
@@ -195,6 +198,32 @@ impl Scenario {
         };
         scenario.events = (0..events).map(event).collect();
         scenario.concurrency = concurrency;
+        scenario
+    }
+
+    /// Somebody uploads a key that needs `/*` every ten seconds, for half an hour, among other uploads.
+    pub fn names() -> Self {
+        const SEED: u64 = 0;
+        let mut scenario = Self::from_seed(SEED);
+        let mut rng = Rng::with_seed(SEED);
+        let event = |n: usize| Event {
+            at: Duration::from_secs(10 * n as u64),
+            changes: vec![
+                Change {
+                    bucket: ALPHA,
+                    key: format!("~{n}"),
+                    deleted: false,
+                },
+                Change {
+                    bucket: ALPHA,
+                    key: format!("{n}.html"),
+                    deleted: rng.bool(),
+                },
+            ],
+        };
+        scenario.events = (0..180).map(event).collect();
+        scenario.healed_at = Duration::from_secs(1_800);
+        scenario.new_environment = 0.0;
         scenario
     }
 
@@ -394,12 +423,12 @@ impl Scenario {
     pub fn promises(&self, distribution: &str, path: &str) -> Option<Duration> {
         let prompt = self.debounce + Duration::from_secs(8);
         let is_sick = self.sick.is_some_and(|(sick, _)| sick == distribution);
-        let is_wildcard = distribution == "E2" && path.starts_with("/q/");
+        let is_wildcard = (distribution == "E2" && path.starts_with("/q/")) || needs_wildcard(path);
         let has_to_wait = is_wildcard && self.quota != Quota::None;
         if !self.is_timed() || is_sick || has_to_wait {
             return None;
         }
-        Some(match self.kind {
+        let within = match self.kind {
             Kind::NoTicks => SWEEP + prompt,
             // A poller keeps trying for this long, and then the batch is received again.
             Kind::Crowded => prompt + VISIBILITY_TIMEOUT,
@@ -407,7 +436,17 @@ impl Scenario {
             // Messages are hidden for this long, and then fetched by a tick that comes back every minute.
             Kind::LostReceives => prompt + VISIBILITY_TIMEOUT + Duration::from_secs(60),
             _ => prompt,
-        })
+        };
+        // It waits for its ration, and then for a flush, which only the sweep may start.
+        let rationed = RATION + SWEEP + prompt;
+        Some(
+            within
+                + if needs_wildcard(path) {
+                    rationed
+                } else {
+                    Duration::ZERO
+                },
+        )
     }
 
     /// How much longer than usual a call of CloudFront takes.
@@ -556,6 +595,8 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
     };
     let mut at = Duration::from_millis(rng.u64(0..10_000));
     let mut events = Vec::with_capacity(count);
+    // A burst is one invalidation, unless some of it waits for a ration.
+    let with_names = kind != Kind::Burst;
     for n in 0..count {
         let changes = match rng.u8(0..10) {
             _ if kind == Kind::Crawl => 80,
@@ -564,7 +605,10 @@ fn events(rng: &mut Rng, kind: Kind) -> Vec<Event> {
             1 if large => 150,
             _ => 1,
         };
-        let changes = (0..changes).map(|m| change(rng, n, m, changes > 100));
+        let changes = (0..changes).map(|m| match with_names && rng.u8(0..10) == 0 {
+            true => with_tilde(rng, n, m),
+            false => change(rng, n, m, changes > 100),
+        });
         events.push(Event {
             at,
             changes: changes.collect(),
@@ -619,6 +663,37 @@ fn change(rng: &mut Rng, n: usize, m: usize, long: bool) -> Change {
         bucket,
         key: format!("{folder}{name}{padding}.html"),
         deleted: rng.u8(0..4) == 0,
+    }
+}
+
+/// A change of an object whose name needs a wildcard. It has a folder of its own, so that no other change is
+/// cleared by it.
+fn with_tilde(rng: &mut Rng, n: usize, m: usize) -> Change {
+    let name = match rng.u8(0..3) {
+        0 => format!("often~{}", rng.u8(0..3)),
+        _ => format!("{n}-{m}~"),
+    };
+    Change {
+        bucket: pick(rng, &[ALPHA, BETA]),
+        key: format!("{TILDES}{name}.html"),
+        deleted: rng.u8(0..4) == 0,
+    }
+}
+
+/// The folder of keys with a `~`.
+const TILDES: &str = "tilde/";
+
+/// Whether CloudFront takes a path only as a wildcard.
+fn needs_wildcard(path: &str) -> bool {
+    path.contains('~')
+}
+
+/// What CloudFront may be asked to clear for a path: the path, or where a name needs a wildcard, what that
+/// begins with, or the folder, where many do.
+pub fn askable(path: &str) -> Vec<String> {
+    match path.split_once('~') {
+        Some((prefix, _)) => vec![prefix.to_owned(), format!("/{TILDES}")],
+        None => vec![path.to_owned()],
     }
 }
 

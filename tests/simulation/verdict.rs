@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::lambda::{Delivery, Stage};
-use crate::scenario::{Kind, expected, tolerated};
+use crate::scenario::{Kind, askable, expected, tolerated};
 use crate::world::World;
 
 /// The result of a run.
@@ -29,6 +29,8 @@ pub struct Outcome {
     /// Different paths of the changes, and invalidations.
     pub asked: u64,
     pub invalidations: u64,
+    /// Wildcards that CloudFront accepted.
+    pub wildcards: u64,
     /// The longest time from a change to CloudFront's acceptance.
     pub longest: Duration,
     /// The same from the end of the ingest.
@@ -122,7 +124,10 @@ fn fresh(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &
                     let mut paths = file.paths.iter();
                     file.at >= event.at
                         && file.distribution == distribution
-                        && paths.any(|filed| filed.trim_end_matches('*') == path)
+                        && paths.any(|filed| match filed.strip_suffix('*') {
+                            Some(prefix) => path.starts_with(prefix),
+                            None => *filed == path,
+                        })
                 });
                 match at {
                     Some(at) => {
@@ -160,9 +165,12 @@ fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
     let mut possible: BTreeSet<(&str, String)> = BTreeSet::new();
     for event in &scenario.events {
         for change in &event.changes {
-            for known in tolerated(change) {
-                possible.insert(known.clone());
-                changes.entry(known).or_default().push(event.at);
+            for (distribution, path) in tolerated(change) {
+                for path in askable(&path) {
+                    possible.insert((distribution, path.clone()));
+                    let times = changes.entry((distribution, path)).or_default();
+                    times.push(event.at);
+                }
             }
         }
     }
@@ -243,6 +251,7 @@ fn burst(world: &World, now: Duration, outcome: &mut Outcome) {
                 (count + 1, paths + it.paths.len())
             });
             let fit_in_one = if wildcards { 15 } else { 3_000 };
+            outcome.wildcards += if wildcards { paths as u64 } else { 0 };
             let most = usize::div_ceil(paths, fit_in_one);
             if world.scenario.kind == Kind::Burst && count > most {
                 outcome.violations.push(format!(
