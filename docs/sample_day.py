@@ -70,6 +70,7 @@ DAY: dict[str, Series] = {
     "ChangesExcepted": part(0.3),
     "RecordsUnreadable": QUIET,
     "TagsUnreadable": only(FAILED, 3),
+    "TagsChanged": only(RELEASE, 1),
     "EventsSkipped": over_the_day(lambda slot: 1 if slot % 24 == 7 else 0),
     "Ticks": FLUSHES,
     "TicksThrottled": only(RELEASE, 4),

@@ -55,6 +55,8 @@ counters! {
         unreadable: "RecordsUnreadable",
         /// Buckets whose tags could not be read.
         tags_unreadable: "TagsUnreadable",
+        /// Tags of buckets that have changed.
+        tags_changed: "TagsChanged",
         ticks: "Ticks",
         ticks_throttled: "TicksThrottled",
     }
@@ -151,6 +153,7 @@ async fn settings(
         .settings_of(app.clients.s3(), buckets.iter().copied(), until)
         .await;
     counts.tags_unreadable = buckets.len() - settings.len();
+    counts.tags_changed = app.tags.take_changed();
     settings
 }
 

@@ -1,6 +1,7 @@
 //! Reads the tags of buckets, and caches the settings in them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +10,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::bucket_tags::{BucketSettings, BucketTag};
 use invalidator_core::event::BucketName;
+use invalidator_core::text::one_line;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -25,7 +27,11 @@ pub struct BucketTags {
     keep_for: Duration,
     clock: Clock,
     known: Mutex<HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>>,
+    changed: AtomicUsize,
 }
+
+/// S3 saves no longer value.
+const MAX_VALUE: usize = 256;
 
 impl BucketTags {
     /// An empty cache, which reads tags again after `keep_for`.
@@ -34,7 +40,14 @@ impl BucketTags {
             keep_for,
             clock,
             known: Mutex::default(),
+            changed: AtomicUsize::new(0),
         }
+    }
+
+    /// How many changed tags were seen since the last call. An environment sees only what changes after it
+    /// has read the tags of a bucket once.
+    pub fn take_changed(&self) -> usize {
+        self.changed.swap(0, Ordering::Relaxed)
     }
 
     /// The settings in the tags of buckets. If the tags of a bucket cannot be read until `until`, the last
@@ -78,8 +91,21 @@ impl BucketTags {
             return kept.map(|(settings, _)| settings);
         };
         let settings = Arc::new(BucketSettings::from_tags(&tags));
+        if let Some((before, _)) = kept {
+            self.tell_changes(bucket, &before, &settings);
+        }
         self.lock().insert(bucket.clone(), (settings.clone(), now));
         Some(settings)
+    }
+
+    /// Logs and counts tags that changed, because they decide which uploads are ignored.
+    fn tell_changes(&self, bucket: &BucketName, before: &BucketSettings, now: &BucketSettings) {
+        for change in now.changes_since(before) {
+            self.changed.fetch_add(1, Ordering::Relaxed);
+            let shown = |value: Option<String>| value.map(|value| one_line(&value, MAX_VALUE));
+            let (old, new) = (shown(change.old), shown(change.new));
+            warn!(%bucket, tag = change.key, old, new, "a tag of a bucket has changed, which changes what is invalidated");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>> {

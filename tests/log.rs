@@ -246,6 +246,56 @@ fn lines_of(lines: &[String], message: &str) -> Vec<Value> {
         .collect()
 }
 
+/// A tag with all top-level folders ignored every upload, and nothing told who had done it, or when.
+#[tokio::test]
+async fn a_changed_tag_is_told_with_its_old_and_new_value() {
+    let aws = account().await;
+    aws.account().tags = vec![("exceptionPaths", "tmp"), ("team", "web")];
+    let (_function, log) = Function::start_with_log(&aws, &[("CACHE_SECONDS", "0")]);
+    change(&aws, "a").await;
+    aws.account().tags = vec![
+        ("exceptionPaths", "css:js:a"),
+        ("indexDocument", "index.html"),
+        ("team", "shop"),
+    ];
+    change(&aws, "a").await;
+    change(&aws, "a").await;
+    let message = "a tag of a bucket has changed, which changes what is invalidated";
+    let told = lines_of(&log.lines(), message);
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| {
+            (
+                &it["level"],
+                &it["bucket"],
+                &it["tag"],
+                &it["old"],
+                &it["new"],
+            )
+        })
+        .collect();
+    let (warn, site) = (json!("WARN"), json!("site"));
+    assert_eq!(
+        told,
+        [
+            (
+                &warn,
+                &site,
+                &json!("exceptionPaths"),
+                &json!("tmp"),
+                &json!("css:js:a")
+            ),
+            (
+                &warn,
+                &site,
+                &json!("indexDocument"),
+                &Value::Null,
+                &json!("index.html")
+            ),
+        ]
+    );
+}
+
 /// An editor's lock file at the root silently emptied all caches.
 #[tokio::test]
 async fn a_key_that_needs_a_wide_wildcard_is_told_with_what_it_covers() {

@@ -1480,6 +1480,24 @@ async fn all_environments_share_the_rations_of_wildcards() {
     assert_eq!(account.cloudfront.paths("E1"), ["/*", "/*"]);
 }
 
+/// A bucket tag with all top-level folders: every upload was ignored, and nobody was told.
+#[tokio::test]
+async fn a_tag_that_changes_is_counted_and_so_is_each_upload_that_it_ignores() {
+    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    account.tag(&[("exceptionPaths", "tmp")]).await;
+    account.change(&[(PUT, "css/a")]).await;
+    account.flush_and_submit().await;
+    assert!(!account.take_metrics().contains_key("TagsChanged"));
+    account.tag(&[("exceptionPaths", "tmp:css:js:img")]).await;
+    account.change(&[(PUT, "css/a"), (PUT, "js/b")]).await;
+    let metrics = account.take_metrics();
+    assert_eq!(metrics["TagsChanged"], [1]);
+    assert_eq!(metrics["ChangesExcepted"], metrics["ChangesReceived"]);
+    account.change(&[(PUT, "css/a")]).await;
+    assert!(!account.take_metrics().contains_key("TagsChanged"), "once");
+}
+
 #[tokio::test]
 async fn only_the_distributions_that_are_asked_for_are_touched() {
     let account = Account::new(&[("DISTRIBUTION_IDS", "E2")]).await;

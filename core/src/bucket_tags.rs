@@ -5,6 +5,7 @@
 //! such a path only deletions count. A path with `*` or `?` is a pattern over the whole key; any
 //! other path covers that key and all keys below it, as a folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -24,6 +25,17 @@ pub struct BucketTag {
     pub value: String,
 }
 
+/// A tag of ours that was added, removed or given another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagChange {
+    /// The tag's key.
+    pub key: String,
+    /// Its value before, if it was there.
+    pub old: Option<String>,
+    /// Its value now, if it is there.
+    pub new: Option<String>,
+}
+
 /// The settings in the tags of a bucket.
 #[derive(Clone, Debug, Default)]
 pub struct BucketSettings {
@@ -32,6 +44,8 @@ pub struct BucketSettings {
     /// From `indexDocument=index.html`: a change of `dir/index.html` also invalidates `/dir/`, for any
     /// kind of origin.
     pub index_document: Option<String>,
+    /// The values of our tags, by key.
+    tags: BTreeMap<String, String>,
 }
 
 impl BucketSettings {
@@ -42,10 +56,26 @@ impl BucketSettings {
             .find(|tag| tag.key == INDEX_DOCUMENT_TAG)
             .map(|tag| tag.value.trim().trim_matches('/').to_owned())
             .filter(|name| !name.is_empty());
+        let ours = tags.iter().filter(|tag| is_ours(&tag.key));
         Self {
             exceptions: ExceptionRules::from_tags(tags),
             index_document,
+            tags: ours
+                .map(|tag| (tag.key.clone(), tag.value.clone()))
+                .collect(),
         }
+    }
+
+    /// How our tags differ from those before, in the order of their keys.
+    pub fn changes_since(&self, before: &Self) -> Vec<TagChange> {
+        let keys: BTreeSet<&String> = before.tags.keys().chain(self.tags.keys()).collect();
+        let change = |key: &String| TagChange {
+            key: key.clone(),
+            old: before.tags.get(key).cloned(),
+            new: self.tags.get(key).cloned(),
+        };
+        let changes = keys.into_iter().map(change);
+        changes.filter(|change| change.old != change.new).collect()
     }
 }
 
@@ -133,6 +163,10 @@ impl fmt::Display for ExceptionRule {
             self.entry, self.tag
         )
     }
+}
+
+fn is_ours(key: &str) -> bool {
+    key == INDEX_DOCUMENT_TAG || is_exception_tag(key)
 }
 
 fn is_exception_tag(key: &str) -> bool {
@@ -290,5 +324,35 @@ mod tests {
             let settings = BucketSettings::from_tags(&[tag("indexDocument", value)]);
             assert_eq!(settings.index_document.as_deref(), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_changed_tag_of_ours_is_told_with_both_values() {
+        let before = BucketSettings::from_tags(&[
+            tag("exceptionPaths", "tmp"),
+            tag("exceptionPaths2", "drafts"),
+            tag("indexDocument", "index.html"),
+            tag("team", "web"),
+        ]);
+        let after = BucketSettings::from_tags(&[
+            tag("team", "shop"),
+            tag("indexDocument", "index.html"),
+            tag("exceptionPaths3", "css:js:img"),
+            tag("exceptionPaths", "tmp:news"),
+        ]);
+        let change = |key: &str, old: Option<&str>, new: Option<&str>| TagChange {
+            key: key.to_owned(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+        };
+        assert_eq!(
+            after.changes_since(&before),
+            [
+                change("exceptionPaths", Some("tmp"), Some("tmp:news")),
+                change("exceptionPaths2", Some("drafts"), None),
+                change("exceptionPaths3", None, Some("css:js:img")),
+            ]
+        );
+        assert_eq!(after.changes_since(&after), []);
     }
 }

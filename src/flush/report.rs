@@ -22,6 +22,8 @@ counters! {
         released: "MessagesReleased",
         /// Targets whose changes wait, because their distributions could not be read.
         unread: "TargetsUnread",
+        /// Tags of buckets that have changed.
+        tags_changed: "TagsChanged",
         keys: "Keys",
         /// Keys that no distribution serves from its cache.
         unmatched: "KeysUnmatched",

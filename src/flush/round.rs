@@ -186,6 +186,7 @@ impl Rounds<'_> {
             self.index_documents(&buckets),
             self.read(&buckets, at_once, &[], targets.as_deref()),
         );
+        end.report.counts.tags_changed += app.tags.take_changed();
         let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
         if first_plan.may_be_rationed() && self.mode != Mode::DryRun {
             app.rations.load(app.state()).await;

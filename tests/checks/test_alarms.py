@@ -48,6 +48,22 @@ def test_metric_math(expression: str, known: dict[str, float | None], expected: 
     assert alarms.calculate(expression, known) == expected
 
 
+def test_an_hour_in_which_nothing_came_or_something_was_kept_is_not_ignored() -> None:
+    received = Series("Invalidator", "ChangesReceived", "Function")
+    excepted = Series("Invalidator", "ChangesExcepted", "Function")
+
+    def of_hour(*values: tuple[Series, int]) -> str:
+        metrics = Metrics()
+        for series, value in values:
+            metrics.add(series, value)
+        return alarms.state("UploadsIgnored", metrics)
+
+    assert of_hour() == "OK"
+    assert of_hour((received, 3)) == "OK"
+    assert of_hour((received, 3), (excepted, 2)) == "OK"
+    assert of_hour((received, 3), (excepted, 3)) == "ALARM"
+
+
 def test_every_alarm_can_be_evaluated() -> None:
     for name in alarms.names():
         assert alarms.state(name, Metrics()) != "ALARM", name

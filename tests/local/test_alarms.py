@@ -297,6 +297,11 @@ def test_names_with_or_keep_needing_wildcards(watched: Watched) -> None:
     assert not watched.complaints("the rations of wildcards cannot be kept")
 
 
+def test_all_uploads_are_ignored(watched: Watched) -> None:
+    watched.change("tmp/ignored.html")
+    assert watched.raises("UploadsIgnored")
+
+
 def test_the_stack_is_stopped_or_in_a_dry_run(watched: Watched) -> None:
     watched.set_variable(INITIAL_MODE="dry-run")
     watched.tick()
