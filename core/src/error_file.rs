@@ -2,14 +2,14 @@
 //! Administrators and their scripts rely on these formats, so they are fixed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::incident::Rejection;
 use crate::name::InvalidName;
-use crate::path::{InvalidPath, InvalidationPath};
+use crate::path::{InvalidationPath, MAX_PATH_CHARACTERS};
 use crate::problems::Problems;
 use crate::rejection::Rejected;
 use crate::service_error::ServiceError;
@@ -56,18 +56,26 @@ pub enum InvalidErrorFile {
     #[error("the first line: {0}")]
     Id(#[from] InvalidName),
     /// Lines are neither paths nor part of the format.
-    #[error("{0}")]
+    #[error(
+        "these lines are no paths, which begin with `/`, hold printable ASCII only and have at most \
+         {MAX_PATH_CHARACTERS} characters: {0}"
+    )]
     Lines(Problems<BadLine>),
 }
 
 /// A line of an error file that is neither a path nor part of the format.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: {source}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// The number of the line, from 1.
     line: usize,
-    /// What is wrong with it.
-    source: InvalidPath,
+    /// Its beginning.
+    text: String,
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: `{}`", self.line, self.text)
+    }
 }
 
 impl ErrorFile<'_> {
@@ -108,7 +116,10 @@ impl ErrorFile<'_> {
                         Some(set) => set.push(path),
                         None => sets.push(vec![path]),
                     },
-                    Err(source) => problems.push(BadLine { line, source }),
+                    Err(_) => problems.push(BadLine {
+                        line,
+                        text: one_line(text, 120),
+                    }),
                 }
             }
         }

@@ -35,12 +35,10 @@ pub enum NotReplayable {
     TooLong(usize),
     /// It is not text.
     #[error("it is not UTF-8 ({0}); the function did not write it")]
-    NotUtf8(#[from] Utf8Error),
+    NotUtf8(Utf8Error),
     /// It is no error file.
-    #[error(
-        "it is no error file: {0}; correct these lines, or delete the file if the function did not write it"
-    )]
-    Text(#[from] InvalidErrorFile),
+    #[error("it is no error file: {0}. Correct it, or delete it if the function did not write it")]
+    Text(InvalidErrorFile),
     /// It is for another target than its key says.
     #[error(
         "its key names `{of_key}` and its first line `{of_text}`; the function does not write such a file: \
@@ -88,7 +86,8 @@ pub fn read(key: &str, object: &[u8]) -> Result<ErrorFile<'static>, NotReplayabl
     if object.len() > MAX_FILE_BYTES {
         return Err(NotReplayable::TooLong(object.len()));
     }
-    let file = ErrorFile::from_text(std::str::from_utf8(object)?)?;
+    let text = std::str::from_utf8(object).map_err(NotReplayable::NotUtf8)?;
+    let file = ErrorFile::from_text(text).map_err(NotReplayable::Text)?;
     if file.id.as_str() != id {
         return Err(NotReplayable::OtherTarget {
             of_key: one_line(id, 100),
@@ -156,7 +155,7 @@ mod tests {
             (
                 KEY.to_owned(),
                 "CloudFront Id [E1]\nb c\n".repeat(2),
-                "line 2: `b c` is not",
+                "line 2: `b c`",
             ),
         ] {
             let told = match read(&key, text.as_bytes()) {
@@ -175,7 +174,7 @@ mod tests {
         let error = read(KEY, format!("CloudFront Id [E1]\n{lines}").as_bytes());
         let error = error.unwrap_err().to_string();
         assert!(error.contains("line 11: `no path`"), "{error}");
-        assert!(error.contains("; and 999991 more;"), "{error}");
+        assert!(error.contains("; and 999991 more. Correct"), "{error}");
         assert!(error.len() < 4_000, "{} bytes", error.len());
         let id = "E".repeat(1_000_000);
         let error = read(KEY, format!("CloudFront Id [{id}]\n/a\n").as_bytes()).unwrap_err();
