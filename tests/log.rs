@@ -321,6 +321,28 @@ async fn a_key_that_needs_a_wide_wildcard_is_told_with_what_it_covers() {
     checked(&log.lines());
 }
 
+/// Whoever may upload chooses the key, and `aws logs tail` prints lines as they are.
+#[tokio::test]
+async fn no_line_holds_what_a_terminal_obeys() {
+    let aws = account().await;
+    let (_function, log) = Function::start_with_log(&aws, &[]);
+    change(&aws, "%1B%5B2J%C2%9B31m%7F%E2%80%AEgpj%0A").await;
+    let record =
+        json!({ "eventSource": "\u{9b}31m\u{202e}:none", "eventName": "ObjectCreated:Put" });
+    let event = json!({ "Records": [record] }).to_string();
+    aws.invoke(event, TIMEOUT).await.unwrap_err();
+    let lines = log.lines();
+    assert!(lines.iter().any(|line| line.contains("gpj")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains(":none")),
+        "{lines:#?}"
+    );
+    let is_obeyed = |c: char| c.is_control() || c == '\u{202e}';
+    for line in &lines {
+        assert!(!line.contains(is_obeyed), "{line:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_first_line_tells_the_version_and_the_age_of_the_root_certificates() {
     let aws = account().await;
