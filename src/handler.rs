@@ -102,7 +102,17 @@ pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchR
     }
 }
 
+/// Both queues are FIFO, of which a batch has at most so many messages.
+const MAX_MESSAGES: usize = 10;
+
+/// A message takes many times the memory of its text, so they are counted first.
 fn records(payload: &str) -> Result<Vec<SqsMessage>> {
+    let sources: Sources<'_> =
+        serde_json::from_str(payload).context("failed to read the event of a queue")?;
+    let count = sources.records.len();
+    if count > MAX_MESSAGES {
+        bail!("a batch of a FIFO queue has at most {MAX_MESSAGES} messages, this one has {count}");
+    }
     let event: SqsEvent =
         serde_json::from_str(payload).context("failed to read the event of a queue")?;
     Ok(event.records)

@@ -520,3 +520,223 @@ async fn an_event_of_millions_of_records_stays_within_the_memory() {
     assert!(aws.depth("buffer") > 0);
     assert!(function.peak() <= 128, "{} MiB", function.peak());
 }
+
+/// What Lambda delivers at most.
+const LARGEST_EVENT: usize = 6 * 1024 * 1024;
+
+/// As many of a text, with commas, as fit into an event beside what is around them.
+fn as_many(text: impl Fn(usize) -> String, around: &str) -> String {
+    let room = LARGEST_EVENT - around.len();
+    let mut all = String::with_capacity(room);
+    for n in 0.. {
+        let next = text(n);
+        if all.len() + next.len() + 1 > room {
+            break;
+        }
+        all.push_str(if n == 0 { "" } else { "," });
+        all.push_str(&next);
+    }
+    around.replacen("ALL", &all, 1)
+}
+
+/// Events that somebody thought of who may send any: what each is, and what is answered.
+fn ill_willed_events() -> Vec<(&'static str, String, Result<(), &'static str>)> {
+    const RECORDS: &str = r#"{"Records":[ALL]}"#;
+    let half = LARGEST_EVENT / 2 - 100;
+    let filled = |part: &str, around: &str| {
+        let room = LARGEST_EVENT - around.len() - 10;
+        around.replacen("ALL", &part.repeat(room / part.len()), 1)
+    };
+    let of_key = r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"site"},"object":{"key":"ALL"}}}]}"#;
+    let record =
+        |key: &str| of_key.replacen("ALL", key, 1)[12..of_key.len() + key.len() - 5].to_owned();
+    let long = |c: char, n: usize| format!("{n:06}{}", c.to_string().repeat(1_018));
+    let wrapped = |inner: &str, field: &str| json!({ field: inner }).to_string();
+    // Each level of text doubles the backslashes, so that a quote takes seven characters at last.
+    let mut in_both = as_many(|_| record("k"), RECORDS);
+    in_both.truncate(in_both.len() / 4);
+    in_both.truncate(in_both.rfind(",{").unwrap());
+    in_both.push_str("]}");
+    let in_both = wrapped(&wrapped(&in_both, "Message"), "body");
+    assert!(in_both.len() > LARGEST_EVENT / 4, "{}", in_both.len());
+    let of_tick = |n: usize| {
+        let queue = "arn:aws:sqs:us-east-1:123456789012:tick.fifo";
+        format!(r#"{{"eventSourceARN":"{queue}","messageId":"{n}"}}"#)
+    };
+    let not_read = Err("cannot be read");
+    vec![
+        (
+            "nested arrays",
+            format!("{{\"Records\":{}{}}}", "[".repeat(half), "]".repeat(half)),
+            not_read,
+        ),
+        (
+            "nested objects",
+            {
+                let depth = (LARGEST_EVENT - 100) / r#"{"s3":}"#.len();
+                let (begin, end) = (r#"{"s3":"#.repeat(depth), "}".repeat(depth));
+                format!("{{\"Records\":[{begin}1{end}]}}")
+            },
+            not_read,
+        ),
+        (
+            "nested arrays without an end, in a message",
+            filled("[", r#"{"Records":[{"body":"ALL","messageId":"1"}]}"#),
+            Ok(()),
+        ),
+        (
+            "a nested field that nobody reads",
+            format!(
+                "{{\"Records\":[{{\"x\":{}{}}}]}}",
+                "[".repeat(half),
+                "]".repeat(half)
+            ),
+            not_read,
+        ),
+        (
+            "one key",
+            filled("k", of_key),
+            Err("bytes long, S3 allows 1024"),
+        ),
+        (
+            "one key of escapes",
+            filled("%6B", of_key),
+            Err("bytes long, S3 allows 1024"),
+        ),
+        (
+            "one key that is no text",
+            filled("%ff", of_key),
+            Err("does not decode to UTF-8"),
+        ),
+        (
+            "one key of spaces",
+            filled("+", of_key),
+            Err("bytes long, S3 allows 1024"),
+        ),
+        (
+            "one key of JSON's escapes",
+            filled(r"\u0001", of_key),
+            Err("bytes long, S3 allows 1024"),
+        ),
+        (
+            "one event name",
+            filled("n", r#"{"Records":[{"eventName":"ALL","s3":{}}]}"#),
+            Ok(()),
+        ),
+        (
+            "one event source",
+            filled(
+                "n",
+                r#"{"Records":[{"eventSource":"ALL","eventName":"ObjectCreated:Put"}]}"#,
+            ),
+            not_read,
+        ),
+        (
+            "one message id",
+            filled("i", r#"{"Records":[{"body":"","messageId":"ALL"}]}"#),
+            Ok(()),
+        ),
+        (
+            "one name of a field",
+            filled("n", r#"{"Records":[{"ALL":1}]}"#),
+            not_read,
+        ),
+        (
+            "one body",
+            filled("b", r#"{"Records":[{"body":"ALL","messageId":"1"}]}"#),
+            Ok(()),
+        ),
+        (
+            "one body of JSON's escapes",
+            filled(r"\u005b", r#"{"Records":[{"body":"ALL","messageId":"1"}]}"#),
+            Ok(()),
+        ),
+        (
+            "records in SNS in SQS",
+            format!("{{\"Records\":[{in_both}]}}"),
+            Ok(()),
+        ),
+        (
+            "records in SNS in SQS, many times",
+            as_many(
+                |_| wrapped(&wrapped(r#"{"Records":[{}]}"#, "Message"), "body"),
+                RECORDS,
+            ),
+            not_read,
+        ),
+        (
+            "empty messages",
+            as_many(|n| format!(r#"{{"body":"","messageId":"{n}"}}"#), RECORDS),
+            Ok(()),
+        ),
+        (
+            "messages without an id",
+            as_many(|_| r#"{"body":""}"#.to_owned(), RECORDS),
+            not_read,
+        ),
+        (
+            "records without a bucket",
+            as_many(
+                |_| r#"{"eventName":"ObjectCreated:Put"}"#.to_owned(),
+                RECORDS,
+            ),
+            not_read,
+        ),
+        (
+            "names of events",
+            as_many(|n| format!(r#"{{"eventName":"{n}"}}"#), RECORDS),
+            Ok(()),
+        ),
+        (
+            "long keys",
+            as_many(|n| record(&long('k', n)), RECORDS),
+            Ok(()),
+        ),
+        (
+            "long keys that are encoded for the buffer",
+            as_many(|n| record(&long('\'', n)), RECORDS),
+            Ok(()),
+        ),
+        (
+            "long keys in events of JSON's escapes",
+            as_many(
+                |n| record(&format!("{n:06}{}", r"\u0001".repeat(1_018))),
+                RECORDS,
+            ),
+            Ok(()),
+        ),
+        (
+            "records of the tick queue",
+            as_many(of_tick, RECORDS),
+            Err("a batch of a FIFO queue has at most 10"),
+        ),
+    ]
+}
+
+/// Before: 636 MB of memory for one of them.
+#[tokio::test]
+async fn no_event_that_lambda_delivers_takes_more_than_its_share_of_memory() {
+    let aws = Aws::start().await;
+    let mut function = Function::start(&aws, 1_024, &[]);
+    let mut peak = 0;
+    for (what, event, expected) in ill_willed_events() {
+        assert!(
+            event.len() <= LARGEST_EVENT,
+            "{what}: {} bytes",
+            event.len()
+        );
+        let answer = aws.invoke(event, TIMEOUT).await;
+        assert!(function.is_alive(), "{what}");
+        match (answer, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(expected)) => {
+                assert!(error.contains(expected), "{what}: {error}");
+                assert!(error.len() < 10_000, "{what}: {} bytes", error.len());
+            }
+            (answer, _) => panic!("{what}: {answer:?}"),
+        }
+        peak = function.peak();
+        assert!(peak <= 128, "{what}: {peak} MiB");
+    }
+    assert!(peak > 6, "nothing was measured");
+}

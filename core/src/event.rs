@@ -160,7 +160,7 @@ pub struct Change<'a> {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place}: {cause}")]
 pub struct Problem {
-    /// The SQS message that contains it, if any.
+    /// The SQS message that contains it, if any: the beginning of its id.
     pub message_id: Option<String>,
     /// Its place in the event: `Records[2]`, `Records[0].body.Records[1]`.
     pub place: String,
@@ -503,7 +503,7 @@ impl Reader {
         }
         if reading.problems.len() < MAX_TOLD {
             reading.problems.push(Problem {
-                message_id: message_id.map(str::to_owned),
+                message_id: message_id.map(excerpt),
                 place: place.to_string(),
                 cause,
             });
