@@ -1,6 +1,11 @@
 //! The operator's command line: `invalidatorctl plan` shows what the function would do and why,
 //! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits what CloudFront
 //! once refused.
+//!
+//! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
+//! command line has to be changed.
+// Only `output` writes, because only it escapes what a terminal would obey.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod account;
 mod confirm;
@@ -8,16 +13,25 @@ mod mode;
 mod output;
 mod plan;
 mod replay;
+mod shell;
 mod stack;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
 use invalidator::logging;
 
 /// Keeps CloudFront fresh when S3 objects change: the operator's side.
+///
+/// The account and the region are those that the AWS CLI would use. They are shown on standard error
+/// before anything is asked or done.
 #[derive(Parser)]
 #[command(name = "invalidatorctl", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: 0 done, 1 failed or a finding, 2 the command line cannot be used."
+)]
 struct Cli {
     #[command(flatten)]
     account: account::Options,
@@ -30,22 +44,43 @@ enum Command {
     Plan(plan::Options),
     Mode(mode::Options),
     Replay(replay::Options),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    logging::start_on_terminal();
-    let Cli { account, command } = Cli::parse();
-    let result = match command {
-        Command::Plan(options) => plan::run(&account, options).await,
-        Command::Mode(options) => mode::run(&account, options).await,
-        Command::Replay(options) => replay::run(&account, options).await,
+    std::panic::set_hook(Box::new(|panic| {
+        let panic = panic.to_string().replace('\n', " ");
+        output::error(format_args!("this is a bug of invalidatorctl: {panic}"));
+    }));
+    logging::start_on_terminal(|| output::LogLine);
+    let Cli { account, command } = match usage::parse() {
+        Ok(cli) => cli,
+        Err(status) => return status,
     };
-    match result {
-        Ok(code) => code,
+    match run(&account, command).await.and_then(finished) {
+        Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            output::error(format_args!("{error:#}"));
+            match error.is::<usage::Usage>() {
+                true => ExitCode::from(usage::USAGE),
+                false => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Plan(options) => plan::run(account, options).await,
+        Command::Mode(options) => mode::run(account, options).await,
+        Command::Replay(options) => replay::run(account, options).await,
+        Command::Completions(options) => Ok(options.show(&mut Cli::command())),
+        Command::Man(options) => options.show(Cli::command()),
+    }
+}
+
+fn finished(status: ExitCode) -> Result<ExitCode> {
+    output::finish().map(|()| status)
 }

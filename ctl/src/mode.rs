@@ -4,16 +4,16 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use aws_config::SdkConfig;
 use clap::Args;
-use invalidator::aws::error::{error_of, service_error};
-use invalidator::aws::{Clients, Endpoints};
+use invalidator::aws::Clients;
+use invalidator::aws::error::service_error;
 use invalidator::mode::read_mode;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
 use invalidator_core::state::StateObject;
 
 use crate::account;
 use crate::confirm::confirm;
+use crate::output::{show_line, tell};
 use crate::stack::{self, Stack};
 
 /// Show the mode, or choose another: `live`, `dry-run` or `stopped`. Deployments do not change it.
@@ -21,6 +21,9 @@ use crate::stack::{self, Stack};
 /// live: changes are invalidated. dry-run: changes are planned and logged, and then discarded; sets that
 /// wait stay. stopped: the kill switch; changes and sets wait, and nothing is discarded.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl mode
+  invalidatorctl mode stopped --why \"the origin is overloaded\"")]
 pub struct Options {
     /// The mode to choose. Without it, the mode is shown.
     #[arg(value_name = "live|dry-run|stopped")]
@@ -36,22 +39,20 @@ pub struct Options {
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
-    let endpoints = Endpoints::from_env()?;
-    let sdk = account::configuration(account).await?;
-    let who = Caller::of(&sdk).await?;
-    let stack = stack::find(&sdk, options.stack).await?;
-    let clients = Clients::new(sdk.clone(), endpoints);
-    let region = sdk.region().map_or("unknown", |region| region.as_ref());
-    println!(
-        "account {}, region {region}, {}, error bucket {}",
-        who.account, stack.name, stack.error_bucket
-    );
+    let account = account::open(account).await?;
+    let stack = stack::find(&account, options.stack).await?;
+    let clients = &account.clients;
     let chosen = read_mode(clients.s3(), &stack.error_bucket).await;
     match &chosen {
-        Ok(Some(chosen)) => println!("the mode is {chosen}"),
-        Ok(None) => println!("nobody has chosen a mode: {}", initial(&stack)),
+        Ok(Some(chosen)) => show_line(format_args!("the mode is {chosen}")),
+        Ok(None) => show_line(format_args!(
+            "nobody has chosen a mode: {}",
+            initial(&stack)
+        )),
         // A mode that cannot be read can still be written anew.
-        Err(error) if options.mode.is_some() => println!("the mode cannot be read: {error:#}"),
+        Err(error) if options.mode.is_some() => {
+            show_line(format_args!("the mode cannot be read: {error:#}"))
+        }
         Err(_) => {}
     }
     let Some(mode) = options.mode else {
@@ -63,17 +64,17 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{mode}: {}", mode.consequence());
+    tell(format_args!("{mode}: {}", mode.consequence()));
     if !options.yes && !confirm(&format!("choose the mode {mode}?"))? {
-        println!("nothing was changed");
+        tell("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
-    let new = ChosenMode::new(mode, SystemTime::now().into(), who.arn, options.why);
-    write(&clients, &stack.error_bucket, &new).await?;
-    println!("the mode is {new}");
-    println!(
+    let new = ChosenMode::new(mode, SystemTime::now().into(), account.caller, options.why);
+    write(clients, &stack.error_bucket, &new).await?;
+    show_line(format_args!("the mode is {new}"));
+    tell(
         "It takes effect within a minute; an invocation that runs now ends as usual, after two and a half \
-         minutes at most. Sets that wait in SubmitQueue come back within a quarter of an hour."
+         minutes at most. Sets that wait in SubmitQueue come back within a quarter of an hour.",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -94,23 +95,4 @@ async fn write(clients: &Clients, bucket: &str, chosen: &ChosenMode) -> Result<(
         format!("the mode was not changed: failed to write s3://{bucket}/{MODE_KEY}")
     })?;
     Ok(())
-}
-
-/// Who runs this program.
-struct Caller {
-    account: String,
-    arn: String,
-}
-
-impl Caller {
-    async fn of(sdk: &SdkConfig) -> Result<Self> {
-        let client = aws_sdk_sts::Client::new(sdk);
-        let identity = client.get_caller_identity().send().await;
-        let identity = identity.map_err(|error| error_of("STS GetCallerIdentity", &error));
-        let identity = identity.context("failed to ask who you are")?;
-        Ok(Self {
-            account: identity.account.context("STS knows no account")?,
-            arn: identity.arn.context("STS knows no ARN")?,
-        })
-    }
 }

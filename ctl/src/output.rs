@@ -1,29 +1,133 @@
-//! Writes to standard output.
+//! All that this program shows. Nothing else writes to standard output and standard error (a lint sees to
+//! that), and here every line goes through [`Lines`]: whatever a key, an id, a file or an answer contains,
+//! it can neither command the terminal nor invent a line.
+//!
+//! What was asked for goes to standard output. All else goes to standard error: the account, questions,
+//! warnings and errors. So the output of a command can be read by another program.
 
-use std::io::{ErrorKind, Write, stdout};
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use invalidator_core::text::escape_json;
+use invalidator_core::text::{Lines, one_line};
 use serde::Serialize;
 
-/// Prints a text. A reader that has gone away, such as `head`, has seen enough: that is no error.
+/// The first error of writing to standard output.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// A longer error is cut after so many characters.
+const MAX_ERROR: usize = 6_000;
+
+/// Shows what was asked for.
+pub fn show(lines: &Lines) {
+    write_out(lines.as_str().as_bytes());
+}
+
+/// Shows one line of what was asked for.
+pub fn show_line(line: impl fmt::Display) {
+    show(&lines_of(line));
+}
+
+/// Shows a value as JSON.
 ///
 /// # Errors
-/// If the text cannot be written for another reason.
-pub fn print(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("failed to write to standard output"),
+/// If it cannot be written as JSON.
+pub fn show_json(value: &impl Serialize) -> Result<()> {
+    show(&Lines::of_json(value)?);
+    Ok(())
+}
+
+/// Shows a text of this program itself as it is, such as a script for a shell. Nothing in it comes from
+/// outside.
+pub fn show_own(text: &[u8]) {
+    write_out(text);
+}
+
+/// Tells the person at the terminal something beside what was asked for.
+pub fn tell(line: impl fmt::Display) {
+    write_err(lines_of(line).as_str());
+}
+
+/// Tells what did not work, though the command goes on.
+pub fn warn(line: impl fmt::Display) {
+    tell_labeled("warning", "\u{1b}[1;33m", line);
+}
+
+/// Tells what did not work.
+pub fn error(line: impl fmt::Display) {
+    tell_labeled("error", "\u{1b}[1;31m", line);
+}
+
+/// Asks for an answer on the same line.
+pub fn ask(question: impl fmt::Display) {
+    let question = lines_of(question);
+    write_err(&format!("{} ", question.as_str().trim_end_matches('\n')));
+}
+
+/// # Errors
+/// If something could not be written to standard output. A reader that went away, such as `head`, has
+/// seen enough: that is no error.
+pub fn finish() -> Result<()> {
+    match FAILURE.get() {
+        Some(error) => {
+            Err(io::Error::from(error.kind())).context("failed to write to standard output")
+        }
+        None => Ok(()),
     }
 }
 
-/// Prints a value as JSON, without a character that a terminal would obey.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn print_json(value: &impl Serialize) -> Result<()> {
-    let json = serde_json::to_string_pretty(value)?;
-    print(&(escape_json(&json) + "\n"))
+/// Where the log goes: each event is one line on standard error.
+pub struct LogLine;
+
+impl Write for LogLine {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        tell(text.trim_end_matches('\n'));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lines_of(line: impl fmt::Display) -> Lines {
+    let mut lines = Lines::new();
+    lines.line(line);
+    lines
+}
+
+fn tell_labeled(label: &str, color: &str, line: impl fmt::Display) {
+    let lines = lines_of(one_line(&line.to_string(), MAX_ERROR));
+    match has_color() {
+        true => write_err(&format!("{color}{label}:\u{1b}[0m {}", lines.as_str())),
+        false => write_err(&format!("{label}: {}", lines.as_str())),
+    }
+}
+
+/// Whether standard error is a terminal that may be colored (<https://no-color.org>).
+#[allow(clippy::disallowed_methods)]
+fn has_color() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+#[allow(clippy::disallowed_methods)]
+fn write_out(text: &[u8]) {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Only the first one is told.
+            let _ = FAILURE.set(error);
+        }
+        _ => {}
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn write_err(text: &str) {
+    // There is nowhere to tell that standard error is closed.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -15,10 +15,11 @@ use invalidator_core::event::{self, BucketName, Reading};
 use invalidator_core::plan::{
     Changes, KeyChanges, MessageIndex, Rules, SetLimits, index_document_of, plan,
 };
+use invalidator_core::problems::MAX_TOLD;
 use invalidator_core::target::DistributionId;
 
 use crate::account;
-use crate::output::{print, print_json};
+use crate::output::{show, show_json};
 use explanation::Explanation;
 use source::{Source, TagFile};
 
@@ -27,6 +28,9 @@ use source::{Source, TagFile};
 ///
 /// Without files for the distributions and the tags, they are read from the account.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl plan event.json
+  invalidatorctl plan event.json --distributions distributions.json --bucket-tags tags.json --output json")]
 pub struct Options {
     /// Files that hold events, `-` for standard input.
     #[arg(required = true, value_name = "EVENT")]
@@ -99,8 +103,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let aliases = OriginBuckets::new(options.origin_buckets);
     let explanation = explained(&source, reading, &aliases, &settings).await?;
     match options.output {
-        Output::Text => print(&explanation.to_string())?,
-        Output::Json => print_json(&explanation)?,
+        Output::Text => show(&explanation.lines()),
+        Output::Json => show_json(&explanation)?,
     }
     Ok(if explanation.problems.is_empty() {
         ExitCode::SUCCESS
@@ -132,6 +136,7 @@ fn read(files: &[PathBuf]) -> Result<Reading> {
         }
         all.changes.extend(changes);
         all.problems.extend(problems);
+        all.problems.truncate(MAX_TOLD);
         for (name, count) in skipped {
             *all.skipped.entry(name).or_default() += count;
         }

@@ -1,171 +1,197 @@
 //! `invalidatorctl replay`: submits the paths of error files again, once their cause is fixed.
+//!
+//! * [`files`]: reads the files, and believes none
+//! * [`sets`]: merges their paths into sets
+
+mod files;
+mod sets;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use invalidator::aws::Clients;
-use invalidator::aws::error::service_error;
 use invalidator::config::QueueUrl;
 use invalidator::mode::read_mode;
 use invalidator::queue::{Entry, send};
 use invalidator::submit::answer::Answer;
 use invalidator::submit::call::create_invalidation;
 use invalidator::submit::unit::{Call, Means, Paces, Unit};
-use invalidator_core::caller_reference::SetId;
-use invalidator_core::error_file::ErrorFile;
+use invalidator_core::cost::amount::Of;
+use invalidator_core::cost::price;
 use invalidator_core::merge::Merge;
 use invalidator_core::mode::{ChosenMode, Mode};
-use invalidator_core::set::{COMMAND_LINE, Lane, REPLAY_OF, Set};
-use invalidator_core::target::{DistributionId, Target, TargetId};
+use invalidator_core::problems::Problems;
+use invalidator_core::set::Lane;
+use invalidator_core::text::Lines;
 
 use crate::account;
 use crate::confirm::confirm;
+use crate::output::{error, show, show_line, tell, warn};
+use crate::stack::{self, Stack};
+use crate::usage::Usage;
+use sets::{MAX_PATHS, Replay, replays};
 
 /// Submit the paths of error files again.
+///
+/// The files must be as the function wrote them, for distributions of this account; otherwise nothing is
+/// submitted. The paths are shown first, wildcards before all others.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl replay invalidation_error/20261121020304567891abcde01234_E2QWRUHAPOMQZL.txt
+  invalidatorctl replay --bucket BUCKET --submit-queue URL KEY KEY   (as the mail says)")]
 pub struct Options {
-    /// The error bucket, as the mail names it.
-    #[arg(long)]
-    bucket: String,
-    /// The stack's SubmitQueue, as the mail names it: the function submits the paths, at the pace that
-    /// CloudFront allows.
-    #[arg(long, value_name = "URL", required_unless_present = "directly")]
+    /// The keys of the error files, as the mail lists them.
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+    #[command(flatten)]
+    stack: stack::Options,
+    /// The stack's SubmitQueue, if its outputs cannot be read: the function submits the paths, at the
+    /// pace that CloudFront allows.
+    #[arg(long, value_name = "URL")]
     submit_queue: Option<QueueUrl>,
     /// Submit from this machine, without the function.
     #[arg(long, conflicts_with = "submit_queue")]
     directly: bool,
-    /// The keys of the error files, as the mail lists them.
-    #[arg(required = true, value_name = "KEY")]
-    keys: Vec<String>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
 }
 
-/// A set to submit, and its identity.
-struct Replayed {
-    id: SetId,
-    set: Set<'static>,
-}
-
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
-    let clients = account::clients(account).await?;
-    let mut sets = Vec::new();
-    for key in &options.keys {
-        sets.extend(read(&clients, &options.bucket, key).await?);
-    }
-    for Replayed { set, .. } in &sets {
-        println!("{}: {} paths", set.target, set.paths.len());
-        for path in &set.paths {
-            println!("  {path}");
+    let account = account::open(account).await?;
+    let stack = stack::find(&account, options.stack).await?;
+    let queue = match options.directly {
+        true => None,
+        false => Some(queue_of(&stack, options.submit_queue)?),
+    };
+    let files = match files::read(&account, &stack.error_bucket, options.keys).await? {
+        Ok(files) => files,
+        Err(problems) => {
+            tell_problems(&problems);
+            return Ok(ExitCode::FAILURE);
         }
-    }
-    let mode = mode_of(&clients, &options.bucket).await;
+    };
+    let replays = replays(files, &account.caller);
+    show(&summary(&replays));
+    let mode = mode_of(&account.clients, &stack.error_bucket).await;
     refuse_if_not_live(mode.as_ref(), options.directly)?;
-    if !options.yes && !confirm(&format!("submit {} sets?", sets.len()))? {
-        println!("nothing was submitted");
+    let (paths, sets) = totals(&replays);
+    let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
+    if !options.yes && !confirm(&question)? {
+        tell("nothing was submitted");
         return Ok(ExitCode::FAILURE);
     }
-    if let Some(queue) = &options.submit_queue {
-        let count = sets.len();
-        enqueue(&clients, queue, sets).await?;
-        let then = match mode {
-            Some(ChosenMode {
-                mode: Mode::Stopped,
-                ..
-            }) => "they wait there until `invalidatorctl mode live`",
-            _ => "the function submits them",
-        };
-        println!("{count} sets are in SubmitQueue; {then}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut all_accepted = true;
-    for replayed in sets {
-        all_accepted &= submit(&clients, replayed).await;
-    }
-    Ok(match all_accepted {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
-}
-
-/// The sets of an error file, each with paths of one lane.
-async fn read(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<Replayed>> {
-    let place = format!("s3://{bucket}/{key}");
-    let object = clients
-        .s3()
-        .get_object()
-        .bucket(bucket)
-        .key(key)
-        .send()
-        .await;
-    let object = object.map_err(|error| service_error(&error));
-    let object = object.with_context(|| format!("failed to read {place}"))?;
-    let bytes = object
-        .body
-        .collect()
-        .await
-        .with_context(|| format!("failed to read {place}"))?;
-    let text =
-        String::from_utf8(bytes.to_vec()).with_context(|| format!("{place} is not UTF-8"))?;
-    let file = ErrorFile::from_text(&text).with_context(|| format!("{place} is no error file"))?;
-    let target = target(clients, file.id)
-        .await
-        .with_context(|| format!("failed to replay {place}"))?;
-    let mut sets = Vec::new();
-    for paths in file.sets {
-        let (plain, wildcards): (Vec<_>, Vec<_>) = paths
-            .into_iter()
-            .partition(|path| Lane::of(path) == Lane::Paths);
-        for paths in [plain, wildcards] {
-            sets.extend(paths.chunks(MAX_PATHS).map(|paths| Replayed {
-                // The key, so that replaying a file twice makes one invalidation.
-                id: SetId::new(&target, paths, &[key]),
-                set: Set {
-                    target: target.clone(),
-                    paths: paths.to_vec(),
-                    reason: format!("{REPLAY_OF}{key}"),
-                    by: COMMAND_LINE.to_owned(),
-                    changed: None,
-                    first_sent: None,
-                    hops: 0,
-                    caller_reference: None,
-                    forbidden: None,
-                },
-            }));
+    let Some(queue) = queue else {
+        let mut all_accepted = true;
+        for replay in replays {
+            all_accepted &= submit(&account.clients, replay).await;
         }
-    }
-    Ok(sets)
-}
-
-/// Paths of one message: so many of the longest paths fit into it.
-const MAX_PATHS: usize = 250;
-
-/// The target of this id. The distribution of a tenant is asked for.
-async fn target(clients: &Clients, id: TargetId) -> Result<Target> {
-    let tenant = match id {
-        TargetId::Distribution(distribution) => {
-            return Ok(Target {
-                distribution,
-                tenant: None,
-            });
-        }
-        TargetId::Tenant(tenant) => tenant,
+        return Ok(match all_accepted {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        });
     };
-    let call = clients.cloudfront().get_distribution_tenant();
-    let answer = call.identifier(tenant.as_str()).send().await;
-    let answer = answer.map_err(|error| service_error(&error));
-    let answer = answer.with_context(|| format!("failed to read the tenant {tenant}"))?;
-    let distribution = answer
-        .distribution_tenant
-        .and_then(|tenant| tenant.distribution_id)
-        .ok_or_else(|| anyhow!("the tenant {tenant} has no distribution"))?;
-    Ok(Target {
-        distribution: DistributionId::new(distribution),
-        tenant: Some(tenant),
-    })
+    enqueue(&account.clients, &queue, replays).await?;
+    let then = match mode {
+        Some(ChosenMode {
+            mode: Mode::Stopped,
+            ..
+        }) => "they wait there until `invalidatorctl mode live`",
+        _ => "the function submits them",
+    };
+    show_line(format_args!(
+        "{} in SubmitQueue; {then}",
+        count(sets, "set")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+/// If the queue is not named and the stack is not known by its name.
+fn queue_of(stack: &Stack, named: Option<QueueUrl>) -> Result<QueueUrl> {
+    match named {
+        Some(queue) => Ok(queue),
+        None if !stack.is_named() => Err(Usage(
+            "name the queue with --submit-queue, or the stack with --stack instead of its bucket"
+                .to_owned(),
+        )
+        .into()),
+        None => stack.submit_queue(),
+    }
+}
+
+fn tell_problems(problems: &Problems<String>) {
+    problems.first().iter().for_each(error);
+    if problems.untold() > 0 {
+        let files = count(problems.untold(), "more file");
+        error(format_args!("{files} cannot be replayed"));
+    }
+    tell("nothing was submitted");
+}
+
+fn totals(replays: &[Replay]) -> (usize, usize) {
+    let paths = replays.iter().map(|replay| replay.paths().count()).sum();
+    (paths, replays.iter().map(|replay| replay.sets.len()).sum())
+}
+
+/// How many wildcards, and how many other paths, are shown of each target.
+const MAX_SHOWN: usize = 10;
+
+/// What would be submitted, wildcards first, the widest of them at the top.
+fn summary(replays: &[Replay]) -> Lines {
+    let mut lines = Lines::new();
+    for replay in replays {
+        let (mut wildcards, plain): (Vec<_>, Vec<_>) = replay
+            .paths()
+            .partition(|path| Lane::of(path) == Lane::Wildcards);
+        wildcards.sort_by_key(|path| path.as_str().len());
+        let of_them = match wildcards.len() {
+            0 => String::new(),
+            wildcards => format!(", of them {}", count(wildcards, "wildcard")),
+        };
+        let paths = count(wildcards.len() + plain.len(), "path");
+        let files = count(replay.keys.len(), "file");
+        let Replay { target, alias, .. } = replay;
+        lines.line(format_args!(
+            "{target} ({alias}): {paths} of {files}{of_them}"
+        ));
+        let what = match target.tenant {
+            None => "distribution",
+            Some(_) => "tenant",
+        };
+        for path in wildcards.iter().take(MAX_SHOWN) {
+            match path.as_str() {
+                "/*" => lines.line(format_args!("  {path} (the whole {what})")),
+                _ => lines.line(format_args!("  {path}")),
+            }
+        }
+        add_more(&mut lines, wildcards.len(), "more wildcard");
+        for path in plain.iter().take(MAX_SHOWN) {
+            lines.line(format_args!("  {path}"));
+        }
+        add_more(&mut lines, plain.len(), "more path");
+    }
+    let (paths, sets) = totals(replays);
+    lines.line(format_args!(
+        "in all {} for {} in {}, at most {}",
+        count(paths, "path"),
+        count(replays.len(), "target"),
+        count(sets, "set"),
+        price::PATH.amount.times(paths as u64)
+    ));
+    lines
+}
+
+fn add_more(lines: &mut Lines, all: usize, noun: &'static str) {
+    if all > MAX_SHOWN {
+        lines.line(format_args!("  and {}", count(all - MAX_SHOWN, noun)));
+    }
+}
+
+fn count(number: usize, noun: &'static str) -> Of {
+    Of(number as u64, noun)
 }
 
 /// The mode that somebody chose for the stack of this error bucket. If it cannot be read, the replay goes
@@ -174,7 +200,9 @@ async fn mode_of(clients: &Clients, bucket: &str) -> Option<ChosenMode> {
     match read_mode(clients.s3(), bucket).await {
         Ok(chosen) => chosen,
         Err(error) => {
-            eprintln!("warning: {error:#}; if the stack is not live, the sets wait");
+            warn(format_args!(
+                "{error:#}; if the stack is not live, the sets wait"
+            ));
             None
         }
     }
@@ -190,21 +218,17 @@ fn refuse_if_not_live(chosen: Option<&ChosenMode>, directly: bool) -> Result<()>
         ),
         Some(chosen) if chosen.mode == Mode::Stopped && directly => bail!(
             "nothing was submitted: the mode is {chosen}. Choose `invalidatorctl mode live` first, or \
-             replay with --submit-queue: then the sets wait until the stack is live"
+             replay without --directly: then the sets wait until the stack is live"
         ),
         _ => Ok(()),
     }
 }
 
-async fn enqueue(clients: &Clients, queue: &QueueUrl, sets: Vec<Replayed>) -> Result<()> {
+async fn enqueue(clients: &Clients, queue: &QueueUrl, replays: Vec<Replay>) -> Result<()> {
     let mut entries = Vec::new();
-    for Replayed { id, set } in sets {
+    for (id, set) in replays.into_iter().flat_map(|replay| replay.sets) {
         let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
-        entries.push(Entry {
-            body: set.to_json()?,
-            fifo: Some((lane.group(&set.target), id.as_str().to_owned())),
-            delay: Duration::ZERO,
-        });
+        entries.push(Entry::of_set(&set, lane.group(&set.target), &id)?);
     }
     let queue_name = queue.as_str();
     send(clients.sqs(), queue, entries)
@@ -212,28 +236,38 @@ async fn enqueue(clients: &Clients, queue: &QueueUrl, sets: Vec<Replayed>) -> Re
         .with_context(|| format!("failed to put sets into {queue_name}; replay again"))
 }
 
-/// Submits a set from this machine. Whether CloudFront accepted all of it.
-async fn submit(clients: &Clients, Replayed { id, set }: Replayed) -> bool {
+/// Submits the sets of a target from this machine. Whether CloudFront accepted all of them.
+async fn submit(clients: &Clients, replay: Replay) -> bool {
     const A_DAY: Duration = Duration::from_secs(24 * 3_600);
-    let (target, cause) = (set.target.clone(), set.cause());
+    let target = &replay.target;
     let means = Means {
         call: async |merge: &Merge<'static>, call: &Call| -> Answer {
             let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
-            create_invalidation(clients.cloudfront(), &target, &paths, &call.reference).await
+            create_invalidation(clients.cloudfront(), target, &paths, &call.reference).await
         },
         remaining: || A_DAY,
     };
-    let mut unit = Unit::new(&target, Merge::new(vec![set.paths]), vec![id], cause);
-    let mut paces = Paces::new(3_000);
-    unit.submit(None, &mut paces, &means).await;
-    for accepted in &unit.accepted {
-        println!(
-            "{target}: invalidation {} of {} paths",
-            accepted.invalidation_id, accepted.paths
-        );
+    let mut paces = Paces::new(MAX_PATHS);
+    let mut are_accepted = true;
+    for (id, set) in replay.sets {
+        paces.begin();
+        let cause = set.cause();
+        let mut unit = Unit::new(target, Merge::new(vec![set.paths]), vec![id], cause);
+        unit.submit(None, &mut paces, &means).await;
+        for accepted in &unit.accepted {
+            show_line(format_args!(
+                "{target}: invalidation {} of {}",
+                accepted.invalidation_id,
+                count(accepted.paths, "path")
+            ));
+        }
+        for (reason, paths) in unit.merge.rejected() {
+            error(format_args!(
+                "{target}: {} rejected: {reason}",
+                count(paths.len(), "path")
+            ));
+        }
+        are_accepted &= unit.merge.rejected().is_empty() && unit.merge.waiting().is_empty();
     }
-    for (reason, paths) in unit.merge.rejected() {
-        eprintln!("{target}: {} paths rejected: {reason}", paths.len());
-    }
-    unit.merge.rejected().is_empty()
+    are_accepted
 }

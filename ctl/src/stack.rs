@@ -1,61 +1,106 @@
 //! The stack to work with, found by its name or by its error bucket.
 
-use anyhow::{Context, Result};
-use aws_config::SdkConfig;
+use std::fmt;
+
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use invalidator::aws::error::error_of;
+use invalidator::config::QueueUrl;
 use invalidator_core::mode::Mode;
+
+use crate::account::Account;
+use crate::output;
 
 /// Which stack.
 #[derive(Args, Debug)]
 #[group(skip)] // Its name would be that of the account's options.
+#[command(next_help_heading = "Stack")]
 pub struct Options {
-    /// The stack's name.
+    /// The stack's name: its outputs tell the bucket and the queues.
     #[arg(long, value_name = "NAME", default_value = "invalidator")]
     stack: String,
     /// The stack's error bucket, if its outputs cannot be read from CloudFormation.
-    #[arg(long, value_name = "NAME", conflicts_with = "stack")]
+    #[arg(long, value_name = "NAME", alias = "bucket", conflicts_with = "stack")]
     error_bucket: Option<String>,
 }
 
 /// What is known about a stack.
 #[derive(Debug)]
 pub struct Stack {
-    /// For a person: `stack invalidator`, or only its bucket.
-    pub name: String,
+    /// `None` if only its bucket is known.
+    name: Option<String>,
     pub error_bucket: String,
+    /// `None` if only its bucket is known.
+    submit_queue: Option<String>,
     /// Its parameter `InitialMode`. `None` if only its bucket is known.
     pub initial_mode: Option<Mode>,
 }
 
-/// Finds the stack.
+/// `stack invalidator, error bucket invalidator-errorbucket-1a2b3c`
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "stack {name}, ")?;
+        }
+        write!(f, "error bucket {}", self.error_bucket)
+    }
+}
+
+impl Stack {
+    /// Whether more is known than its bucket.
+    pub fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// A stack of which only the error bucket is known.
+    fn of_bucket(error_bucket: String) -> Self {
+        Self {
+            name: None,
+            error_bucket,
+            submit_queue: None,
+            initial_mode: None,
+        }
+    }
+
+    /// Its SubmitQueue.
+    ///
+    /// # Errors
+    /// If only its bucket is known, or its outputs name no queue.
+    pub fn submit_queue(&self) -> Result<QueueUrl> {
+        let url = self.submit_queue.as_deref();
+        let url = url.context("the stack has no output SubmitQueueUrl: say --submit-queue")?;
+        url.parse()
+            .map_err(|expected| anyhow!("`{url}` is not {expected}"))
+    }
+}
+
+/// Finds the stack, and shows it with its account.
 ///
 /// # Errors
 /// If there is no such stack, or it is not one of invalidator.
-pub async fn find(sdk: &SdkConfig, options: Options) -> Result<Stack> {
-    if let Some(error_bucket) = options.error_bucket {
-        return Ok(Stack {
-            name: "a stack known by its error bucket".to_owned(),
-            error_bucket,
-            initial_mode: None,
-        });
-    }
-    let name = options.stack;
-    let client = aws_sdk_cloudformation::Client::new(sdk);
+pub async fn find(account: &Account, options: Options) -> Result<Stack> {
+    let stack = match options.error_bucket {
+        Some(error_bucket) => Stack::of_bucket(error_bucket),
+        None => named(account, options.stack).await?,
+    };
+    output::tell(format_args!("{account}, {stack}"));
+    Ok(stack)
+}
+
+async fn named(account: &Account, name: String) -> Result<Stack> {
+    let client = aws_sdk_cloudformation::Client::new(&account.sdk);
     let answer = client.describe_stacks().stack_name(&name).send().await;
     let answer = answer.map_err(|error| error_of("CloudFormation DescribeStacks", &error));
     let answer = answer.with_context(|| {
-        format!("failed to read the stack {name}; name another with --stack, or its --region")
+        format!("failed to read the stack {name} ({account}); name another with --stack, or its --region")
     })?;
     let stack = answer
         .stacks()
         .first()
         .context("DescribeStacks brought no stack")?;
     let output = |key: &str| {
-        let output = stack
-            .outputs()
-            .iter()
-            .find(|it| it.output_key() == Some(key));
+        let mut outputs = stack.outputs().iter();
+        let output = outputs.find(|it| it.output_key() == Some(key));
         output.and_then(|it| it.output_value()).map(str::to_owned)
     };
     let mut parameters = stack.parameters().iter();
@@ -65,7 +110,8 @@ pub async fn find(sdk: &SdkConfig, options: Options) -> Result<Stack> {
         error_bucket: output("ErrorBucketName").with_context(|| {
             format!("the stack {name} has no output ErrorBucketName: it is not one of invalidator")
         })?,
+        submit_queue: output("SubmitQueueUrl"),
         initial_mode: initial.and_then(|mode| mode.parse().ok()),
-        name: format!("stack {name}"),
+        name: Some(name),
     })
 }

@@ -9,10 +9,20 @@ mod support {
     pub mod tags;
 }
 
+#[path = "cli/account.rs"]
+mod account;
+#[path = "cli/hostile.rs"]
+mod hostile;
+#[path = "cli/replay.rs"]
+mod replay;
+#[path = "cli/shell.rs"]
+mod shell;
+#[path = "cli/terminal.rs"]
+mod terminal;
+
 use std::process::{Command, Output, Stdio};
 
-use invalidator_core::mode::Mode;
-use strict_cloudfront::{Distribution, Fault, Operation, Origin};
+use strict_cloudfront::{Distribution, Operation, Origin};
 use support::account::Account;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -61,29 +71,6 @@ fn special_keys_are_shown_decoded_and_their_paths_encoded() {
     );
     assert!(output.status.success());
     insta::assert_snapshot!(text(output.stdout));
-}
-
-/// Whoever may upload chooses the key. Before, it could change a terminal's title or invent lines.
-#[test]
-fn nothing_in_an_event_commands_a_terminal() {
-    let hostile = "\u{1b}]0;title\u{7}\u{9b}31m\nE1 invalidate /all\u{202e}\u{2028}";
-    let event = serde_json::json!({ "Records": [
-        { "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": hostile }, "object": { "key": hostile } } },
-        { "eventName": hostile },
-        { "eventSource": hostile, "eventName": "ObjectCreated:Put" },
-        { "eventName": "ObjectRemoved:Delete", "s3": { "bucket": { "name": "example-www" }, "object": { "key": hostile } } },
-    ] });
-    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-event.json");
-    std::fs::write(&file, event.to_string()).unwrap();
-    for format in ["text", "json"] {
-        let arguments = [&[file.to_str().unwrap(), "--output", format][..], &FILES].concat();
-        let output = plan(&arguments);
-        let shown = text(output.stdout) + &text(output.stderr);
-        assert!(shown.contains("title"), "{shown}");
-        assert!(!shown.contains("\nE1 invalidate"), "{shown}");
-        let obeyed = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2028}".contains(c));
-        assert!(!shown.contains(obeyed), "{shown:?}");
-    }
 }
 
 #[test]
@@ -215,23 +202,6 @@ fn bad_input_is_named() {
     );
 }
 
-/// An account in which the path of `index.html` was rejected, and the key of the error file.
-async fn refused_upload() -> (Account, String) {
-    let account = Account::new(&[]).await;
-    let site = Distribution::new("E1", Origin::s3("site", "site"));
-    account
-        .cloudfront
-        .add(site.default_root_object("index.html"));
-    let refuse = Fault::AccessDenied.always();
-    account
-        .cloudfront
-        .fail(refuse.on(Operation::CreateInvalidation));
-    account.change(&[("ObjectCreated:Put", "index.html")]).await;
-    account.flush_and_submit().await;
-    let key = account.error_files().await.remove(0).0;
-    (account, key)
-}
-
 async fn in_account(account: &Account, arguments: &[&str]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
         .args(arguments)
@@ -240,74 +210,6 @@ async fn in_account(account: &Account, arguments: &[&str]) -> Output {
         .output()
         .await
         .unwrap()
-}
-
-#[tokio::test]
-async fn what_was_rejected_is_replayed_once_its_cause_is_fixed() {
-    let (account, key) = refused_upload().await;
-    let replay = ["replay", "--directly", "--bucket", "errors", key.as_str()];
-    let asked = in_account(&account, &replay).await;
-    assert!(!asked.status.success(), "there is no terminal to ask on");
-    assert!(text(asked.stderr).contains("--yes"));
-
-    let confirmed = [&replay[..], &["--yes"]].concat();
-    let refused = in_account(&account, &confirmed).await;
-    assert!(!refused.status.success());
-    assert!(
-        text(refused.stderr)
-            .contains("E1: 2 paths rejected: CloudFront CreateInvalidation: AccessDenied: ")
-    );
-
-    account.cloudfront.heal();
-    let taken = in_account(&account, &confirmed).await;
-    assert!(taken.status.success(), "{}", text(taken.stderr));
-    assert!(text(taken.stdout).starts_with("E1: 2 paths\n  /\n  /index.html\n"));
-    in_account(&account, &confirmed).await;
-    let invalidations = account.cloudfront.invalidations("E1");
-    assert_eq!(invalidations.len(), 1, "replayed twice, paid for once");
-    assert_eq!(invalidations[0].paths, ["/", "/index.html"]);
-
-    let missing = [
-        "replay",
-        "--directly",
-        "--bucket",
-        "errors",
-        "none.txt",
-        "--yes",
-    ];
-    let missing = in_account(&account, &missing).await;
-    assert!(text(missing.stderr).contains("failed to read s3://errors/none.txt"));
-}
-
-#[tokio::test]
-async fn a_replay_through_the_queue_is_submitted_by_the_function() {
-    let (account, key) = refused_upload().await;
-    account.cloudfront.heal();
-    let queue = account.app.config.submit_queue.as_str().to_owned();
-    let replay = [
-        "replay",
-        "--bucket",
-        "errors",
-        "--submit-queue",
-        &queue,
-        &key,
-        "--yes",
-    ];
-    for _ in 0..2 {
-        let output = in_account(&account, &replay).await;
-        assert!(output.status.success(), "{}", text(output.stderr));
-    }
-    assert_eq!(
-        account.waiting_sets().await,
-        1,
-        "the second time is the same"
-    );
-    account.submit().await;
-    assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
-    let replayed = &account.cloudfront.invalidations("E1")[0];
-    assert!(replayed.caller_reference.ends_with("-replay"));
-    let output = in_account(&account, &["replay", "--bucket", "errors", &key]).await;
-    assert!(text(output.stderr).contains("--submit-queue"));
 }
 
 /// Endpoints are checked wherever they come from: the command line, the environment, the AWS configuration.
@@ -349,8 +251,9 @@ async fn make_stack(account: &Account, name: &str) {
     let body = r#"{
         "Parameters": {"InitialMode": {"Type": "String", "Default": "dry-run"}},
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"ErrorBucketName": {"Value": "errors"}}
+        "Outputs": {"ErrorBucketName": {"Value": "errors"}, "SubmitQueueUrl": {"Value": "SUBMIT"}}
     }"#;
+    let body = &body.replace("SUBMIT", account.app.config.submit_queue.as_str());
     let environment: std::collections::HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudformation::Config::builder()
         .behavior_version_latest()
@@ -380,13 +283,11 @@ async fn the_mode_is_shown_chosen_and_read_by_the_function() {
     let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
     make_stack(&account, "my-stack").await;
     let shown = in_account(&account, &["mode", "--stack", "my-stack"]).await;
-    let shown = text(shown.stdout);
-    assert!(
-        shown.contains(
-            "account 000000000000, region us-east-1, stack my-stack, error bucket errors"
-        ),
-        "{shown}"
+    assert_eq!(
+        text(shown.stderr),
+        "account 000000000000 (keys of the environment), us-east-1, stack my-stack, error bucket errors\n"
     );
+    let shown = text(shown.stdout);
     assert!(
         shown.contains("nobody has chosen a mode: it is dry-run since the deployment"),
         "{shown}"
@@ -405,7 +306,7 @@ async fn the_mode_is_shown_chosen_and_read_by_the_function() {
     assert!(text(asked.stderr).contains("--yes"));
     let confirmed = in_account(&account, &[&stop[..], &["--yes"]].concat()).await;
     assert!(confirmed.status.success(), "{}", text(confirmed.stderr));
-    let told = text(confirmed.stdout);
+    let told = text(confirmed.stderr);
     assert!(
         told.contains("stopped: changes wait and nothing is invalidated"),
         "{told}"
@@ -468,59 +369,6 @@ async fn a_mode_that_cannot_be_read_or_written_is_an_error_that_says_where() {
     assert!(in_account(&account, &mended).await.status.success());
     let shown = text(in_account(&account, &by_bucket).await.stdout);
     assert!(shown.contains("the mode is live"), "{shown}");
-}
-
-#[tokio::test]
-async fn a_replay_refuses_in_a_dry_run_and_waits_while_the_stack_is_stopped() {
-    let (account, key) = refused_upload().await;
-    account.cloudfront.heal();
-    let queue = account.app.config.submit_queue.as_str().to_owned();
-    let through_queue = ["--submit-queue", &queue];
-    let directly = ["--directly"];
-    let replay = |how: &[&str]| {
-        let replay = ["replay", "--bucket", "errors", &key, "--yes"];
-        [&replay[..], how]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    for (mode, how, is_refused, expected) in [
-        (
-            Mode::DryRun,
-            &through_queue[..],
-            true,
-            "nothing was submitted: the mode is dry-run",
-        ),
-        (
-            Mode::DryRun,
-            &directly[..],
-            true,
-            "nothing was submitted: the mode is dry-run",
-        ),
-        (
-            Mode::Stopped,
-            &directly[..],
-            true,
-            "nothing was submitted: the mode is stopped",
-        ),
-        (
-            Mode::Stopped,
-            &through_queue[..],
-            false,
-            "they wait there until `invalidatorctl mode live`",
-        ),
-    ] {
-        account.choose(mode).await;
-        let arguments = replay(how);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = in_account(&account, &arguments).await;
-        assert_eq!(output.status.success(), !is_refused, "{mode} {how:?}");
-        let told = text(output.stdout) + &text(output.stderr);
-        assert!(told.contains(expected), "{mode} {how:?}: {told}");
-    }
-    assert_eq!(account.waiting_sets().await, 1);
-    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
 }
 
 #[tokio::test]

@@ -1,14 +1,13 @@
-//! A plan with its reasons, for a person (`Display`) or a machine (`Serialize`).
+//! A plan with its reasons, for a person (lines) or a machine (`Serialize`).
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
 use invalidator_core::path::{InvalidationPath, Reach, WildcardCause};
 use invalidator_core::plan::{Counts, Decision, Fate, KeyChange, Plan, PlannedPath, Verdict};
 use invalidator_core::target::{DistributionId, Target};
-use invalidator_core::text::Shown;
+use invalidator_core::text::Lines;
 use serde::Serialize;
 
 /// What would become of the changes of some events.
@@ -191,24 +190,22 @@ impl ExplainedChange {
     }
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Explanation {
+    /// For a person.
+    pub fn lines(&self) -> Lines {
+        let mut lines = Lines::new();
         for problem in &self.problems {
-            writeln!(f, "unreadable: {}", Shown(problem))?;
+            lines.line(format_args!("unreadable: {problem}"));
         }
         for (name, count) in &self.skipped_events {
-            writeln!(
-                f,
-                "ignored: {} ({count}), which changes no content",
-                Shown(name)
-            )?;
+            lines.line(format_args!(
+                "ignored: {name} ({count}), which changes no content"
+            ));
         }
-        for change in &self.changes {
-            write!(f, "{change}")?;
-        }
-        for set in &self.sets {
-            write!(f, "{set}")?;
-        }
+        self.changes
+            .iter()
+            .for_each(|change| change.add_to(&mut lines));
+        self.sets.iter().for_each(|set| set.add_to(&mut lines));
         let AllCounts { of_keys, paths } = &self.counts;
         let Counts {
             keys,
@@ -216,83 +213,71 @@ impl fmt::Display for Explanation {
             not_cached,
         } = of_keys;
         let excepted = self.excepted;
-        writeln!(
-            f,
-            "\n{} changes under exception paths, {keys} keys to decide on:",
-            excepted
-        )?;
-        writeln!(
-            f,
+        lines.line("");
+        lines.line(format_args!(
+            "{excepted} changes under exception paths, {keys} keys to decide on:"
+        ));
+        lines.line(format_args!(
             "  {} invalidated, {unmatched} not ({not_cached} of them not cached)",
             keys - unmatched
-        )?;
+        ));
         let sets = self.sets.iter().filter(|set| !set.rejected).count();
-        writeln!(f, "  {paths} paths in {sets} sets")
+        lines.line(format_args!("  {paths} paths in {sets} sets"));
+        lines
     }
 }
 
-impl fmt::Display for ExplainedChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} s3://{}/{}",
-            self.kind,
-            Shown(&self.bucket),
-            Shown(&self.key)
-        )?;
-        self.decisions
-            .iter()
-            .try_for_each(|decision| writeln!(f, "    {decision}"))
-    }
-}
-
-impl fmt::Display for ExplainedDecision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Excepted { reason, .. } => write!(f, "excepted: {}", Shown(reason)),
-            Self::Invalidate {
-                distribution,
-                paths,
-            } => {
-                let mut separator = "";
-                paths
-                    .iter()
-                    .try_for_each(|ExplainedPath { path, reason, .. }| {
-                        write!(
-                            f,
-                            "{separator}{} invalidate {} ({})",
-                            Shown(distribution),
-                            Shown(path),
-                            Shown(reason)
-                        )?;
-                        separator = "\n    ";
-                        Ok(())
-                    })
-            }
-            Self::Skip {
-                distribution,
-                reason,
-            } => write!(f, "{} skip ({})", Shown(distribution), Shown(reason)),
-            Self::Unmatched { reason } => write!(f, "unmatched: {}", Shown(reason)),
+impl ExplainedChange {
+    fn add_to(&self, lines: &mut Lines) {
+        let Self {
+            bucket, key, kind, ..
+        } = self;
+        lines.line(format_args!("{kind} s3://{bucket}/{key}"));
+        for decision in &self.decisions {
+            decision.add_to(lines);
         }
     }
 }
 
-impl fmt::Display for ExplainedSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.rejected {
+impl ExplainedDecision {
+    fn add_to(&self, lines: &mut Lines) {
+        match self {
+            Self::Excepted { reason, .. } => lines.line(format_args!("    excepted: {reason}")),
+            Self::Invalidate {
+                distribution,
+                paths,
+            } => {
+                for ExplainedPath { path, reason, .. } in paths {
+                    lines.line(format_args!(
+                        "    {distribution} invalidate {path} ({reason})"
+                    ));
+                }
+            }
+            Self::Skip {
+                distribution,
+                reason,
+            } => lines.line(format_args!("    {distribution} skip ({reason})")),
+            Self::Unmatched { reason } => lines.line(format_args!("    unmatched: {reason}")),
+        }
+    }
+}
+
+impl ExplainedSet {
+    fn add_to(&self, lines: &mut Lines) {
+        let Self {
+            target,
+            paths,
+            rejected,
+        } = self;
+        let what = match rejected {
             true => "rejected for",
             false => "invalidation of",
         };
-        writeln!(
-            f,
-            "\n{what} {} with {} paths",
-            Shown(&self.target),
-            self.paths.len()
-        )?;
-        self.paths
-            .iter()
-            .try_for_each(|path| writeln!(f, "    {}", Shown(path)))
+        lines.line("");
+        lines.line(format_args!("{what} {target} with {} paths", paths.len()));
+        for path in paths {
+            lines.line(format_args!("    {path}"));
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::account;
+use crate::output::tell;
 
 /// Reading CloudFront's configuration may take so long.
 const TIME_TO_READ: Duration = Duration::from_secs(120);
@@ -85,8 +86,10 @@ impl Source {
             Some(_) => None,
             None => {
                 let ever = Duration::from_secs(3_600);
+                let account = account::open(account).await?;
+                tell(&account);
                 Some((
-                    account::clients(account).await?,
+                    account.clients,
                     Catalog::new(only.clone(), ever, Clock::system()),
                     BucketTags::new(ever, Clock::system()),
                 ))

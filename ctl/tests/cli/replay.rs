@@ -1,0 +1,393 @@
+//! `invalidatorctl replay`.
+
+use std::collections::BTreeSet;
+
+use invalidator_core::mode::Mode;
+use strict_cloudfront::{Distribution, Fault, Operation, Origin};
+
+use super::support::account::Account;
+use super::{in_account, make_stack, text};
+
+/// An account in which the path of `index.html` was rejected, and the key of the error file.
+async fn refused_upload() -> (Account, String) {
+    let account = Account::new(&[]).await;
+    let site = Distribution::new("E1", Origin::s3("site", "site"));
+    account
+        .cloudfront
+        .add(site.default_root_object("index.html"));
+    let refuse = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(refuse.on(Operation::CreateInvalidation));
+    account.change(&[("ObjectCreated:Put", "index.html")]).await;
+    account.flush_and_submit().await;
+    let key = account.error_files().await.remove(0).0;
+    (account, key)
+}
+
+/// An account with this distribution, and another one.
+async fn account_of(distribution: Distribution) -> Account {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(distribution);
+    let other = Distribution::new("E2", Origin::s3("other", "other"));
+    account.cloudfront.add(other);
+    account
+}
+
+fn site() -> Distribution {
+    Distribution::new("E1", Origin::s3("site", "site")).alias("www.example.org")
+}
+
+/// Puts an object into the error bucket.
+pub async fn put(account: &Account, key: &str, content: impl Into<Vec<u8>>) {
+    let call = account.app.clients.s3().put_object().bucket("errors");
+    let content: Vec<u8> = content.into();
+    call.key(key).body(content.into()).send().await.unwrap();
+}
+
+fn error_file<S: AsRef<str>>(id: &str, paths: impl IntoIterator<Item = S>) -> String {
+    let paths: String = paths
+        .into_iter()
+        .map(|path| format!("{}\n", path.as_ref()))
+        .collect();
+    format!("CloudFront Id [{id}]\n(Set 1 Start)\n\n{paths}\n(Set 1 End)\n\n")
+}
+
+fn key_of(id: &str, number: usize) -> String {
+    format!("invalidation_error/20261121020304567891abcde{number:05}_{id}.txt")
+}
+
+/// Arguments of a replay through the queue, without a question.
+fn replay<'a>(account: &'a Account, keys: &[&'a str]) -> Vec<&'a str> {
+    let queue = account.app.config.submit_queue.as_str();
+    let fixed = [
+        "replay",
+        "--bucket",
+        "errors",
+        "--submit-queue",
+        queue,
+        "--yes",
+    ];
+    [&fixed, keys].concat()
+}
+
+#[tokio::test]
+async fn what_was_rejected_is_replayed_once_its_cause_is_fixed() {
+    let (account, key) = refused_upload().await;
+    let replay = ["replay", "--directly", "--bucket", "errors", key.as_str()];
+    let asked = in_account(&account, &replay).await;
+    assert_eq!(
+        asked.status.code(),
+        Some(2),
+        "there is no terminal to ask on"
+    );
+    assert!(text(asked.stderr).contains("--yes"));
+
+    let confirmed = [&replay[..], &["--yes"]].concat();
+    let refused = in_account(&account, &confirmed).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(refused.stderr)
+            .contains("E1: 2 paths rejected: CloudFront CreateInvalidation: AccessDenied: ")
+    );
+
+    account.cloudfront.heal();
+    let taken = in_account(&account, &confirmed).await;
+    assert!(taken.status.success(), "{}", text(taken.stderr));
+    let shown = text(taken.stdout);
+    let expected = "): 2 paths of 1 file\n  /\n  /index.html\n\
+                    in all 2 paths for 1 target in 1 set, at most 0.01 USD\n";
+    assert!(
+        shown.starts_with("E1 (") && shown.contains(expected),
+        "{shown}"
+    );
+    in_account(&account, &confirmed).await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert_eq!(invalidations.len(), 1, "replayed twice, paid for once");
+    assert_eq!(invalidations[0].paths, ["/", "/index.html"]);
+}
+
+#[tokio::test]
+async fn a_replay_through_the_queue_is_submitted_by_the_function() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    for _ in 0..2 {
+        let output = in_account(&account, &replay(&account, &[&key])).await;
+        assert!(output.status.success(), "{}", text(output.stderr));
+    }
+    assert_eq!(
+        account.waiting_sets().await,
+        1,
+        "the second time is the same"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
+    let replayed = &account.cloudfront.invalidations("E1")[0];
+    assert!(replayed.caller_reference.ends_with("-replay"));
+}
+
+#[tokio::test]
+async fn a_stack_knows_its_bucket_and_its_queue() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    make_stack(&account, "invalidator").await;
+    let output = in_account(&account, &["replay", &key, "--yes"]).await;
+    let told = text(output.stderr);
+    assert!(output.status.success(), "{told}");
+    let expected = "account 000000000000 (keys of the environment), us-east-1, stack invalidator, \
+                    error bucket errors\n";
+    assert_eq!(told, expected);
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
+
+    let output = in_account(&account, &["replay", "--bucket", "errors", &key]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(output.stderr).contains("name the queue with --submit-queue, or the stack"));
+}
+
+/// Before: whatever an object of the bucket said was invalidated, also for another distribution than its
+/// key names.
+#[tokio::test]
+async fn an_object_that_somebody_made_up_is_not_replayed() {
+    let account = account_of(site()).await;
+    let tenants = Distribution::new("E3", Origin::s3("site", "site")).tenant_only();
+    account.cloudfront.add(tenants);
+    account.cloudfront.add_tenant("E3", "dt_3", true);
+    let good = error_file("E1", ["/a"]);
+    for (n, (key, content, expected)) in [
+        (
+            "E1.txt".to_owned(),
+            good.clone(),
+            "its key is none of an error file",
+        ),
+        (
+            "other/1_E1.txt".to_owned(),
+            good.clone(),
+            "its key is none of an error file",
+        ),
+        (
+            key_of("E1", 1),
+            "hello".to_owned(),
+            "it is no error file: the first line",
+        ),
+        (
+            key_of("E1", 2),
+            error_file("E1", ["no path"]),
+            "line 4: `no path`. Correct it",
+        ),
+        (
+            key_of("E2", 3),
+            good.clone(),
+            "its key names `E2` and its first line `E1`",
+        ),
+        (
+            key_of("E9", 4),
+            error_file("E9", ["/a"]),
+            "E9 is not in the account 000000000000",
+        ),
+        (
+            key_of("dt_9", 5),
+            error_file("dt_9", ["/a"]),
+            "dt_9 is not in the account 000000000000",
+        ),
+        (
+            key_of("E3", 6),
+            error_file("E3", ["/a"]),
+            "E3 is a multi-tenant distribution",
+        ),
+        (
+            key_of("unreadable", 7),
+            "{}".to_owned(),
+            "a message of SubmitQueue that could not be read",
+        ),
+        (
+            key_of("E1", 8),
+            error_file::<&str>("E1", []),
+            "it has no paths",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        put(&account, &key, content).await;
+        let fine = key_of("E1", 100 + n);
+        put(&account, &fine, good.clone()).await;
+        let output = in_account(&account, &replay(&account, &[&fine, &key])).await;
+        let told = text(output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{key}: {told}");
+        let named = format!("error: s3://errors/{key} is not replayed: ");
+        assert!(told.contains(&named) && told.contains(expected), "{told}");
+        assert!(told.ends_with("nothing was submitted\n"), "{told}");
+    }
+    let missing = key_of("E1", 99);
+    let output = in_account(&account, &replay(&account, &[&missing])).await;
+    assert!(text(output.stderr).contains(&format!(
+        "s3://errors/{missing} is not replayed: S3 GetObject: NoSuchKey"
+    )));
+    assert_eq!(account.waiting_sets().await, 0);
+
+    let of_tenant = key_of("dt_3", 10);
+    put(&account, &of_tenant, error_file("dt_3", ["/a"])).await;
+    let output = in_account(&account, &replay(&account, &[&of_tenant])).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("dt_3"), ["/a"]);
+}
+
+#[tokio::test]
+async fn ten_of_the_files_that_cannot_be_replayed_are_told() {
+    let account = account_of(site()).await;
+    let keys: Vec<String> = (0..13).map(|n| key_of("E1", n)).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let output = in_account(&account, &replay(&account, &keys)).await;
+    let told = text(output.stderr);
+    assert_eq!(told.matches("is not replayed").count(), 10, "{told}");
+    assert!(
+        told.contains("error: 3 more files cannot be replayed\n"),
+        "{told}"
+    );
+}
+
+/// Before: all 20,000 were printed, and no total.
+#[tokio::test]
+async fn twenty_thousand_paths_are_counted_cut_into_sets_and_submitted_once() {
+    let account = account_of(site()).await;
+    let key = key_of("E1", 1);
+    let paths: Vec<String> = (0..20_000).map(|n| format!("/{n:05}")).collect();
+    put(&account, &key, error_file("E1", &paths)).await;
+    let output = in_account(&account, &replay(&account, &[&key])).await;
+    let shown = text(output.stdout);
+    let expected = "E1 (www.example.org): 20,000 paths of 1 file\n  /00000\n";
+    assert!(shown.starts_with(expected), "{shown}");
+    let expected = "  /00009\n  and 19,990 more paths\n\
+                    in all 20,000 paths for 1 target in 7 sets, at most 100.00 USD\n\
+                    7 sets in SubmitQueue; the function submits them\n";
+    assert!(shown.ends_with(expected), "{shown}");
+    assert_eq!(account.waiting_sets().await, 7);
+    account.submit().await;
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert!(invalidations.iter().all(|it| it.paths.len() <= 3_000));
+    let mut submitted = account.cloudfront.paths("E1");
+    submitted.sort();
+    assert_eq!(submitted, paths, "each once");
+}
+
+/// A path of 4,000 characters takes more than its share of a message.
+#[tokio::test]
+async fn the_longest_paths_fit_into_messages() {
+    let account = account_of(site()).await;
+    let key = key_of("E1", 1);
+    let paths = (0..600).map(|n| format!("/{n:03}{}", "x".repeat(3_996)));
+    put(&account, &key, error_file("E1", paths)).await;
+    let output = in_account(&account, &replay(&account, &[&key])).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    let submitted: BTreeSet<String> = account.cloudfront.paths("E1").into_iter().collect();
+    assert_eq!(submitted.len(), 600);
+}
+
+#[tokio::test]
+async fn wildcards_are_shown_first_and_one_that_is_everything_says_so() {
+    let account = account_of(site()).await;
+    let (first, second) = (key_of("E1", 1), key_of("E2", 2));
+    let many = (0..12).map(|n| format!("/dir-{n:02}/*"));
+    let many: Vec<String> = many.chain(["/a".to_owned(), "/b*".to_owned()]).collect();
+    put(&account, &first, error_file("E1", many)).await;
+    put(&account, &second, error_file("E2", ["/a", "/*", "/b*"])).await;
+    let output = in_account(&account, &replay(&account, &[&first, &second])).await;
+    let shown = text(output.stdout);
+    let of_first =
+        "E1 (www.example.org): 14 paths of 1 file, of them 13 wildcards\n  /b*\n  /dir-00/*\n";
+    assert!(shown.starts_with(of_first), "{shown}");
+    assert!(
+        shown.contains("  /dir-08/*\n  and 3 more wildcards\n  /a\n"),
+        "{shown}"
+    );
+    let of_second = "): 1 path of 1 file, of them 1 wildcard\n  /* (the whole distribution)\n\
+                     in all 15 paths for 2 targets in 3 sets, at most 0.075 USD\n";
+    assert!(shown.contains(of_second), "{shown}");
+}
+
+/// Before: 20 paths were paid for.
+#[tokio::test]
+async fn twenty_files_of_one_key_are_one_path() {
+    let account = account_of(site()).await;
+    let mut keys = Vec::new();
+    for n in 0..20 {
+        let key = key_of("E1", n);
+        put(&account, &key, error_file("E1", ["/index.html"])).await;
+        keys.push(key);
+    }
+    keys.push(keys[0].clone());
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let output = in_account(&account, &replay(&account, &keys)).await;
+    let shown = text(output.stdout);
+    assert!(
+        shown.contains("): 1 path of 20 files\n  /index.html\n"),
+        "{shown}"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/index.html"]);
+}
+
+#[tokio::test]
+async fn nothing_is_replayed_while_the_distributions_cannot_be_listed() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    let refuse = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(refuse.on(Operation::ListDistributions));
+    let output = in_account(&account, &replay(&account, &[&key])).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(output.stderr);
+    assert!(
+        told.contains("CloudFront ListDistributions: AccessDenied"),
+        "{told}"
+    );
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn a_replay_refuses_in_a_dry_run_and_waits_while_the_stack_is_stopped() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    let queue = account.app.config.submit_queue.as_str().to_owned();
+    let through_queue = ["--submit-queue", &queue];
+    let directly = ["--directly"];
+    for (mode, how, is_refused, expected) in [
+        (
+            Mode::DryRun,
+            &through_queue[..],
+            true,
+            "nothing was submitted: the mode is dry-run",
+        ),
+        (
+            Mode::DryRun,
+            &directly[..],
+            true,
+            "nothing was submitted: the mode is dry-run",
+        ),
+        (
+            Mode::Stopped,
+            &directly[..],
+            true,
+            "nothing was submitted: the mode is stopped",
+        ),
+        (
+            Mode::Stopped,
+            &through_queue[..],
+            false,
+            "they wait there until `invalidatorctl mode live`",
+        ),
+    ] {
+        account.choose(mode).await;
+        let replay = ["replay", "--bucket", "errors", &key, "--yes"];
+        let output = in_account(&account, &[&replay, how].concat()).await;
+        assert_eq!(output.status.success(), !is_refused, "{mode} {how:?}");
+        let told = text(output.stdout) + &text(output.stderr);
+        assert!(told.contains(expected), "{mode} {how:?}: {told}");
+    }
+    assert_eq!(account.waiting_sets().await, 1);
+    assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
+}

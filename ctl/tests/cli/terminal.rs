@@ -1,0 +1,151 @@
+//! What a person at a terminal sees, and what happens when nobody reads.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use nix::pty::openpty;
+use strict_cloudfront::{Distribution, Operation, Origin};
+
+use super::replay::put;
+use super::support::account::Account;
+use super::{FILES, REPOSITORY, text};
+
+/// A child process on a terminal of its own: standard input and standard error.
+struct OnTerminal {
+    child: Child,
+    terminal: File,
+    seen: String,
+}
+
+impl OnTerminal {
+    fn start(mut command: Command) -> Self {
+        let pty = openpty(None, None).unwrap();
+        let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        command.stdin(end(&pty.slave)).stderr(end(&pty.slave));
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Self {
+            child,
+            terminal: File::from(pty.master),
+            seen: String::new(),
+        }
+    }
+
+    /// Reads until this text is on the terminal.
+    fn until(&mut self, text: &str) {
+        let mut buffer = [0; 1_000];
+        while !self.seen.contains(text) {
+            let length = self.terminal.read(&mut buffer).expect(&self.seen);
+            self.seen
+                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    }
+
+    fn answer(mut self, answer: &str) -> (Option<i32>, String, String) {
+        self.terminal.write_all(answer.as_bytes()).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        let mut buffer = [0; 4_000];
+        // All was written before the child ended.
+        let length = self.terminal.read(&mut buffer).unwrap_or_default();
+        self.seen
+            .push_str(&String::from_utf8_lossy(&buffer[..length]));
+        (output.status.code(), text(output.stdout), self.seen)
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_invalidatorctl"));
+    command.current_dir(REPOSITORY);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_asks_on_a_terminal_after_it_has_shown_where_and_what() {
+    let account = Account::new(&[]).await;
+    let site = Distribution::new("E1", Origin::s3("site", "site"));
+    account.cloudfront.add(site);
+    let key = "invalidation_error/1_E1.txt";
+    put(&account, key, "CloudFront Id [E1]\n/*\n").await;
+    for (answer, code, calls) in [("n\n", 1, 0), ("\n", 1, 0), ("\u{4}", 1, 0), ("y\n", 0, 1)] {
+        let mut command = program();
+        command.args(["replay", "--directly", "--bucket", "errors", key]);
+        command.envs(account.environment());
+        let mut child = OnTerminal::start(command);
+        child.until("submit 1 path in 1 set? [y/N] ");
+        let (status, shown, told) = child.answer(answer);
+        assert_eq!(status, Some(code), "{answer:?}: {told}");
+        assert!(told.starts_with("account 000000000000"), "{told}");
+        assert!(shown.contains("  /* (the whole distribution)\n"), "{shown}");
+        let called = account.cloudfront.calls_of(Operation::CreateInvalidation);
+        assert_eq!(called.len(), calls, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_error_is_colored_on_a_terminal_unless_that_is_not_wanted() {
+    let plan = |colored: bool| {
+        let mut command = program();
+        command.args(["plan", "none.json"]).args(FILES);
+        command.env("TERM", "xterm");
+        match colored {
+            true => command.env_remove("NO_COLOR"),
+            false => command.env("NO_COLOR", "1"),
+        };
+        command
+    };
+    for (is_colored, expected) in [
+        (true, "\u{1b}[1;31merror:\u{1b}[0m failed to read"),
+        (false, "error: failed to read"),
+    ] {
+        let mut child = OnTerminal::start(plan(is_colored));
+        child.until("failed to read");
+        assert!(child.seen.contains(expected), "{:?}", child.seen);
+        child.answer("");
+    }
+    let output = plan(true).output().unwrap();
+    assert!(text(output.stderr).starts_with("error: failed"));
+}
+
+/// Before: a panic, with its own message.
+#[test]
+fn a_reader_that_goes_away_ends_nothing_and_is_no_error() {
+    let event = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("many-keys.json");
+    let keys: Vec<String> = (0..5_000).map(|n| format!("{n}")).collect();
+    let changes: Vec<_> = keys
+        .iter()
+        .map(|key| ("ObjectCreated:Put", key.as_str()))
+        .collect();
+    let changes = super::support::account::s3_event(&changes).to_string();
+    std::fs::write(&event, changes.replace("\"site\"", "\"example-www\"")).unwrap();
+    let mut command = program();
+    command.arg("plan").arg(&event).args(FILES);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::with_capacity(100, child.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(first, "created s3://example-www/0\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_written_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = program();
+    command.args(["plan", "events/s3-put.json"]).args(FILES);
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(output.stderr);
+    assert!(
+        told.starts_with("error: failed to write to standard output"),
+        "{told}"
+    );
+}
