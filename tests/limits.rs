@@ -510,7 +510,7 @@ async fn an_event_of_millions_of_records_stays_within_the_memory() {
     let empty = vec!["{}"; 2_000_000].join(",");
     let records = |text: &str| format!("{{\"Records\":[{text}]}}");
     let small =
-        r#"{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}"#;
+        r#"{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"bkt"},"object":{"key":"k"}}}"#;
     let changes = vec![small; 6_000_000 / (small.len() + 1)].join(",");
     let error = aws.invoke(records(&empty), TIMEOUT).await.unwrap_err();
     let error = error.to_string();
