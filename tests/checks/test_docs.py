@@ -121,6 +121,17 @@ def test_every_habit_of_aws_is_tested_on_a_stand_in_and_on_the_product() -> None
     assert sorted(named - existing_tests()) == []
 
 
+def test_what_stops_a_threat_is_tested() -> None:
+    text = (docs.ROOT / "docs/security.md").read_text()
+    chapter = text[text.index("## What could go wrong") :].split("\n## ")[0]
+    rows = [row.split("|")[1:-1] for row in chapter.split("\n") if row.startswith("| ")]
+    assert len(rows) > 15
+    assert all(len(cells) == 4 for cells in rows)
+    named = {name for *_, stops in rows for name in re.findall(r"`((?:[a-z0-9]+_){3,}[a-z0-9]+)`", stops)}
+    assert len(named) > 15
+    assert sorted({name.removeprefix("test_") for name in named} - existing_tests()) == []
+
+
 def test_deploy_tells_every_parameter_and_its_default() -> None:
     parameters = template.load()["Parameters"]
     assert sorted(docs.table("docs/deploy.md", "| parameter |")) == sorted(parameters)
