@@ -106,6 +106,7 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> 
     Ok(())
 }
 
+/// Leaves out the changes that are exempt, and the ids of versions where nothing is ever skipped.
 async fn without_excepted<'a>(
     app: &App,
     mut changes: Vec<Change<'a>>,
@@ -113,8 +114,11 @@ async fn without_excepted<'a>(
 ) -> Vec<Change<'a>> {
     let settings = settings(app, &changes, counts).await;
     let mut logged = 0;
-    changes.retain(|change| {
+    changes.retain_mut(|change| {
         let settings = settings.get(&change.bucket);
+        if !settings.is_some_and(|settings| settings.only_changed) {
+            change.version_id = None;
+        }
         let Some(rule) = settings.and_then(|settings| settings.exceptions.exempting(change)) else {
             return true;
         };

@@ -26,6 +26,7 @@ fn change(key: String) -> Change<'static> {
         key: ObjectKey::new(key).unwrap(),
         kind: ChangeKind::Created,
         event_time: None,
+        version_id: None,
     }
 }
 

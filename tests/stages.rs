@@ -92,6 +92,33 @@ async fn uploads_under_an_exception_path_are_dropped_and_deletions_are_not() {
     );
 }
 
+/// Where nothing is skipped, they would only be carried about.
+#[tokio::test]
+async fn the_ids_of_versions_are_kept_only_where_the_bucket_opted_in() {
+    for (tag, expected) in [
+        (
+            ("invalidate", "changed"),
+            r#"{"version":4,"buckets":[{"bucket":"site","created":[["a",1795226584567,"v1"]],"deleted":[["b",1795226584567]]}]}"#,
+        ),
+        (
+            ("other", "changed"),
+            r#"{"version":1,"buckets":[{"bucket":"site","created":[["a",1795226584567]],"deleted":[["b",1795226584567]]}]}"#,
+        ),
+    ] {
+        let account = Account::new(&[]).await;
+        account.tag(&[tag]).await;
+        let mut event = s3_event(&[(PUT, "a"), (DELETE, "b")]);
+        for (record, id) in [(0, "v1"), (1, "v2")] {
+            event["Records"][record]["s3"]["object"]["versionId"] = json!(id);
+        }
+        account.invoke(&event).await.unwrap();
+        let receive = account.app.clients.sqs().receive_message();
+        let queue = account.app.config.buffer_queue.as_str();
+        let received = receive.queue_url(queue).send().await.unwrap();
+        assert_eq!(received.messages()[0].body(), Some(expected), "{tag:?}");
+    }
+}
+
 #[tokio::test]
 async fn changes_of_a_bucket_whose_tags_cannot_be_read_are_kept() {
     let account = Account::new(&[]).await;

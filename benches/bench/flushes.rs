@@ -149,6 +149,7 @@ fn body(keys: &[String]) -> String {
         key: ObjectKey::new(key.clone()).unwrap(),
         kind: ChangeKind::Created,
         event_time: Some(EventTime(1_795_226_584_567)),
+        version_id: None,
     };
     let changes: Vec<_> = keys.iter().map(change).collect();
     pack(&changes).unwrap().remove(0)

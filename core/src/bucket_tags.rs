@@ -1,4 +1,7 @@
-//! Bucket tags that exempt paths from invalidation on upload.
+//! The settings in the tags of a bucket.
+//!
+//! `invalidate=changed` opts into looking whether an upload changed anything that viewers get, before its
+//! paths are paid for.
 //!
 //! `exceptionPaths`, `exceptionPaths2`, `exceptionPaths3`, .. contain paths separated by white space,
 //! `:` or a comma (AWS does not save a comma in a tag today, but tags may come from elsewhere). Under
@@ -15,6 +18,7 @@ use crate::pattern::Wildcards;
 
 const TAG: &str = "exceptionPaths";
 const INDEX_DOCUMENT_TAG: &str = "indexDocument";
+const INVALIDATE_TAG: &str = "invalidate";
 
 /// A tag of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct BucketSettings {
     /// From `indexDocument=index.html`: a change of `dir/index.html` also invalidates `/dir/`, for any
     /// kind of origin.
     pub index_document: Option<String>,
+    /// From `invalidate=changed`: an upload that changes nothing for viewers need not be invalidated.
+    pub only_changed: bool,
     /// The values of our tags, by key.
     tags: BTreeMap<String, String>,
 }
@@ -56,10 +62,14 @@ impl BucketSettings {
             .find(|tag| tag.key == INDEX_DOCUMENT_TAG)
             .map(|tag| tag.value.trim().trim_matches('/').to_owned())
             .filter(|name| !name.is_empty());
+        let is_opt_in = |tag: &BucketTag| {
+            tag.key == INVALIDATE_TAG && tag.value.trim().eq_ignore_ascii_case("changed")
+        };
         let ours = tags.iter().filter(|tag| is_ours(&tag.key));
         Self {
             exceptions: ExceptionRules::from_tags(tags),
             index_document,
+            only_changed: tags.iter().any(is_opt_in),
             tags: ours
                 .map(|tag| (tag.key.clone(), tag.value.clone()))
                 .collect(),
@@ -192,6 +202,7 @@ mod tests {
             key: ObjectKey::new(key).unwrap(),
             kind,
             event_time: None,
+            version_id: None,
         }
     }
 
@@ -354,5 +365,21 @@ mod tests {
             ]
         );
         assert_eq!(after.changes_since(&after), []);
+    }
+
+    #[test]
+    fn a_bucket_opts_in_by_its_tag() {
+        for (key, value, expected) in [
+            ("invalidate", "changed", true),
+            ("invalidate", " Changed ", true),
+            ("invalidate", "all", false),
+            ("invalidate", "", false),
+            ("Invalidate", "changed", false),
+            ("invalidates", "changed", false),
+        ] {
+            let settings = BucketSettings::from_tags(&[tag("other", "changed"), tag(key, value)]);
+            assert_eq!(settings.only_changed, expected, "{key}={value}");
+        }
+        assert!(!BucketSettings::from_tags(&[]).only_changed);
     }
 }

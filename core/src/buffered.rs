@@ -23,13 +23,20 @@
 //! So is a set of wildcards that waits for its [ration](crate::ration), with the bucket whose names need
 //! them: `"bucket":"site"`. The flush that finds it puts it together with the others of this bucket and
 //! target.
+//!
+//! In buckets that opted into skipping what did not change, a creation also has the id of its version. A
+//! body with such ids is of version 4, and for all distributions:
+//!
+//! ```json
+//! {"version":4,"buckets":[{"bucket":"site","created":[["a",1795226584567,"3L4kqtJlcpXroDTDmJ"],["b",null]],"deleted":[]}]}
+//! ```
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BucketName, Change, ChangeKind, EventTime, InvalidKey, ObjectKey};
+use crate::event::{BucketName, Change, ChangeKind, EventTime, InvalidKey, ObjectKey, VersionId};
 use crate::target::{DistributionId, Target};
 use crate::text::one_line;
 
@@ -44,6 +51,9 @@ const SCOPED_VERSION: u32 = 2;
 
 /// The version of a message with a set.
 const SET_VERSION: u32 = 3;
+
+/// The version of a message for all distributions with ids of object versions.
+const WITH_IDS_VERSION: u32 = 4;
 
 /// A set that could not be sent to SubmitQueue, or has to wait. The next flush sends it unchanged, or, if it
 /// is rationed, together with others.
@@ -199,7 +209,11 @@ impl<'a> BucketChanges<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry<'a>(#[serde(borrow)] Cow<'a, str>, Option<EventTime>);
+struct Entry<'a>(
+    #[serde(borrow)] Cow<'a, str>,
+    Option<EventTime>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")] Option<&'a str>,
+);
 
 /// A buffered message that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -209,11 +223,13 @@ pub enum Unreadable {
     #[error("the body is not a buffered message: {0}")]
     Json(String),
     /// The body has a version that this code does not know.
-    #[error("the body is of version {0}, this function reads versions {VERSION} to {SET_VERSION}")]
-    Version(u32),
-    /// Version 1 must not have a scope, version 2 must have one.
     #[error(
-        "the body is of version 1 with a scope, or of version 2 without one or without targets"
+        "the body is of version {0}, this function reads versions {VERSION} to {WITH_IDS_VERSION}"
+    )]
+    Version(u32),
+    /// Versions 1 and 4 must not have a scope, version 2 must have one.
+    #[error(
+        "the body is of version 1 or 4 with a scope, or of version 2 without one or without targets"
     )]
     Scope,
     /// SQS would refuse the set's message group or its deduplication id, each time.
@@ -241,7 +257,13 @@ pub fn pack(changes: &[Change<'_>]) -> Result<Vec<String>, serde_json::Error> {
     let mut packer = Packer::new(None)?;
     for change in changes {
         let (key, kind) = (change.key.as_str(), change.kind);
-        packer.add(&change.bucket, key, kind, change.event_time)?;
+        packer.add(
+            &change.bucket,
+            key,
+            kind,
+            change.event_time,
+            change.version_id.as_ref(),
+        )?;
     }
     packer.finish()
 }
@@ -265,7 +287,7 @@ impl<'a> Packer<'a> {
             Some(scope) => serde_json::to_string(scope)?.len(),
             None => 0,
         };
-        let version = scope.as_ref().map_or(VERSION, |_| SCOPED_VERSION);
+        let version = version_without_ids(&scope);
         let envelope = ENVELOPE_BYTES + scope_bytes;
         Ok(Self {
             bodies: Vec::new(),
@@ -281,7 +303,8 @@ impl<'a> Packer<'a> {
         })
     }
 
-    /// Adds a change.
+    /// Adds a change. In a packer with a scope it has no version id: what a flush gives back is not
+    /// skipped later.
     ///
     /// # Errors
     /// None in practice: strings and numbers always serialize.
@@ -291,21 +314,28 @@ impl<'a> Packer<'a> {
         key: &'a str,
         kind: ChangeKind,
         event_time: Option<EventTime>,
+        version_id: Option<&'a VersionId<'_>>,
     ) -> Result<(), serde_json::Error> {
         let key = Cow::from(utf8_percent_encode(key, ENCODED));
+        let version_id = version_id.filter(|_| self.body.scope.is_none());
+        let version_id = version_id.map(VersionId::as_str);
+        let id_size = version_id.map_or(0, |id| id.len() + VERSION_ID_BYTES);
         let bucket_size = bucket.as_str().len() + BUCKET_BYTES;
         let mut position = self.body.position(bucket);
-        let added = key.len() + ENTRY_BYTES + position.map_or(bucket_size, |_| 0);
+        let added = key.len() + ENTRY_BYTES + id_size + position.map_or(bucket_size, |_| 0);
         if self.size + added > self.limit && !self.body.buckets.is_empty() {
             self.close()?;
             position = None;
             self.size += bucket_size;
         }
         self.size += added;
+        if version_id.is_some() {
+            self.body.version = WITH_IDS_VERSION;
+        }
         self.body
             .bucket_at(position, bucket)
             .entries(kind)
-            .push(Entry(key, event_time));
+            .push(Entry(key, event_time, version_id));
         Ok(())
     }
 
@@ -328,8 +358,16 @@ impl<'a> Packer<'a> {
     fn close(&mut self) -> Result<(), serde_json::Error> {
         self.bodies.push(serde_json::to_string(&self.body)?);
         self.body.buckets.clear();
+        self.body.version = version_without_ids(&self.body.scope);
         self.size = self.envelope;
         Ok(())
+    }
+}
+
+fn version_without_ids(scope: &Option<Scope>) -> u32 {
+    match scope {
+        None => VERSION,
+        Some(_) => SCOPED_VERSION,
     }
 }
 
@@ -341,6 +379,9 @@ const BUCKET_BYTES: usize = 48;
 
 /// `["",-1795226584567],`, rounded up.
 const ENTRY_BYTES: usize = 24;
+
+/// `,""`
+const VERSION_ID_BYTES: usize = 3;
 
 /// The content of a buffered message.
 #[derive(Clone, Debug, PartialEq)]
@@ -385,10 +426,10 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
     }
     let body: Body<'_> = serde_json::from_str(body)?;
     match (body.version, &body.scope) {
-        (VERSION, None) => {}
+        (VERSION | WITH_IDS_VERSION, None) => {}
         // Changes for no target at all would be dropped without a word.
         (SCOPED_VERSION, Some(scope)) if !scope.targets.is_empty() => {}
-        (VERSION | SCOPED_VERSION, _) => return Err(Unreadable::Scope),
+        (VERSION | WITH_IDS_VERSION | SCOPED_VERSION, _) => return Err(Unreadable::Scope),
         (other, _) => return Err(Unreadable::Version(other)),
     }
     let scope = body.scope;
@@ -404,7 +445,7 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
             (deleted, ChangeKind::Deleted),
         ] {
             changes.reserve(entries.len());
-            for Entry(key, event_time) in entries {
+            for Entry(key, event_time, version_id) in entries {
                 let key = match key {
                     Cow::Borrowed(key) => ObjectKey::from_percent_encoded(key)?,
                     Cow::Owned(key) => ObjectKey::from_percent_encoded(&key)?.into_owned(),
@@ -414,6 +455,7 @@ pub fn unpack(body: &str) -> Result<Buffered<'_>, Unreadable> {
                     key,
                     kind,
                     event_time,
+                    version_id: version_id.and_then(VersionId::new),
                 });
             }
         }
@@ -438,6 +480,14 @@ mod tests {
             key: ObjectKey::new(key.to_owned()).unwrap(),
             kind,
             event_time: Some(EventTime(1_795_226_584_567)),
+            version_id: None,
+        }
+    }
+
+    fn version(bucket: &str, key: &str, id: &str) -> Change<'static> {
+        Change {
+            version_id: VersionId::new(id.to_owned()),
+            ..change(bucket, key, ChangeKind::Created)
         }
     }
 
@@ -494,10 +544,11 @@ mod tests {
             attempts: 2,
         };
         let mut packer = Packer::new(Some(scope.clone())).unwrap();
+        let id = VersionId::new("v1").unwrap();
         let change = change("site", "a", ChangeKind::Created);
         let (key, kind) = (change.key.as_str(), change.kind);
         packer
-            .add(&change.bucket, key, kind, change.event_time)
+            .add(&change.bucket, key, kind, change.event_time, Some(&id))
             .unwrap();
         let bodies = packer.finish().unwrap();
         assert_eq!(
@@ -511,6 +562,41 @@ mod tests {
             panic!("changes");
         };
         assert_eq!(found, Some(scope));
+    }
+
+    /// A function of before reads the body without ids, and leaves the other in the queue.
+    #[test]
+    fn only_a_body_with_ids_of_versions_is_of_a_new_version() {
+        let plain = change("docs", "c", ChangeKind::Created);
+        let changes = [
+            version("site", "a", "3/L4kq+T"),
+            change("site", "b", ChangeKind::Created),
+            change("site", "a", ChangeKind::Deleted),
+            plain.clone(),
+        ];
+        let bodies = pack(&changes).unwrap();
+        assert_eq!(
+            bodies,
+            [concat!(
+                r#"{"version":4,"buckets":[{"bucket":"site","created":[["a",1795226584567,"3/L4kq+T"],["b",1795226584567]],"#,
+                r#""deleted":[["a",1795226584567]]},{"bucket":"docs","created":[["c",1795226584567]],"deleted":[]}]}"#
+            )]
+        );
+        assert!(pack(&[plain]).unwrap()[0].starts_with(r#"{"version":1,"#));
+        // The next body begins anew.
+        let long = "k".repeat(1_000);
+        let mut packer = Packer::new(None).unwrap();
+        let id = VersionId::new("v1").unwrap();
+        let bucket = BucketName::new("site");
+        for n in 0..70 {
+            let id = (n == 0).then_some(&id);
+            packer
+                .add(&bucket, &long, ChangeKind::Created, None, id)
+                .unwrap();
+        }
+        let versions: Vec<String> = packer.finish().unwrap();
+        let versions: Vec<&str> = versions.iter().map(|body| &body[..12]).collect();
+        assert_eq!(versions, [r#"{"version":4"#, r#"{"version":1"#]);
     }
 
     #[test]
@@ -540,7 +626,11 @@ mod tests {
     fn a_body_of_another_kind_says_what_is_wrong() {
         for (body, expected) in [
             ("hello", "not a buffered message"),
-            (r#"{"version":4,"buckets":[]}"#, "version 4"),
+            (r#"{"version":5,"buckets":[]}"#, "version 5"),
+            (
+                r#"{"version":4,"scope":{"targets":[],"first_seen":1,"attempts":1},"buckets":[]}"#,
+                "with a scope",
+            ),
             (r#"{"version":2,"buckets":[]}"#, "version 2 without"),
             (r#"{"version":1}"#, "buckets"),
             (
@@ -576,9 +666,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(
-            changes in proptest::collection::vec(("[a-c]{3}", ".{1,200}", any::<bool>(), any::<Option<i64>>()), 0..50)
+            changes in proptest::collection::vec(
+                ("[a-c]{3}", ".{1,200}", any::<bool>(), any::<Option<i64>>(), "[A-Za-z0-9/+._-]{0,40}"), 0..50)
         ) {
-            let changes: Vec<Change> = changes.into_iter().map(|(bucket, key, created, time)| Change {
+            let changes: Vec<Change> = changes.into_iter().map(|(bucket, key, created, time, id)| Change {
+                version_id: VersionId::new(id).filter(|_| created),
                 bucket: BucketName::new(bucket),
                 key: ObjectKey::new(key).unwrap(),
                 kind: if created { ChangeKind::Created } else { ChangeKind::Deleted },
@@ -590,7 +682,10 @@ mod tests {
             };
             let bodies = pack(&changes).unwrap();
             let mut unpacked: Vec<Change> = bodies.iter().flat_map(|body| changes_of(body)).collect();
-            let order = |change: &Change<'_>| (change.bucket.clone(), change.key.clone().into_owned(), change.kind, change.event_time);
+            let order = |change: &Change<'_>| {
+                let id = change.version_id.clone().map(VersionId::into_owned);
+                (change.bucket.clone(), change.key.clone().into_owned(), change.kind, change.event_time, id)
+            };
             let mut changes = changes;
             changes.sort_by_key(order);
             unpacked.sort_by_key(order);

@@ -143,6 +143,43 @@ impl EventTime {
     }
 }
 
+/// The id of one version of an object. Never `null`: that is the name of whatever was written last without
+/// versioning, so it identifies nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VersionId<'a>(Cow<'a, str>);
+
+/// The longest version id S3 allows, in bytes (S3 User Guide, "How S3 Versioning works").
+pub const MAX_VERSION_ID_BYTES: usize = 1_024;
+
+impl<'a> VersionId<'a> {
+    /// Takes a version id from S3. `None` if it identifies no version: if it is empty or `null`, or has
+    /// another form than S3 documents ("URL-ready, opaque strings").
+    pub fn new(id: impl Into<Cow<'a, str>>) -> Option<Self> {
+        let id = id.into();
+        let is_url_ready =
+            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'%');
+        let identifies = !id.is_empty() && id != "null" && id.len() <= MAX_VERSION_ID_BYTES;
+        (identifies && id.bytes().all(is_url_ready)).then_some(Self(id))
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same id without a borrow.
+    pub fn into_owned(self) -> VersionId<'static> {
+        VersionId(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Display for VersionId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One object that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Change<'a> {
@@ -154,6 +191,10 @@ pub struct Change<'a> {
     pub kind: ChangeKind,
     /// When it happened, if the event says so.
     pub event_time: Option<EventTime>,
+    /// The version that was created. It is only needed, and kept, in buckets that opted into skipping
+    /// what did not change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<VersionId<'a>>,
 }
 
 /// A record, or a whole envelope, that could not be read.
@@ -639,9 +680,12 @@ impl Reader {
         else {
             return self.problem(place, Cause::Missing("bucket.name"));
         };
-        let Some(key) = object.and_then(|object| object.key) else {
+        let (key, version_id) = object.map_or((None, None), |it| (it.key, it.version_id));
+        let Some(key) = key else {
             return self.problem(place, Cause::Missing("object.key"));
         };
+        // A deletion is always invalidated, whichever version it is of.
+        let version_id = version_id.filter(|_| kind == ChangeKind::Created);
         let key = match encoding {
             KeyEncoding::Form => ObjectKey::from_form_encoded(&key),
             KeyEncoding::None => ObjectKey::new(&*key),
@@ -656,6 +700,7 @@ impl Reader {
                 key,
                 kind,
                 event_time: time.and_then(EventTime::parse),
+                version_id: version_id.and_then(|id| VersionId::new(id.0.into_owned())),
             }),
             Err(invalid) => self.problem(place, invalid.into()),
         }
@@ -888,6 +933,47 @@ mod tests {
         assert_eq!(time(&record), Some(EventTime(1_795_226_584_567)));
         record["eventTime"] = json!("yesterday");
         assert_eq!(time(&record), None);
+    }
+
+    #[test]
+    fn a_created_version_is_known_by_its_id_unless_that_identifies_nothing() {
+        let long = "v".repeat(MAX_VERSION_ID_BYTES + 1);
+        for (id, expected) in [
+            (Some("3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"), true),
+            (Some(&long[1..]), true),
+            (None, false),
+            (Some(""), false),
+            (Some("null"), false),
+            (Some("a b"), false),
+            (Some("a\"b"), false),
+            (Some("a%b"), false),
+            (Some("é"), false),
+            (Some(long.as_str()), false),
+        ] {
+            for (name, is_created) in [
+                ("ObjectCreated:Copy", true),
+                ("ObjectRemoved:Delete", false),
+            ] {
+                let mut record = s3_record(name, "a");
+                record["s3"]["object"]["versionId"] = json!(id);
+                let reading = read(&json!({ "Records": [record] }).to_string());
+                let found = reading.changes[0]
+                    .version_id
+                    .as_ref()
+                    .map(VersionId::as_str);
+                assert_eq!(
+                    found,
+                    id.filter(|_| expected && is_created),
+                    "{name} {id:?}"
+                );
+            }
+        }
+        let bridged = json!({
+            "source": "aws.s3", "detail-type": "Object Created",
+            "detail": { "bucket": { "name": "site" }, "object": { "key": "a", "version-id": "v1" } },
+        });
+        let reading = read(&bridged.to_string());
+        assert_eq!(reading.changes[0].version_id, VersionId::new("v1"));
     }
 
     #[test]

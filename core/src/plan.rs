@@ -11,6 +11,7 @@
 //! * [`reason`]: the reason of each decision
 //! * [`sets`]: paths, cut into sets
 //! * [`rules`]: what planning goes by
+//! * [`versions`]: the versions that events created
 //! * [`interner`]: gives equal values the same small index
 
 mod behavior_list;
@@ -20,6 +21,7 @@ mod origin_plan;
 mod reason;
 mod rules;
 mod sets;
+mod versions;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -39,6 +41,7 @@ pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMan
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
 pub use rules::{Rules, index_document_of};
 pub use sets::{Fate, PathSet, SetLimits, Sets, Widest};
+pub use versions::VersionEvent;
 
 /// Invalidations to make, with their reasons.
 #[derive(Debug)]

@@ -103,6 +103,7 @@ impl Site {
                 key: ObjectKey::new(*key).unwrap(),
                 kind: *kind,
                 event_time: None,
+                version_id: None,
             };
             gathered.add(&change, MessageIndex::new(0)).unwrap();
         }

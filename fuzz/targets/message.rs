@@ -4,7 +4,7 @@
 #![no_main]
 
 use invalidator_core::buffered::{Buffered, MAX_BODY_BYTES, pack, unpack};
-use invalidator_core::event::{Change, ChangeKind, EventTime, ObjectKey};
+use invalidator_core::event::{Change, ChangeKind, EventTime, ObjectKey, VersionId};
 use invalidator_core::set::Set;
 use invalidator_core::text::one_line;
 use libfuzzer_sys::fuzz_target;
@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
         }
         Err(error) => assert_brief(&error.to_string()),
     }
-    // Fields of three: bucket, key, and a third that makes kind and time.
+    // Fields of three: bucket, key, and a third that makes kind, time and version.
     let mut fields = text.split('\0');
     let mut changes = Vec::new();
     while let (Some(bucket), Some(key), Some(rest)) = (fields.next(), fields.next(), fields.next())
@@ -57,6 +57,7 @@ fuzz_target!(|text: &str| {
                 .bytes()
                 .next()
                 .map(|byte| EventTime(i64::from(byte) << (rest.len() % 56))),
+            version_id: VersionId::new(rest),
         });
     }
     round_trip(changes);
@@ -88,6 +89,7 @@ fn round_trip(mut changes: Vec<Change<'_>>) {
             change.key.clone().into_owned(),
             change.kind,
             change.event_time,
+            change.version_id.clone().map(VersionId::into_owned),
         )
     };
     changes.sort_by_key(order);

@@ -24,6 +24,7 @@ fuzz_target!(|text: &str| {
         key,
         kind: ChangeKind::Created,
         event_time: None,
+        version_id: None,
     };
     if let Some(rule) = settings.exceptions.exempting(&change) {
         let quoted = |tag: &BucketTag| tag.key == rule.tag && tag.value.contains(&rule.entry);

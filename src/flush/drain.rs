@@ -15,7 +15,7 @@ use invalidator_core::plan::{Changes, MessageIndex};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message};
+use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message, bytes_of_version_id};
 use crate::app::App;
 use crate::metrics::milliseconds;
 use crate::queue;
@@ -172,6 +172,9 @@ impl Batch {
         scoped.attempts = scoped.attempts.max(attempts);
         for change in changes {
             self.bytes += bytes_of_change(change.key.as_str().len());
+            if let Some(id) = &change.version_id {
+                self.bytes += bytes_of_version_id(id.as_str().len());
+            }
             scoped.changes.add(&change, message)?;
             oldest = [oldest, change.event_time].into_iter().flatten().min();
         }

@@ -34,7 +34,7 @@ pub async fn give_back(
             let key = keys.get(index);
             let of_key = keys.messages(index);
             let oldest = of_key.filter_map(|it| messages[it.get()].oldest).min();
-            packer.add(key.bucket, key.name(), key.kind, oldest)?;
+            packer.add(key.bucket, key.name(), key.kind, oldest, None)?;
             send(app, packer.take_full(), delay, until).await?;
         }
         send(app, packer.finish()?, delay, until).await?;

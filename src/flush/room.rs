@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-/// The bytes of one round, as [`bytes_of_change`] and [`bytes_of_message`] count them. Together with the
+/// The bytes of one round, as [`bytes_of_change`], [`bytes_of_version_id`] and [`bytes_of_message`]
+/// count them. Together with the
 /// sets being sent and the distributions of a large account, a round of this size stays well below
 /// 128 MiB.
 const BYTES: usize = 24 * 1024 * 1024;
@@ -31,6 +32,12 @@ const MESSAGES_OF_A_CALL: f64 = 10.0;
 /// encoded as three, and the entries that belong to them.
 pub fn bytes_of_change(key_bytes: usize) -> usize {
     4 * key_bytes + 110
+}
+
+/// The most memory that the id of a version takes in addition to its change: its text, and its entries, in
+/// lists that may be half empty.
+pub fn bytes_of_version_id(bytes: usize) -> usize {
+    2 * bytes + 56
 }
 
 /// The memory that a message takes in addition to its changes.

@@ -73,6 +73,7 @@ fn changes(count: usize) -> Result<Vec<Change<'static>>> {
             key: ObjectKey::new(key)?,
             kind: ChangeKind::Created,
             event_time: Some(EventTime(1_795_226_584_567)),
+            version_id: None,
         })
     };
     (0..count).map(change).collect()

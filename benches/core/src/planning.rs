@@ -81,6 +81,7 @@ fn gather(keys: &str, bucket: &BucketName) -> Result<Changes> {
             key: ObjectKey::new(key)?,
             kind: ChangeKind::Created,
             event_time: None,
+            version_id: None,
         };
         changes.add(&change, MessageIndex::new(number / 100))?;
     }

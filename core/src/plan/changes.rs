@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::interner::Interner;
+use super::versions::{KeyVersions, VersionEvent, VersionEvents};
 use crate::event::{BucketName, Change, ChangeKind, ObjectKey};
 use crate::index::index;
 use crate::path::{OriginPath, ViewerPath, is_plain};
@@ -32,6 +33,8 @@ pub struct Changes {
     /// whole bucket.
     paths: String,
     entries: Vec<Entry>,
+    /// The ids of created versions, of the changes that have them.
+    versions: VersionEvents,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,9 @@ impl Changes {
             kind: change.kind,
             is_plain: is_plain(&self.paths[start..]),
         };
+        if let (Some(id), Some(time)) = (&change.version_id, change.event_time) {
+            self.versions.add(entry.start, id, time);
+        }
         self.entries.push(entry);
         Ok(())
     }
@@ -112,6 +118,8 @@ pub struct KeyChanges {
     changes: Changes,
     /// Keys that came in more than one message, each with its second and later messages; in order.
     later_messages: Vec<(KeyIndex, MessageIndex)>,
+    /// The versions of the keys whose changes all have one.
+    versions: KeyVersions,
 }
 
 /// Keys that stand in a row.
@@ -178,6 +186,11 @@ impl From<Changes> for KeyChanges {
         let order = |entry: &Entry| (entry.bucket, changes.path(entry), entry.message);
         // The changes of a message are usually in order. This sort is fast on runs that are.
         entries.sort_by(|a, b| order(a).cmp(&order(b)));
+        let versions = std::mem::take(&mut changes.versions);
+        let of_keys =
+            entries.chunk_by(|a, b| a.bucket == b.bucket && changes.path(a) == changes.path(b));
+        let of_keys = of_keys.map(|entries| entries.iter().map(|entry| entry.start));
+        let versions = KeyVersions::new(versions, of_keys);
         let mut later_messages = Vec::new();
         let (mut key, mut last_message) = (0, None);
         entries.dedup_by(|entry, kept| {
@@ -198,6 +211,7 @@ impl From<Changes> for KeyChanges {
         Self {
             changes,
             later_messages,
+            versions,
         }
     }
 }
@@ -286,6 +300,12 @@ impl KeyChanges {
         std::iter::once(first).chain(later.map(|(_, message)| *message))
     }
 
+    /// The versions that the events of a key created, in no order, each as often as it came. `None` unless
+    /// each of its changes tells its version and its time.
+    pub fn versions(&self, key: KeyIndex) -> Option<impl Iterator<Item = VersionEvent<'_>>> {
+        self.versions.of(key.get())
+    }
+
     fn entry(&self, key: KeyIndex) -> &Entry {
         &self.changes.entries[key.get()]
     }
@@ -294,24 +314,35 @@ impl KeyChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{EventTime, VersionId};
     use std::collections::BTreeMap;
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;
 
+    /// The version and the time of a change.
+    type Known<'a> = Option<(&'a str, i64)>;
+
     proptest! {
         #[test]
         fn each_key_is_there_once_with_all_that_happened_to_it(
-            changes in proptest::collection::vec(("[ab]", "[a-c/]{1,2}", any::<bool>(), 0_usize..5), 0..60),
+            changes in proptest::collection::vec(
+                ("[ab]", "[a-c/]{1,2}", 0_u8..8, 0_usize..5, any::<Option<i64>>(), "[a-z]{0,3}"), 0..60),
         ) {
             let mut gathered = Changes::default();
             let mut model: BTreeMap<(&str, &str), (bool, BTreeSet<usize>)> = BTreeMap::new();
-            for (bucket, key, deleted, source) in &changes {
+            let mut versions: BTreeMap<(&str, &str), Vec<Known<'_>>> = BTreeMap::new();
+            for (bucket, key, deleted, source, time, id) in &changes {
+                let deleted = &(*deleted == 0);
+                let version_id = VersionId::new(id.as_str()).filter(|_| !deleted);
+                let version = version_id.as_ref().and(time.map(|time| (id.as_str(), time)));
+                versions.entry((bucket, key)).or_default().push(version);
                 let change = Change {
                     bucket: BucketName::new(bucket.as_str()),
                     key: ObjectKey::new(key.as_str()).unwrap(),
                     kind: if *deleted { ChangeKind::Deleted } else { ChangeKind::Created },
-                    event_time: None,
+                    event_time: time.map(EventTime),
+                    version_id,
                 };
                 gathered.add(&change, MessageIndex::new(*source)).unwrap();
                 let known = model.entry((bucket, key)).or_default();
@@ -327,6 +358,13 @@ mod tests {
                     let sources: Vec<usize> = keys.messages(index).map(MessageIndex::get).collect();
                     let deleted = key.kind == ChangeKind::Deleted;
                     let name = key.key().as_str().to_owned();
+                    let known: Option<Vec<_>> = versions[&(bucket.name.as_str(), name.as_str())].iter().copied().collect();
+                    let of_key = keys.versions(index).map(|events| {
+                        events.map(|event| (event.id.to_owned(), event.time.0)).collect::<Vec<_>>()
+                    });
+                    let sorted = |versions: Option<Vec<(String, i64)>>| versions.map(|mut it| { it.sort(); it });
+                    let known = known.map(|it| it.into_iter().map(|(id, time)| (id.to_owned(), time)).collect());
+                    prop_assert_eq!(sorted(of_key), sorted(known));
                     prop_assert!(found.insert((bucket.name.as_str(), name), (deleted, sources)).is_none());
                 }
             }

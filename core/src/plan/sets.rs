@@ -346,6 +346,7 @@ mod tests {
                 key: ObjectKey::new(format!("{index:03}")).unwrap(),
                 kind: ChangeKind::Created,
                 event_time: None,
+                version_id: None,
             };
             changes.add(&change, MessageIndex::new(*message)).unwrap();
         }
