@@ -79,12 +79,24 @@ pub struct Behavior {
     pub caching: Caching,
     /// Whether query strings are part of the cache key.
     pub query_strings: bool,
+    /// The ARNs of functions that may have something else cached than what the origin has for a path.
+    rewriting_functions: Vec<String>,
 }
 
 impl Behavior {
     /// Whether this behavior may send a path to this origin.
     pub fn sends_to(&self, origin: &Origin) -> bool {
         self.target_origins.contains(&origin.id)
+    }
+
+    /// Whether its target is an origin group.
+    pub fn is_group(&self) -> bool {
+        !matches!(self.target_origins.as_slice(), [only] if *only == self.target_origin_id)
+    }
+
+    /// The ARNs of functions that may have something else cached than what the origin has for a path.
+    pub fn rewriting_functions(&self) -> impl Iterator<Item = &String> {
+        self.rewriting_functions.iter()
     }
 }
 
@@ -196,6 +208,7 @@ impl Distribution {
             target_origin_id: behavior.target_origin_id.clone(),
             caching: caching(behavior, policies),
             query_strings: has_query_strings(behavior, policies),
+            rewriting_functions: rewriting_functions(behavior),
         };
         let origin = |origin: &listing::Origin| Origin {
             id: origin.id.clone(),
@@ -288,6 +301,11 @@ fn targets(
     } else {
         vec![target(None)]
     }
+}
+
+fn rewriting_functions(behavior: &CacheBehavior) -> Vec<String> {
+    let functions = behavior.functions().filter(|it| it.may_rewrite());
+    functions.map(|function| function.arn.clone()).collect()
 }
 
 /// CloudFront's default for a legacy MaxTTL that is not set: a year.

@@ -3,7 +3,8 @@
 use aws_sdk_cloudfront::types as sdk;
 use invalidator_core::distributions::listing::{
     CacheBehavior, CacheKeyParameters, CachePolicyConfig, CustomErrorResponse, DistributionSummary,
-    ForwardedValues, Items, Origin, OriginGroup, OriginGroupMember, QueryStringsConfig,
+    ForwardedValues, FunctionAssociation, Items, Origin, OriginGroup, OriginGroupMember,
+    QueryStringsConfig,
 };
 use invalidator_core::distributions::tenants::Parameters;
 
@@ -78,6 +79,8 @@ fn behavior(behavior: sdk::CacheBehavior) -> CacheBehavior {
         forwarded_values: behavior.forwarded_values.map(forwarded_values),
         min_ttl: behavior.min_ttl,
         max_ttl: behavior.max_ttl,
+        lambda_function_associations: lambda_functions(behavior.lambda_function_associations),
+        function_associations: functions(behavior.function_associations),
     }
 }
 
@@ -90,7 +93,29 @@ fn default_behavior(behavior: sdk::DefaultCacheBehavior) -> CacheBehavior {
         forwarded_values: behavior.forwarded_values.map(forwarded_values),
         min_ttl: behavior.min_ttl,
         max_ttl: behavior.max_ttl,
+        lambda_function_associations: lambda_functions(behavior.lambda_function_associations),
+        function_associations: functions(behavior.function_associations),
     }
+}
+
+fn lambda_functions(
+    associations: Option<sdk::LambdaFunctionAssociations>,
+) -> Option<Items<FunctionAssociation>> {
+    let association = |it: sdk::LambdaFunctionAssociation| FunctionAssociation {
+        arn: it.lambda_function_arn,
+        event_type: it.event_type.as_str().to_owned(),
+    };
+    Some(items(associations?.items, association))
+}
+
+fn functions(
+    associations: Option<sdk::FunctionAssociations>,
+) -> Option<Items<FunctionAssociation>> {
+    let association = |it: sdk::FunctionAssociation| FunctionAssociation {
+        arn: it.function_arn,
+        event_type: it.event_type.as_str().to_owned(),
+    };
+    Some(items(associations?.items, association))
 }
 
 fn forwarded_values(values: sdk::ForwardedValues) -> ForwardedValues {

@@ -19,6 +19,10 @@ const DEFAULT_ERROR_TTL: Duration = Duration::from_secs(10);
 /// The errors of an object that S3 does not have: 403 without `s3:ListBucket`, else 404.
 const MISSING_OBJECT: [i32; 2] = [403, 404];
 
+/// The errors of an origin that CloudFront caches (Developer Guide, "HTTP 4xx and 5xx status codes that
+/// CloudFront caches").
+const SERVER_ERRORS: [i32; 5] = [500, 501, 502, 503, 504];
+
 /// An object that viewers get instead of an error.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ErrorPage {
@@ -34,6 +38,8 @@ pub struct ErrorCaching {
     pages: Vec<ErrorPage>,
     /// For each of [`MISSING_OBJECT`].
     missing_object: [Duration; 2],
+    /// For each of [`SERVER_ERRORS`].
+    server_errors: [Duration; 5],
 }
 
 impl ErrorCaching {
@@ -41,10 +47,13 @@ impl ErrorCaching {
         let mut caching = Self {
             pages: Vec::new(),
             missing_object: [DEFAULT_ERROR_TTL; 2],
+            server_errors: [DEFAULT_ERROR_TTL; 5],
         };
         for response in responses {
             let ttl = ttl(response);
-            for (code, known) in MISSING_OBJECT.iter().zip(&mut caching.missing_object) {
+            let missing_object = MISSING_OBJECT.iter().zip(&mut caching.missing_object);
+            let server_errors = SERVER_ERRORS.iter().zip(&mut caching.server_errors);
+            for (code, known) in missing_object.chain(server_errors) {
                 if response.error_code == *code {
                     *known = ttl;
                 }
@@ -73,6 +82,11 @@ impl ErrorCaching {
     pub fn missing_object_ttl(&self) -> Duration {
         let [forbidden, not_found] = self.missing_object;
         forbidden.max(not_found)
+    }
+
+    /// For how long an error of the origin may be served after it is over: the longest of all codes.
+    pub fn server_error_ttl(&self) -> Duration {
+        self.server_errors.into_iter().max().unwrap_or_default()
     }
 }
 
@@ -146,6 +160,23 @@ mod tests {
                 seconds,
                 "{responses:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_origin_lasts_as_long_as_its_longest_code() {
+        let all = |ttl| [500, 501, 502, 503, 504].map(|code| response(code, None, Some(ttl)));
+        for (responses, seconds) in [
+            (vec![], 10),
+            (vec![response(404, None, Some(300))], 10),
+            (vec![response(503, None, Some(300))], 300),
+            (vec![response(500, Some("/oops.html"), Some(60))], 60),
+            (all(0)[1..].to_vec(), 10),
+            (all(0).to_vec(), 0),
+            (all(5).to_vec(), 5),
+        ] {
+            let ttl = ErrorCaching::new(&responses).server_error_ttl();
+            assert_eq!(ttl.as_secs(), seconds, "{responses:?}");
         }
     }
 }

@@ -253,9 +253,39 @@ pub struct CacheBehavior {
     pub min_ttl: Option<i64>,
     #[serde(rename = "MaxTTL", default)]
     pub max_ttl: Option<i64>,
+    #[serde(default)]
+    pub lambda_function_associations: Option<Items<FunctionAssociation>>,
+    #[serde(default)]
+    pub function_associations: Option<Items<FunctionAssociation>>,
+}
+
+/// A function of Lambda@Edge or of CloudFront Functions that a behavior runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionAssociation {
+    #[serde(rename = "FunctionARN", alias = "LambdaFunctionARN")]
+    pub arn: String,
+    /// `viewer-request`, `viewer-response`, `origin-request` or `origin-response`.
+    pub event_type: String,
+}
+
+impl FunctionAssociation {
+    /// Whether it may have something else cached than what the origin has for a path. A response to a viewer
+    /// is changed behind the cache.
+    pub fn may_rewrite(&self) -> bool {
+        self.event_type != "viewer-response"
+    }
 }
 
 impl CacheBehavior {
+    /// The functions of either kind.
+    pub fn functions(&self) -> impl Iterator<Item = &FunctionAssociation> {
+        let lambda = self.lambda_function_associations.iter();
+        let own = self.function_associations.iter();
+        lambda.chain(own).flat_map(|functions| &functions.items)
+    }
+
     /// The cache policy, if the behavior has one instead of legacy settings.
     pub fn cache_policy_id(&self) -> Option<CachePolicyId> {
         self.cache_policy_id
@@ -296,6 +326,8 @@ impl CacheBehavior {
             forwarded_values: None,
             min_ttl: None,
             max_ttl: None,
+            lambda_function_associations: None,
+            function_associations: None,
         }
     }
 }
