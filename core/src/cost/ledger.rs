@@ -45,6 +45,11 @@ const MAX_BUCKETS: usize = 100;
 /// because what failed once often fails again at once.
 const CALM: u64 = 600;
 
+/// Paths that wait for so long (seconds) take the trust from their target. They are tried again after a
+/// quarter of an hour at most, so that is noticed before what they are about is an hour old, even if its
+/// event took twenty minutes.
+const LONGEST_TRUSTED_WAIT: u64 = 1_200;
+
 /// After the first `/*` for trust, the next one waits for so long (seconds), and for twice as long after
 /// each further one.
 const FIRST_WAIT: u64 = 3_600;
@@ -115,7 +120,21 @@ pub enum Trust {
         asked: Option<u64>,
         /// How many were sent without success.
         asks: u32,
+        /// The terms when it was last looked at.
+        #[serde(default)]
+        terms: Option<Terms>,
     },
+}
+
+/// What is to be done so that a target can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// Nothing, or nothing yet.
+    Nothing,
+    /// To note its terms, because they are new: [`Ledger::observe`].
+    Observe,
+    /// To send it a `/*`.
+    Ask,
 }
 
 /// Why a target is not trusted.
@@ -379,88 +398,131 @@ impl Ledger {
         }
     }
 
-    /// Whether a `/*` should be sent now, to trust a target under these terms.
-    pub fn should_ask(&self, now: OffsetDateTime, target: &Target, terms: &Terms) -> bool {
+    /// What to do now, so that a target can be trusted under these terms. It is sent a `/*` only when the
+    /// terms have been the same for a while: until then another environment may go by the old ones, and
+    /// leave out a change that the `/*` does not make up for.
+    pub fn next_step(&self, now: OffsetDateTime, target: &Target, terms: &Terms) -> NextStep {
         if terms.e_tag.is_empty() || terms.buckets.is_empty() {
-            return false;
+            return NextStep::Nothing;
         }
         match self.trust_of(target) {
-            None => self.targets.len() < MAX_TARGETS,
-            Some(Trust::Trusted { terms: known, .. }) => known != terms,
+            None if self.targets.len() < MAX_TARGETS => NextStep::Observe,
+            None => NextStep::Nothing,
+            Some(Trust::Trusted { terms: known, .. }) if known == terms => NextStep::Nothing,
+            Some(Trust::Trusted { .. }) => NextStep::Observe,
+            Some(Trust::Lost { terms: known, .. }) if known.as_ref() != Some(terms) => {
+                NextStep::Observe
+            }
             Some(Trust::Lost {
                 since, asked, asks, ..
             }) => {
                 let now = seconds(now);
                 let is_calm = now.saturating_sub(*since) >= CALM;
                 let waited = asked.map(|asked| now.saturating_sub(asked));
-                is_calm && waited.is_none_or(|waited| waited >= wait(*asks))
+                match is_calm && waited.is_none_or(|waited| waited >= wait(*asks)) {
+                    true => NextStep::Ask,
+                    false => NextStep::Nothing,
+                }
             }
         }
     }
 
-    /// Notes that a `/*` is sent to trust a target. Until it is accepted, the target is not trusted.
-    pub fn ask(&mut self, now: OffsetDateTime, target: &Target) {
-        let now = seconds(now);
-        let (why, asks, since) = match self.trust_of(target) {
-            Some(Trust::Lost {
-                why, asks, since, ..
-            }) => (why.clone(), asks + 1, *since),
-            Some(Trust::Trusted { .. }) => (
-                "its terms were changed".to_owned(),
-                1,
-                now.saturating_sub(CALM),
-            ),
-            None => ("it was never asked".to_owned(), 1, now.saturating_sub(CALM)),
+    /// Notes the terms of a target, if they are new. Until it accepts a `/*` it is not trusted.
+    pub fn observe(&mut self, now: OffsetDateTime, target: &Target, terms: &Terms) {
+        if self.next_step(now, target, terms) != NextStep::Observe {
+            return;
+        }
+        let why = match self.trust_of(target) {
+            None => "it has accepted no `/*` since the bucket opted in".to_owned(),
+            Some(Trust::Trusted { .. }) => {
+                "its configuration or the tags of its buckets were changed".to_owned()
+            }
+            Some(Trust::Lost { why, .. }) => why.clone(),
         };
-        let asked = Some(now);
-        self.put(
-            target,
-            Trust::Lost {
-                since,
-                why,
-                asked,
-                asks,
-            },
-        );
+        let (asked, asks) = self.asked(target);
+        let lost = Trust::Lost {
+            since: seconds(now),
+            why,
+            asked,
+            asks,
+            terms: Some(terms.clone()),
+        };
+        self.put(target, lost);
+    }
+
+    /// When a target that is not trusted was last sent a `/*`, and how many it was sent.
+    fn asked(&self, target: &Target) -> (Option<u64>, u32) {
+        match self.trust_of(target) {
+            Some(Trust::Lost { asked, asks, .. }) => (*asked, *asks),
+            _ => (None, 0),
+        }
+    }
+
+    /// Notes that a `/*` is sent to trust a target.
+    pub fn ask(&mut self, now: OffsetDateTime, target: &Target) {
+        if let Some(Trust::Lost { asked, asks, .. }) = self.targets.get_mut(target.id()) {
+            *asked = Some(seconds(now));
+            *asks += 1;
+        }
     }
 
     /// Notes that a target accepted a `/*` that was sent at `sent` for these terms. It is not trusted if
-    /// something failed since it was sent.
+    /// something failed or its terms were changed since it was sent.
     pub fn grant(&mut self, sent: OffsetDateTime, target: &Target, terms: Terms) {
         let sent = seconds(sent);
         if terms.buckets.len() > MAX_BUCKETS {
             return;
         }
-        if let Some(Trust::Lost { since, .. }) = self.trust_of(target)
-            && *since > sent
-        {
-            return;
+        let has_failed = |since: &u64| *since > sent;
+        match self.trust_of(target) {
+            Some(Trust::Lost { since, .. } | Trust::Trusted { since, .. }) if has_failed(since) => {
+            }
+            _ => self.put(target, Trust::Trusted { since: sent, terms }),
         }
-        self.put(target, Trust::Trusted { since: sent, terms });
     }
 
     /// Notes that a change may not have reached a target. Returns whether that is new.
     pub fn distrust(&mut self, now: OffsetDateTime, target: &Target, why: &str) -> bool {
         let now = seconds(now);
-        let (asked, asks) = match self.trust_of(target) {
+        let terms = match self.trust_of(target) {
             // A target that was never asked needs no entry.
             None => return false,
             Some(Trust::Lost { since, .. }) if now.saturating_sub(*since) < CALM / 2 => {
                 return false;
             }
-            Some(Trust::Lost { asked, asks, .. }) => (*asked, *asks),
-            Some(Trust::Trusted { .. }) => (None, 0),
+            Some(Trust::Lost { terms, .. }) => terms.clone(),
+            Some(Trust::Trusted { terms, .. }) => Some(terms.clone()),
         };
-        self.put(
-            target,
-            Trust::Lost {
-                since: now,
-                why: why.to_owned(),
-                asked,
-                asks,
-            },
-        );
+        let (asked, asks) = self.asked(target);
+        let lost = Trust::Lost {
+            since: now,
+            why: why.to_owned(),
+            asked,
+            asks,
+            terms,
+        };
+        self.put(target, lost);
         true
+    }
+
+    /// Notes that paths for a target have been waiting since `first_sent`: a skip relies on versions that are
+    /// an hour old, and these may be what the paths are for. Returns whether that is new. A `/*` that was
+    /// accepted since makes up for them.
+    pub fn distrust_if_waiting(
+        &mut self,
+        now: OffsetDateTime,
+        target: &Target,
+        first_sent: OffsetDateTime,
+    ) -> bool {
+        let sent = seconds(first_sent);
+        let is_made_up_for = match self.trust_of(target) {
+            Some(Trust::Trusted { since, .. }) => *since > sent,
+            _ => false,
+        };
+        let waited = seconds(now).saturating_sub(sent);
+        waited >= LONGEST_TRUSTED_WAIT
+            && !is_made_up_for
+            && self.distrust(now, target, "paths have been waiting for 20 minutes")
     }
 
     /// Whether any target is trusted.
@@ -475,13 +537,14 @@ impl Ledger {
         let now = seconds(now);
         let mut is_new = false;
         for trust in self.targets.values_mut() {
-            if matches!(trust, Trust::Trusted { .. }) {
+            if let Trust::Trusted { terms, .. } = trust {
                 is_new = true;
                 *trust = Trust::Lost {
                     since: now,
                     why: why.to_owned(),
                     asked: None,
                     asks: 0,
+                    terms: Some(terms.clone()),
                 };
             }
         }
@@ -587,6 +650,7 @@ mod tests {
     fn trusting() -> (Ledger, Target, Terms) {
         let (target, terms) = (target("E1"), terms("v1", &[("site", "r1")]));
         let mut ledger = Ledger::default();
+        ledger.observe(NOW - Duration::seconds(600), &target, &terms);
         ledger.ask(NOW, &target);
         ledger.grant(NOW, &target, terms.clone());
         (ledger, target, terms)
@@ -680,7 +744,7 @@ mod tests {
         // Without an ETag nobody would see that the configuration was changed.
         let mut ledger = Ledger::default();
         let blind = terms("", &[("site", "r1")]);
-        assert!(!ledger.should_ask(NOW, &target, &blind));
+        assert_eq!(ledger.next_step(NOW, &target, &blind), NextStep::Nothing);
         ledger.grant(NOW, &target, blind.clone());
         assert_eq!(
             ledger.trusts(&target, &site, &blind),
@@ -691,13 +755,13 @@ mod tests {
     #[test]
     fn a_target_that_failed_is_asked_again_later_and_later() {
         let (mut ledger, target, terms) = trusting();
-        assert!(!ledger.should_ask(NOW, &target, &terms));
+        assert_eq!(ledger.next_step(NOW, &target, &terms), NextStep::Nothing);
         assert!(ledger.distrust(NOW, &target, "paths were rejected"));
         assert!(!ledger.distrust(NOW, &target, "paths were rejected"));
         let mut asked_at = Vec::new();
         for minute in 0..60 * 24 * 3 {
             let now = NOW + Duration::minutes(minute);
-            if ledger.should_ask(now, &target, &terms) {
+            if ledger.next_step(now, &target, &terms) == NextStep::Ask {
                 ledger.ask(now, &target);
                 asked_at.push(minute);
             }
@@ -727,22 +791,60 @@ mod tests {
     }
 
     #[test]
-    fn a_target_under_new_terms_is_asked_and_not_trusted_meanwhile() {
+    fn a_target_under_new_terms_is_asked_when_all_know_them_and_not_trusted_meanwhile() {
         let (mut ledger, target, old) = trusting();
+        let site = BucketName::new("site");
         let new = terms("v2", &[("site", "r1"), ("more", "r1")]);
-        assert!(ledger.should_ask(NOW, &target, &new));
-        ledger.ask(NOW, &target);
-        assert!(
-            ledger
-                .trusts(&target, &BucketName::new("site"), &old)
-                .is_err()
-        );
-        assert!(!ledger.should_ask(NOW, &target, &new));
-        ledger.grant(NOW, &target, new.clone());
-        assert_eq!(
-            ledger.trusts(&target, &BucketName::new("more"), &new),
-            Ok(())
-        );
+        let newer = terms("v3", &[("site", "r1"), ("more", "r1")]);
+        for (second, terms, expected) in [
+            (0, &old, NextStep::Nothing),
+            (0, &new, NextStep::Observe),
+            (1, &new, NextStep::Nothing),
+            // Changed again before it was calm; some environments still see the old terms.
+            (500, &newer, NextStep::Observe),
+            (530, &new, NextStep::Observe),
+            (560, &newer, NextStep::Observe),
+            (1_159, &newer, NextStep::Nothing),
+            (1_160, &newer, NextStep::Ask),
+        ] {
+            let now = NOW + Duration::seconds(second);
+            assert_eq!(ledger.next_step(now, &target, terms), expected, "{second}");
+            ledger.observe(now, &target, terms);
+            assert_eq!(ledger.trusts(&target, &site, terms).is_ok(), *terms == old);
+        }
+        let asked = NOW + Duration::seconds(1_160);
+        ledger.ask(asked, &target);
+        assert!(ledger.trusts(&target, &site, &newer).is_err());
+        assert_eq!(ledger.next_step(asked, &target, &newer), NextStep::Nothing);
+        // What was sent for other terms says nothing about these.
+        ledger.grant(NOW + Duration::seconds(400), &target, new);
+        assert!(ledger.trusts(&target, &site, &newer).is_err());
+        ledger.grant(asked, &target, newer.clone());
+        let more = BucketName::new("more");
+        assert_eq!(ledger.trusts(&target, &more, &newer), Ok(()));
+        // An older answer that comes later takes nothing back.
+        ledger.grant(NOW, &target, old);
+        assert_eq!(ledger.trusts(&target, &more, &newer), Ok(()));
+    }
+
+    #[test]
+    fn paths_that_wait_for_long_take_the_trust_unless_a_wildcard_made_up_for_them() {
+        for (first_sent, waited, expected) in [
+            (0, 1_199, false),
+            (0, 1_200, true),
+            (-10, 1_200, false),
+            (-10, 9_000, false),
+            (3_000, 3_000, true),
+        ] {
+            let (mut ledger, target, terms) = trusting();
+            let first_sent = NOW + Duration::seconds(first_sent);
+            let now = first_sent + Duration::seconds(waited);
+            let is_lost = ledger.distrust_if_waiting(now, &target, first_sent);
+            assert_eq!(is_lost, expected, "{first_sent} {waited}");
+            let trusts = ledger.trusts(&target, &BucketName::new("site"), &terms);
+            assert_eq!(trusts.is_err(), expected);
+            assert!(!ledger.distrust_if_waiting(now, &target, first_sent));
+        }
     }
 
     #[test]
