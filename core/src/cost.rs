@@ -12,6 +12,7 @@
 //! * [`cover`]: the cheapest cover of a set of paths
 //! * [`choose`]: how it is found
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
+//! * [`skip`]: which uploads change nothing that viewers get
 
 pub mod amount;
 pub mod bars;
@@ -21,3 +22,4 @@ pub mod folders;
 pub mod ledger;
 pub mod limits;
 pub mod price;
+pub mod skip;
