@@ -113,10 +113,11 @@ budget: $(VENV)/lambda build bench-core need-valgrind ## Fail if size or instruc
 	@$(RUN_BENCH) budget $(if $(UPDATE),update)
 
 CASES ?= 1000000
-oracle: need-rust ## Compare CASES random plans with a second implementation (ORACLE_SEED=n repeats a run)
-	@ORACLE_CASES=$(CASES) cargo test --locked --package invalidator-core --test oracle \
-	  --config 'profile.dev.package.invalidator-core.opt-level=3' --config 'profile.dev.package.proptest.opt-level=2' \
-	  -- --exact plans_agree_with_the_model --nocapture
+ORACLE = ORACLE_CASES=$(CASES) cargo test --locked --package invalidator-core \
+	  --config 'profile.dev.package.invalidator-core.opt-level=3' --config 'profile.dev.package.proptest.opt-level=2'
+oracle: need-rust ## Compare CASES random plans, and as many histories of skips, with slow models (ORACLE_SEED=n repeats a run)
+	@$(ORACLE) --test oracle -- --exact plans_agree_with_the_model --nocapture
+	@$(ORACLE) --test cost_oracle -- --exact no_skip_leaves_anything_stale --nocapture
 
 SECONDS ?= 60
 fuzz: need-fuzz ## Fuzz each target for SECONDS (needs nightly Rust)
