@@ -34,9 +34,10 @@
 //!
 //! # How to ask, with the fewest calls
 //!
-//! 1. Of each bucket, [`BucketFacts`]: two calls, to be kept as long as its tags. Of each target, whether the
-//!    ledger trusts it. They make a [`Gate`] for each behavior and origin that serve keys of the bucket. If no
-//!    gate [is open](Gate::is_open), nothing is looked up.
+//! 1. Of each bucket, [`BucketFacts`]: two calls in each flush, after it received the events, as what was read
+//!    before may not hold for them. Of each target, whether the ledger trusts it. They make a [`Gate`] for
+//!    each behavior and origin that serve keys of the bucket. If no gate [is open](Gate::is_open), nothing is
+//!    looked up.
 //! 2. Of each key, [`Created`], from the events alone.
 //! 3. For the keys that are left, and whose paths would be paid for at an open gate,
 //!    [`look_ups`](look_ups::LookUps) says which lists to ask for. [`Created::compare`] reads them.
@@ -200,6 +201,150 @@ impl fmt::Display for Decision {
                 write!(f, "{because}, saves {saved}")
             }
             Self::Invalidate(why) => write!(f, "not skipped: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(15);
+
+    fn gate(
+        change: impl FnOnce(&mut BucketFacts, &mut Serving, &mut Result<(), Distrust>),
+    ) -> Gate {
+        let mut bucket = BucketFacts {
+            only_changed: true,
+            versioning: Some(Versioning::Enabled),
+            owner_enforced: Some(true),
+        };
+        let mut serving = Serving {
+            is_website: false,
+            in_group: false,
+            may_rewrite: false,
+            missing_object_ttl: LIMIT,
+            server_error_ttl: LIMIT,
+        };
+        let mut trust = Ok(());
+        change(&mut bucket, &mut serving, &mut trust);
+        Gate::new(&bucket, &serving, trust, Duration::from_secs(10))
+    }
+
+    const ONE: Paths = Paths {
+        count: 1,
+        has_others: false,
+    };
+
+    fn unchanged() -> Finding {
+        Finding::Unchanged {
+            since: "3/L4kqtJlcpXroDTDmJ".to_owned(),
+            versions: 2,
+        }
+    }
+
+    #[test]
+    fn what_closes_a_gate_closes_it_for_one_rule_or_both() {
+        type Change = fn(&mut BucketFacts, &mut Serving, &mut Result<(), Distrust>);
+        let too_long = |ttl| WhyNot::LongErrors {
+            ttl: Duration::from_secs(ttl),
+            limit: LIMIT,
+        };
+        let for_both: [(Change, WhyNot); 9] = [
+            (|it, _, _| it.only_changed = false, WhyNot::NotOptedIn),
+            (
+                |it, _, _| it.versioning = Some(Versioning::Suspended),
+                WhyNot::NotVersioned(Versioning::Suspended),
+            ),
+            (
+                |it, _, _| it.versioning = Some(Versioning::Never),
+                WhyNot::NotVersioned(Versioning::Never),
+            ),
+            (
+                |it, _, _| it.versioning = None,
+                WhyNot::Unknown(Fact::Versioning),
+            ),
+            (|it, _, _| it.owner_enforced = Some(false), WhyNot::Acls),
+            (
+                |it, _, _| it.owner_enforced = None,
+                WhyNot::Unknown(Fact::Ownership),
+            ),
+            (
+                |_, _, it| *it = Err(Distrust::NoLedger),
+                WhyNot::NotTrusted(Distrust::NoLedger),
+            ),
+            (|_, it, _| it.in_group = true, WhyNot::OriginGroup),
+            (
+                |_, it, _| it.server_error_ttl = Duration::from_secs(16),
+                too_long(16),
+            ),
+        ];
+        for (change, why) in for_both {
+            let gate = gate(change);
+            assert_eq!(gate.why_closed(), Some(&why));
+            for found in [unchanged(), Finding::FirstUpload] {
+                let decision = decide(&Ok(found), &gate, ONE);
+                assert_eq!(decision, Decision::Invalidate(why.clone()));
+            }
+        }
+        let for_first_uploads: [(Change, WhyNot); 3] = [
+            (|_, it, _| it.is_website = true, WhyNot::Website),
+            (|_, it, _| it.may_rewrite = true, WhyNot::Function),
+            (
+                |_, it, _| it.missing_object_ttl = Duration::from_secs(300),
+                too_long(300),
+            ),
+        ];
+        for (change, why) in for_first_uploads {
+            let gate = gate(change);
+            assert!(gate.is_open() && gate.is_open_for_unchanged());
+            let first = decide(&Ok(Finding::FirstUpload), &gate, ONE);
+            assert_eq!(first, Decision::Invalidate(why));
+            let decision = decide(&Ok(unchanged()), &gate, ONE);
+            assert!(matches!(decision, Decision::Skip { .. }));
+        }
+    }
+
+    #[test]
+    fn a_decision_tells_its_reason_and_its_amount() {
+        let open = gate(|_, _, _| {});
+        let others = Paths {
+            count: 2,
+            has_others: true,
+        };
+        for (found, paths, expected) in [
+            (
+                Ok(unchanged()),
+                ONE,
+                "unchanged since version 3/L4kqtJlcpXroDTDmJ, saves 0.005 USD",
+            ),
+            (
+                Ok(unchanged()),
+                others,
+                "unchanged since version 3/L4kqtJlcpXroDTDmJ, saves 0.01 USD",
+            ),
+            (
+                Ok(Finding::FirstUpload),
+                ONE,
+                "the first upload of this key, saves 0.005 USD",
+            ),
+            (
+                Ok(Finding::FirstUpload),
+                others,
+                "not skipped: its folder or `/` may have been answered with something else",
+            ),
+            (
+                Err(WhyNot::OtherHeader("Cache-Control")),
+                ONE,
+                "not skipped: another Cache-Control",
+            ),
+            (
+                Err(WhyNot::Unknown(Fact::Headers)),
+                ONE,
+                "not skipped: the headers of a version could not be read in time",
+            ),
+        ] {
+            assert_eq!(decide(&found, &open, paths).to_string(), expected);
         }
     }
 }

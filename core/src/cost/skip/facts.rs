@@ -200,3 +200,113 @@ impl<'a> Headers<'a> {
         different.next().map(|((name, _), _)| name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributions::Details;
+    use crate::distributions::listing::{DistributionSummary, managed_policies};
+    use serde_json::json;
+
+    fn entry(id: &str, second: i64, is_latest: bool) -> Listed<'_> {
+        Listed {
+            id,
+            is_latest,
+            last_modified: EventTime(second * 1_000),
+            object: None,
+        }
+    }
+
+    #[test]
+    fn a_delete_marker_counts_as_newer_than_a_version_unless_it_is_surely_older() {
+        for (versions, markers, expected) in [
+            // It is older by more than clocks differ.
+            (vec![("v", 100, true)], vec![("m", 97, false)], "v m"),
+            (vec![("v", 100, false)], vec![("m", 98, true)], "m v"),
+            (vec![("v", 100, false)], vec![("m", 98, false)], "m v"),
+            // What S3 says of the current version is sure, whatever its time is.
+            (vec![("v", 100, true)], vec![("m", 100, false)], "v m"),
+            (
+                vec![("v3", 30, true), ("v2", 20, false), ("v1", 10, false)],
+                vec![("m2", 25, false), ("m1", 12, false)],
+                "v3 m2 v2 m1 v1",
+            ),
+            // A multipart upload has the time of its begin.
+            (
+                vec![("v2", 50, true), ("parts", 10, false), ("v1", 5, false)],
+                vec![("m", 20, false)],
+                "v2 m parts v1",
+            ),
+            (vec![], vec![("m2", 2, true), ("m1", 1, false)], "m2 m1"),
+        ] {
+            let entries = |of: &[(&'static str, i64, bool)]| -> Vec<Listed<'static>> {
+                let entries = of
+                    .iter()
+                    .map(|(id, second, latest)| entry(id, *second, *latest));
+                entries.collect()
+            };
+            let listing = Listing::new(&entries(&versions), &entries(&markers), true);
+            let order: Vec<&str> = listing.entries.iter().map(|entry| entry.id).collect();
+            assert_eq!(order.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn how_a_behavior_serves_is_read_from_the_configuration() {
+        let summary: DistributionSummary = serde_json::from_value(json!({
+            "Id": "E1",
+            "Enabled": true,
+            "Origins": { "Items": [
+                { "Id": "a", "DomainName": "site.s3.amazonaws.com" },
+                { "Id": "b", "DomainName": "spare.s3.amazonaws.com" },
+            ] },
+            "OriginGroups": { "Items": [
+                { "Id": "both", "Members": { "Items": [{ "OriginId": "a" }, { "OriginId": "b" }] } },
+                { "Id": "one", "Members": { "Items": [{ "OriginId": "a" }] } },
+            ] },
+            "DefaultCacheBehavior": { "TargetOriginId": "a" },
+            "CacheBehaviors": { "Items": [
+                { "PathPattern": "/both/*", "TargetOriginId": "both" },
+                { "PathPattern": "/one/*", "TargetOriginId": "one" },
+                { "PathPattern": "/own/*", "TargetOriginId": "a", "FunctionAssociations": { "Quantity": 1, "Items": [
+                    { "FunctionARN": "arn:own", "EventType": "viewer-request" },
+                ] } },
+                { "PathPattern": "/edge/*", "TargetOriginId": "a", "LambdaFunctionAssociations": { "Quantity": 1, "Items": [
+                    { "LambdaFunctionARN": "arn:edge", "EventType": "origin-response", "IncludeBody": false },
+                ] } },
+                { "PathPattern": "/header/*", "TargetOriginId": "a", "FunctionAssociations": { "Items": [
+                    { "FunctionARN": "arn:header", "EventType": "viewer-response" },
+                ] }, "LambdaFunctionAssociations": { "Quantity": 0 } },
+            ] },
+            "CustomErrorResponses": { "Items": [
+                { "ErrorCode": 404, "ErrorCachingMinTTL": 60 },
+                { "ErrorCode": 503, "ErrorCachingMinTTL": 7 },
+            ] },
+        }))
+        .unwrap();
+        let distribution = Distribution::new(&summary, Details::default(), &managed_policies());
+        let harmless = BTreeSet::from(["arn:edge".to_owned()]);
+        let of = |place, harmless: &BTreeSet<String>| {
+            let behavior = distribution.behaviors().nth(place).unwrap();
+            Serving::new(&distribution, behavior, false, harmless)
+        };
+        for (place, in_group, may_rewrite) in [
+            (0, true, false),
+            (1, true, false),
+            (2, false, true),
+            (3, false, false),
+            (4, false, false),
+            (5, false, false),
+        ] {
+            let expected = Serving {
+                is_website: false,
+                in_group,
+                may_rewrite,
+                missing_object_ttl: Duration::from_secs(60),
+                server_error_ttl: Duration::from_secs(10),
+            };
+            assert_eq!(of(place, &harmless), expected, "{place}");
+        }
+        assert!(of(3, &BTreeSet::new()).may_rewrite);
+    }
+}

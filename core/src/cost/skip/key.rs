@@ -231,3 +231,377 @@ fn sorted<'a>(pairs: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     sorted.sort_unstable();
     sorted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::skip::facts::Headers;
+
+    const NOW: EventTime = EventTime(1_000 * HOUR);
+
+    const ETAG: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+
+    fn created<'a>(ids: &'a [&'a str]) -> Created<'a> {
+        let events = ids.iter().map(|id| VersionEvent { id, time: NOW });
+        Created::new(ChangeKind::Created, Some(events), NOW).unwrap()
+    }
+
+    /// A version of this age, in minutes.
+    fn version(id: &str, minutes: i64) -> Listed<'_> {
+        Listed {
+            id,
+            is_latest: false,
+            last_modified: EventTime(NOW.0 - minutes * 60_000),
+            object: Some(ListedObject {
+                etag: ETAG,
+                size: 0,
+                storage_class: "STANDARD",
+            }),
+        }
+    }
+
+    fn list<'a>(entries: impl IntoIterator<Item = Listed<'a>>, is_complete: bool) -> Listing<'a> {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        if let Some(first) = entries.first_mut() {
+            first.is_latest = true;
+        }
+        Listing {
+            entries,
+            is_complete,
+        }
+    }
+
+    fn with(version: Listed<'_>, change: fn(&mut ListedObject<'_>)) -> Listed<'_> {
+        let mut changed = version;
+        changed.object.iter_mut().for_each(change);
+        changed
+    }
+
+    #[test]
+    fn events_that_do_not_tell_everything_are_not_looked_up() {
+        let event = |id, age| VersionEvent {
+            id,
+            time: EventTime(NOW.0 - age),
+        };
+        for (kind, events, expected) in [
+            (
+                ChangeKind::Created,
+                Some(vec![event("a", 0)]),
+                Ok(vec!["a"]),
+            ),
+            (
+                ChangeKind::Created,
+                Some(vec![event("b", HOUR), event("a", -HOUR), event("b", 5)]),
+                Ok(vec!["b", "a"]),
+            ),
+            (
+                ChangeKind::Created,
+                Some(vec![event("a", 0), event("b", HOUR + 1)]),
+                Err(WhyNot::LateEvent),
+            ),
+            (ChangeKind::Created, None, Err(WhyNot::NoVersionId)),
+            (ChangeKind::Created, Some(vec![]), Err(WhyNot::NoVersionId)),
+            (
+                ChangeKind::Deleted,
+                Some(vec![event("a", 0)]),
+                Err(WhyNot::Deleted),
+            ),
+        ] {
+            let found = Created::new(kind, events.map(Vec::into_iter), NOW);
+            assert_eq!(found, expected.map(Created));
+        }
+    }
+
+    #[test]
+    fn a_list_is_compared_down_to_the_first_old_version_below_the_events() {
+        let old = || version("old", 60);
+        let marker = Listed {
+            object: None,
+            ..version("marker", 30)
+        };
+        let other = |version| with(version, |object| object.size = 1);
+        let parts = |version| {
+            with(version, |object| {
+                object.etag = "\"d41d8cd98f00b204e9800998ecf8427e-2\"";
+            })
+        };
+        for (name, listing, expected) in [
+            ("nothing", list([], true), Err(WhyNot::VersionGone)),
+            ("only it", list([version("new", 0)], true), Ok(1)),
+            (
+                "only it, of a cut list",
+                list([version("new", 0)], false),
+                Err(WhyNot::ManyVersions),
+            ),
+            ("an old one", list([version("new", 0), old()], false), Ok(2)),
+            (
+                "what is below does not matter",
+                list([version("new", 0), old(), marker, other(old())], true),
+                Ok(2),
+            ),
+            (
+                "a young one between",
+                list([version("new", 0), version("young", 59), old()], true),
+                Ok(3),
+            ),
+            (
+                "newer than the events",
+                list([version("newer", 0), version("new", 0), old()], true),
+                Ok(3),
+            ),
+            (
+                "the event's own is old",
+                list([version("new", 90)], true),
+                Ok(1),
+            ),
+            (
+                "the event's own is old, and none below",
+                list([version("newer", 1), version("new", 90)], true),
+                Err(WhyNot::NoOldVersion),
+            ),
+            (
+                "none is old",
+                list([version("new", 0), version("young", 59)], true),
+                Err(WhyNot::NoOldVersion),
+            ),
+            (
+                "none is old in a cut list",
+                list([version("new", 0), version("young", 59)], false),
+                Err(WhyNot::ManyVersions),
+            ),
+            (
+                "the event's own is gone",
+                list([version("other", 0), old()], true),
+                Err(WhyNot::VersionGone),
+            ),
+            (
+                "the event's own may be further down",
+                list([version("other", 0), old()], false),
+                Err(WhyNot::ManyVersions),
+            ),
+            (
+                "a delete marker is current",
+                list([marker, version("new", 0), old()], true),
+                Err(WhyNot::DeleteMarker),
+            ),
+            (
+                "a delete marker is between",
+                list([version("new", 0), marker, old()], true),
+                Err(WhyNot::DeleteMarker),
+            ),
+            (
+                "null is the base",
+                list([version("new", 0), version("null", 60)], true),
+                Ok(2),
+            ),
+            (
+                "null is between",
+                list([version("new", 0), version("null", 59), old()], true),
+                Err(WhyNot::NullVersion),
+            ),
+            (
+                "null is current",
+                list([version("null", 0), version("new", 0), old()], true),
+                Err(WhyNot::NullVersion),
+            ),
+            (
+                "another size",
+                list([version("new", 0), other(old())], true),
+                Err(WhyNot::OtherContent),
+            ),
+            (
+                "in parts",
+                list([parts(version("new", 0)), parts(old())], true),
+                Err(WhyNot::Multipart),
+            ),
+            (
+                "another class",
+                list(
+                    [
+                        version("new", 0),
+                        with(old(), |object| object.storage_class = "STANDARD_IA"),
+                    ],
+                    true,
+                ),
+                Err(WhyNot::OtherStorageClass),
+            ),
+            (
+                "an unknown class",
+                list(
+                    [version("new", 0), old()]
+                        .map(|it| with(it, |object| object.storage_class = "NEW_CLASS")),
+                    true,
+                ),
+                Err(WhyNot::ArchivedStorageClass),
+            ),
+        ] {
+            let created = created(&["new"]);
+            let found = created
+                .compare(&listing, NOW)
+                .map(|candidate| match candidate {
+                    Candidate::FirstUpload => 1,
+                    Candidate::SameContent(versions) => versions.len(),
+                });
+            assert_eq!(found, expected, "{name}");
+        }
+        let mut not_latest = list([version("new", 0), old()], true);
+        not_latest.entries[0].is_latest = false;
+        let found = created(&["new"]).compare(&not_latest, NOW).map(|_| ());
+        assert_eq!(found, Err(WhyNot::NoCurrentVersion));
+    }
+
+    #[test]
+    fn the_oldest_version_of_all_events_decides() {
+        let names = ["v4", "v3", "v2", "v1"];
+        let listing = list(names.map(|name| version(name, 60)), true);
+        for (events, expected) in [
+            (&["v4"][..], Ok(2)),
+            (&["v2"], Ok(4)),
+            (&["v4", "v2", "v3"], Ok(4)),
+            (&["v1"], Err(WhyNot::NoOldVersion)),
+            (&["v4", "gone"], Err(WhyNot::VersionGone)),
+        ] {
+            let created = created(events);
+            let found = created
+                .compare(&listing, NOW)
+                .map(|candidate| match candidate {
+                    Candidate::FirstUpload => 1,
+                    Candidate::SameContent(versions) => versions.len(),
+                });
+            assert_eq!(found, expected, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn many_versions_are_not_compared() {
+        let names: Vec<String> = (0..100).map(|n| format!("v{n}")).collect();
+        let young = |count: usize| {
+            let young = names[..count].iter().map(|name| version(name, 1));
+            list(young.chain([version("old", 60)]), true)
+        };
+        for (count, expected) in [
+            (MAX_COMPARED - 1, Ok(())),
+            (MAX_COMPARED, Err(WhyNot::ManyVersions)),
+        ] {
+            let found = created(&["v0"]).compare(&young(count), NOW).map(|_| ());
+            assert_eq!(found, expected, "{count}");
+        }
+    }
+
+    fn head() -> Head<'static> {
+        Head {
+            etag: ETAG,
+            headers: Headers {
+                content_type: Some("text/html"),
+                ..Headers::default()
+            },
+            metadata: vec![("mtime", "1"), ("owner", "ada")],
+            encryption: Some("AES256"),
+            tags: Some(vec![("a", "1"), ("b", "2")]),
+            ..Head::default()
+        }
+    }
+
+    #[test]
+    fn headers_and_tags_of_all_versions_are_compared() {
+        type Change = fn(&mut Head<'static>);
+        let versions = [version("new", 0), version("young", 1), version("old", 60)];
+        let changes: [(&str, Change, Result<(), WhyNot>); 15] = [
+            ("nothing", |_| {}, Ok(())),
+            (
+                "their order",
+                |head| {
+                    head.metadata.reverse();
+                    head.tags.iter_mut().for_each(|tags| tags.reverse());
+                },
+                Ok(()),
+            ),
+            (
+                "the time of a file",
+                |head| head.metadata[0] = ("MTime", "2"),
+                Ok(()),
+            ),
+            ("no encryption", |head| head.encryption = None, Ok(())),
+            (
+                "other metadata",
+                |head| head.metadata[1] = ("owner", "bob"),
+                Err(WhyNot::OtherMetadata),
+            ),
+            (
+                "less metadata",
+                |head| head.metadata.truncate(1),
+                Err(WhyNot::OtherMetadata),
+            ),
+            (
+                "metadata that is not told",
+                |head| head.lost_metadata = true,
+                Err(WhyNot::OtherMetadata),
+            ),
+            (
+                "a header",
+                |head| head.headers.cache_control = Some("no-store"),
+                Err(WhyNot::OtherHeader("Cache-Control")),
+            ),
+            (
+                "a redirect",
+                |head| head.headers.website_redirect_location = Some("/x"),
+                Err(WhyNot::OtherHeader("x-amz-website-redirect-location")),
+            ),
+            (
+                "a tag",
+                |head| head.tags = Some(vec![("a", "1")]),
+                Err(WhyNot::OtherTags),
+            ),
+            (
+                "unknown tags",
+                |head| head.tags = None,
+                Err(WhyNot::Unknown(Fact::Tags)),
+            ),
+            (
+                "a key of KMS",
+                |head| head.encryption = Some("aws:kms"),
+                Err(WhyNot::Encrypted),
+            ),
+            (
+                "a key of the customer",
+                |head| head.has_customer_key = true,
+                Err(WhyNot::Encrypted),
+            ),
+            (
+                "other content in the meantime",
+                |head| head.etag = "\"0\"",
+                Err(WhyNot::OtherContent),
+            ),
+            (
+                "a replica",
+                |head| head.is_replica = true,
+                Err(WhyNot::Replica),
+            ),
+        ];
+        for (name, change, expected) in changes {
+            for place in 0..versions.len() {
+                let mut heads = vec![Some(head()); versions.len()];
+                heads[place].iter_mut().for_each(change);
+                let found = Candidate::SameContent(&versions)
+                    .compare(&heads)
+                    .map(|_| ());
+                // Only the age of the base counts.
+                let is_harmless = name == "a replica" && place < 2;
+                let expected = if is_harmless {
+                    Ok(())
+                } else {
+                    expected.clone()
+                };
+                assert_eq!(found, expected, "{name} of version {place}");
+            }
+        }
+        let candidate = Candidate::SameContent(&versions);
+        let unread = Err(WhyNot::Unknown(Fact::Headers));
+        assert_eq!(candidate.compare(&[]), unread);
+        assert_eq!(candidate.compare(&[Some(head()), Some(head())]), unread);
+        assert_eq!(
+            candidate.compare(&[Some(head()), None, Some(head())]),
+            unread
+        );
+    }
+}
