@@ -176,7 +176,7 @@ impl fmt::Display for ExceptionRule {
 }
 
 fn is_ours(key: &str) -> bool {
-    key == INDEX_DOCUMENT_TAG || is_exception_tag(key)
+    [INDEX_DOCUMENT_TAG, INVALIDATE_TAG].contains(&key) || is_exception_tag(key)
 }
 
 fn is_exception_tag(key: &str) -> bool {
