@@ -11,9 +11,13 @@
 //! * [`folders`]: where a wildcard could replace paths, and what else it would clear
 //! * [`cover`]: the cheapest cover of a set of paths
 //! * [`choose`]: how it is found
+//! * [`mode`]: what the operator prefers
+//! * [`account`]: what was ordered so far, and the forecast
+//! * [`share`]: fair shares of something scarce
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 //! * [`skip`]: which uploads change nothing that viewers get
 
+pub mod account;
 pub mod amount;
 pub mod bars;
 mod choose;
@@ -21,5 +25,7 @@ pub mod cover;
 pub mod folders;
 pub mod ledger;
 pub mod limits;
+pub mod mode;
 pub mod price;
+pub mod share;
 pub mod skip;
