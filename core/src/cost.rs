@@ -14,6 +14,7 @@
 //! * [`mode`]: what the operator prefers
 //! * [`account`]: what was ordered so far, and the forecast
 //! * [`share`]: fair shares of something scarce
+//! * [`collapse`]: whether paths are exact, covered, or wait
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 //! * [`skip`]: which uploads change nothing that viewers get
 
@@ -21,6 +22,7 @@ pub mod account;
 pub mod amount;
 pub mod bars;
 mod choose;
+pub mod collapse;
 pub mod cover;
 pub mod folders;
 pub mod ledger;
