@@ -643,7 +643,9 @@ impl Service {
     }
 
     fn status(&self, invalidation: &Invalidation, now: Duration) -> Status {
-        if self.epoch + now < invalidation.create_time + self.completes_after {
+        // An account may never complete any: its time added to a date would be none.
+        let age = self.epoch + now - invalidation.create_time;
+        if age < self.completes_after {
             Status::InProgress
         } else {
             Status::Completed
