@@ -6,6 +6,7 @@
 //!
 //! * [`amount`]: amounts of money, and how they and numbers are shown
 //! * [`price`]: the prices of AWS that decide
+//! * [`month`]: a month of the bill
 //! * [`bars`]: where a wildcard may not be used
 //! * [`limits`]: what else a wildcard may not do
 //! * [`folders`]: where a wildcard could replace paths, and what else it would clear
@@ -28,6 +29,7 @@ pub mod folders;
 pub mod ledger;
 pub mod limits;
 pub mod mode;
+pub mod month;
 pub mod price;
 pub mod share;
 pub mod skip;

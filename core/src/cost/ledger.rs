@@ -25,6 +25,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub use crate::cost::month::Month;
 use crate::event::BucketName;
 use crate::target::Target;
 
@@ -59,33 +60,6 @@ const LONGEST_WAIT: u64 = 7 * 24 * 3_600;
 
 /// How many writes are remembered.
 const MAX_WRITES: usize = 10;
-
-/// A month of the bill, in UTC: months since the year 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Month(u32);
-
-impl Month {
-    /// The month at this time.
-    pub fn at(now: OffsetDateTime) -> Self {
-        let year = u32::try_from(now.year()).unwrap_or(0);
-        Self(year * 12 + u32::from(u8::from(now.month())) - 1)
-    }
-
-    /// Which part of the month is over: 0 to 1.
-    pub fn elapsed(now: OffsetDateTime) -> f64 {
-        let days = f64::from(now.month().length(now.year()));
-        let seconds = f64::from(u32::from(now.day()) - 1) * 86_400.0
-            + f64::from(u32::from(now.hour()) * 3_600 + u32::from(now.minute()) * 60);
-        seconds / (days * 86_400.0)
-    }
-}
-
-impl fmt::Display for Month {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.0 / 12, self.0 % 12 + 1)
-    }
-}
 
 /// The hash of the rules of a bucket that a skip relies on: its exception paths, and that it opted in.
 pub type RulesHash = String;
@@ -314,7 +288,7 @@ impl Ledger {
     fn turn(&mut self, now: OffsetDateTime) {
         let month = Month::at(now);
         if month > self.month {
-            let is_next = month.0 == self.month.0 + 1;
+            let is_next = self.month == month.previous();
             self.last_month = if is_next { self.reserved } else { 0 };
             (self.month, self.reserved, self.accepted, self.others) = (month, 0, 0, 0);
         }
