@@ -39,6 +39,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Account {
     pub sdk: SdkConfig,
+    /// The endpoints of single services, which are not in `sdk`.
+    pub endpoints: Endpoints,
     pub clients: Clients,
     /// Its number.
     pub number: String,
@@ -84,7 +86,8 @@ pub async fn open(options: &Options) -> Result<Account> {
     let identity = identity.context("failed to find out the account")?;
     let are_in_environment = options.profile.is_none() && variable("AWS_ACCESS_KEY_ID").is_some();
     Ok(Account {
-        clients: Clients::new(sdk.clone(), endpoints),
+        clients: Clients::new(sdk.clone(), endpoints.clone()),
+        endpoints,
         sdk,
         number: identity.account.context("STS knows no account")?,
         caller: identity.arn.context("STS knows no ARN")?,

@@ -8,10 +8,14 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod account;
+mod bill;
+mod columns;
 mod confirm;
+mod html;
 mod mode;
 mod output;
 mod plan;
+mod progress;
 mod replay;
 mod shell;
 mod stack;
@@ -42,6 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Plan(plan::Options),
+    Bill(bill::Options),
     Mode(mode::Options),
     Replay(replay::Options),
     Completions(shell::Completions),
@@ -74,6 +79,7 @@ async fn main() -> ExitCode {
 async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
     match command {
         Command::Plan(options) => plan::run(account, options).await,
+        Command::Bill(options) => bill::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),

@@ -1,0 +1,98 @@
+//! How far a long work is, on standard error: a bar on a terminal, else a line now and then.
+
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::tell;
+
+/// How often a line is written where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// A work of several steps.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    is_terminal: bool,
+    /// When the last line was written.
+    line: Cell<Option<Instant>>,
+}
+
+impl Progress {
+    /// Begins with a work of which it is not known yet how many steps it has.
+    pub fn new(what: &'static str) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let bar = match is_terminal {
+            true => ProgressBar::new_spinner(),
+            false => ProgressBar::hidden(),
+        };
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_prefix(what);
+        set_style(&bar, "{spinner} {prefix}: {pos}  {msg}");
+        let progress = Self {
+            bar,
+            is_terminal,
+            line: Cell::new(None),
+        };
+        progress.show();
+        progress
+    }
+
+    /// Goes on with another work, of so many steps.
+    pub fn begin(&self, what: &'static str, steps: u64) {
+        self.bar.set_prefix(what);
+        self.bar.set_length(steps);
+        self.bar.set_position(0);
+        self.bar.reset_eta();
+        set_style(
+            &self.bar,
+            "{prefix} {wide_bar} {pos}/{len}, {eta} left  {msg}",
+        );
+        self.line.set(None);
+        self.show();
+    }
+
+    /// A step is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+        self.show();
+    }
+
+    /// Says something about the work, such as why it is slow.
+    pub fn say(&self, text: String) {
+        self.bar.set_message(text);
+        self.show();
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&self) {
+        let is_due = |last: Instant| last.elapsed() >= BETWEEN_LINES;
+        if self.is_terminal || !self.line.get().is_none_or(is_due) {
+            return;
+        }
+        self.line.set(Some(Instant::now()));
+        let done = self.bar.position();
+        let of = self
+            .bar
+            .length()
+            .map_or_else(String::new, |all| format!(" of {all}"));
+        tell(format_args!(
+            "{}: {done}{of} {}",
+            self.bar.prefix(),
+            self.bar.message()
+        ));
+    }
+}
+
+fn set_style(bar: &ProgressBar, template: &str) {
+    // The templates are ours, and right.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
