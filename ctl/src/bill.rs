@@ -75,7 +75,11 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let account = account::open(account).await?;
     tell(&account);
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let endpoint = account.endpoints.cloudfront.as_ref().map(|url| url.as_str());
+    let endpoint = account
+        .endpoints
+        .cloudfront
+        .as_ref()
+        .map(|url| url.as_str());
     let endpoint = endpoint.or_else(|| account.sdk.endpoint_url());
     let progress = Progress::new("listing the distributions");
     let cache = match options.no_cache {
