@@ -1318,7 +1318,7 @@ async fn a_flush_with_nothing_to_do_is_one_metric_the_heartbeat() {
     flush(&other).await;
     let metrics = account.take_metrics();
     let names: Vec<_> = metrics.keys().collect();
-    assert_eq!(names, ["FlushesFailed", "OldestChange"]);
+    assert_eq!(names, ["FlushesFailed", "OldestChange", "StateUnreadable"]);
 }
 
 #[tokio::test]
