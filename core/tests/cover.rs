@@ -371,26 +371,6 @@ fn shown(paths: &[InvalidationPath<'_>], cover: &Cover<'_>) -> Vec<String> {
     wildcards.chain(kept).collect()
 }
 
-/// A folder of a million keys, of which there is time to list a tenth.
-#[test]
-fn what_there_is_no_time_to_list_is_expected_to_be_like_its_beginning() {
-    for (changed, limits, expected) in [
-        // Fetching nearly a million keys again costs 5.99 USD, 1,249 paths 6.25 USD.
-        (1_250, Limits::frugal(), 1),
-        (1_100, Limits::frugal(), 1_100),
-        (1_250, Limits::balanced(), 1_250),
-    ] {
-        let step = 1_000_000 / changed;
-        let texts = (0..changed).map(|number| format!("/img/{:06}", number * step + step / 2));
-        let paths = set(texts);
-        let mut folders = Folders::new(&paths);
-        let bucket = Bucket::new(keys("/img/", 0..1_000_000, 6_000));
-        let pages = bucket.look(&mut folders, &limits, 100);
-        assert!(pages <= 100, "{pages}");
-        assert_eq!(cheapest_cover(&folders, &limits).paths(), expected as u64);
-    }
-}
-
 #[test]
 fn where_nobody_may_look_a_wildcard_has_to_replace_more_than_a_few_paths() {
     let of_folders = |folders: usize, each: usize| {
@@ -502,7 +482,7 @@ fn a_wildcard_says_what_it_saves_and_what_else_it_clears() {
             "/img/",
             20_000,
             Listed::Beginning,
-            "collapsed 1,204 paths into /img/*: saves 6.015 USD, an estimated 40,000 other keys are fetched again (0.24 USD)",
+            "collapsed 1,204 paths into /img/*: saves 6.015 USD, at least 20,000 other keys are fetched again (0.12 USD)",
         ),
         (
             "/img/",

@@ -82,7 +82,9 @@ pub struct Others {
 pub enum Known {
     /// All were listed.
     Listed,
-    /// It is an estimate: not all could be listed.
+    /// So many were listed, and there are more.
+    AtLeast,
+    /// It is an estimate.
     Estimated,
 }
 
@@ -94,6 +96,7 @@ impl fmt::Display for Others {
         }
         f.write_str(match self.known {
             Known::Listed => "",
+            Known::AtLeast => "at least ",
             Known::Estimated => "an estimated ",
         })?;
         let verb = if self.keys == 1 { "is" } else { "are" };
@@ -258,16 +261,18 @@ impl<'p> Folders<'p> {
             self.is_large(*folder) || small <= SMALL_LOOKS
         });
         let mut left = most_pages;
-        let looks = folders.into_iter().map(|folder| {
-            let pages = self.pages(folder, limits).min(left);
-            left -= pages;
-            Look {
-                folder: FolderIndex::new(folder),
-                path: self.text(folder),
-                pages,
-            }
+        let looks = folders.into_iter().map(|folder| Look {
+            folder: FolderIndex::new(folder),
+            path: self.text(folder),
+            pages: self.pages(folder, limits),
         });
-        looks.filter(|look| look.pages > 0).collect()
+        looks
+            .filter(|look| {
+                let fits = look.pages <= left;
+                left -= if fits { look.pages } else { 0 };
+                fits
+            })
+            .collect()
     }
 
     /// The widest folders that may have a wildcard, of which nothing is known.
@@ -303,28 +308,29 @@ impl<'p> Folders<'p> {
     pub fn begin_look(&mut self, folder: FolderIndex) {
         let all = self.with_those_below(folder);
         for folder in &mut self.folders[all] {
-            (folder.keys, folder.price, folder.passed) = (0, NanoUsd::ZERO, 0);
+            (folder.keys, folder.price) = (0, NanoUsd::ZERO);
         }
     }
 
     /// Takes a key that was listed: the path at which it is cached, encoded, and what it costs to fetch
     /// it again. Keys that the set clears anyway do not count.
     pub fn found(&mut self, path: &str, refetch: NanoUsd) {
-        let before = |other: &&str| order(other) < (path, true);
-        let place = self.paths.partition_point(before);
-        let is_path = self.paths.get(place).is_some_and(|next| *next == path);
+        let place = self
+            .paths
+            .partition_point(|other| order(other) < (path, true));
         let before = place.checked_sub(1);
-        let is_covered = before.is_some_and(|before| clears(self.paths[before], path));
+        let is_cleared = before.is_some_and(|before| clears(self.paths[before], path))
+            || self.paths.get(place).is_some_and(|next| *next == path);
+        if is_cleared {
+            return;
+        }
         let next = (place < self.paths.len()).then_some(place);
         let neighbors = before.into_iter().chain(next);
         let folders = neighbors.filter_map(|neighbor| self.deepest_with(neighbor, path));
         if let Some(folder) = folders.max_by_key(|folder| self.folders[*folder].length) {
             let folder = &mut self.folders[folder];
-            folder.passed = folder.passed.max(narrow(place + usize::from(is_path)));
-            if !is_path && !is_covered {
-                folder.keys += 1;
-                folder.price += refetch;
-            }
+            folder.keys += 1;
+            folder.price += refetch;
         }
     }
 
@@ -350,32 +356,6 @@ impl<'p> Folders<'p> {
         for folder in &mut self.folders[all] {
             folder.listed = listed;
         }
-        if listed == Listed::Beginning {
-            let (keys, price) = self.expected(folder);
-            let folder = &mut self.folders[folder.get()];
-            (folder.expected, folder.expected_price) = (keys, price);
-        }
-    }
-
-    /// What is expected in a folder of which only the beginning was listed: for each path of the set as
-    /// many other keys as there were for each path so far. If all paths were passed, and yet there are more
-    /// keys, as many again.
-    fn expected(&self, folder: FolderIndex) -> (u64, NanoUsd) {
-        let below = &self.folders[self.with_those_below(folder)];
-        let keys: u64 = below.iter().map(|it| it.keys).sum();
-        let price: NanoUsd = below.iter().map(|it| it.price).sum();
-        let passed = below.iter().map(|it| it.passed).max().unwrap_or(0);
-        let Folder { first, end, .. } = self.folders[folder.get()];
-        let (paths, passed) = (end - first, passed.saturating_sub(first));
-        let (all, so_far) = match passed >= paths {
-            true => (2, 1),
-            false => (paths, passed.max(1)),
-        };
-        let scaled = |so_far_found: u64| {
-            let scaled = u128::from(so_far_found) * u128::from(all) / u128::from(so_far);
-            u64::try_from(scaled).unwrap_or(u64::MAX)
-        };
-        (scaled(keys), NanoUsd::new(scaled(price.get())))
     }
 
     fn with_those_below(&self, folder: FolderIndex) -> Range<usize> {
@@ -383,10 +363,9 @@ impl<'p> Folders<'p> {
         self.folders[folder].first_below as usize..folder + 1
     }
 
-    /// For each folder the other keys that a wildcard would clear, and how many of them are known to be
-    /// there, or are expected after its beginning was listed.
+    /// For each folder the other keys that a wildcard would clear, and how many of them were found.
     ///
-    /// Where nothing was listed we assume 1,000 keys in each folder and ten for each path in it, and never
+    /// Where not all was listed we assume 1,000 keys in each folder and ten for each path in it, and never
     /// fewer than 5,000 for a wildcard. That is 0.03 USD without Origin Shield, so a wildcard that nobody
     /// could look at has to replace eight paths. As a rule that is more than is fetched again: exact paths
     /// have the benefit of the doubt. But such a number only has its price, and bars nothing: otherwise
@@ -399,7 +378,7 @@ impl<'p> Folders<'p> {
             all.push(below.fold(own, Below::with));
         }
         let all = all.into_iter().zip(&self.folders);
-        all.map(|(below, folder)| below.others(folder, refetch))
+        all.map(|(below, folder)| (below.others(folder.listed, refetch), below.found))
             .collect()
     }
 
@@ -443,19 +422,21 @@ impl Below {
         }
     }
 
-    /// The others of a folder, and how many there are for sure, or by what was listed.
-    fn others(self, folder: &Folder, refetch: NanoUsd) -> (Others, u64) {
+    fn others(self, listed: Listed, refetch: NanoUsd) -> Others {
         let Self { found, keys, price } = self;
-        if folder.listed == Listed::Everything {
+        if listed == Listed::Everything {
             let known = Known::Listed;
-            return (Others { keys, price, known }, found);
+            return Others { keys, price, known };
         }
-        let others = Others {
-            keys: keys.max(LEAST_OTHERS).max(folder.expected),
-            price: price.max(refetch * LEAST_OTHERS).max(folder.expected_price),
-            known: Known::Estimated,
-        };
-        (others, found.max(folder.expected))
+        let keys = keys.max(LEAST_OTHERS);
+        Others {
+            keys,
+            price: price.max(refetch * LEAST_OTHERS),
+            known: match found == keys {
+                true => Known::AtLeast,
+                false => Known::Estimated,
+            },
+        }
     }
 }
 
