@@ -106,12 +106,17 @@ fn tell_labeled(label: &str, color: &str, line: impl fmt::Display) {
     }
 }
 
-/// Whether standard error is a terminal that may be colored (<https://no-color.org>).
+/// Whether standard error is a terminal, so that bars can be drawn.
 #[allow(clippy::disallowed_methods)]
+pub fn is_on_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether standard error is a terminal that may be colored (<https://no-color.org>).
 fn has_color() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    is_on_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
 #[allow(clippy::disallowed_methods)]

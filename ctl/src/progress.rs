@@ -1,12 +1,11 @@
 //! How far a long work is, on standard error: a bar on a terminal, else a line now and then.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::tell;
+use crate::output::{is_on_terminal, tell};
 
 /// How often a line is written where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -23,7 +22,7 @@ pub struct Progress {
 impl Progress {
     /// Begins with a work of which it is not known yet how many steps it has.
     pub fn new(what: &'static str) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
+        let is_terminal = is_on_terminal();
         let bar = match is_terminal {
             true => ProgressBar::new_spinner(),
             false => ProgressBar::hidden(),

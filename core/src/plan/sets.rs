@@ -458,6 +458,7 @@ mod tests {
                 key: ObjectKey::new("key").unwrap(),
                 kind: ChangeKind::Created,
                 event_time: None,
+                version_id: None,
             };
             changes.add(&change, MessageIndex::new(index)).unwrap();
         }
