@@ -14,6 +14,7 @@ use invalidator_core::path::InvalidationPath;
 use proptest::prelude::*;
 
 /// A site, and what happens to it in a month.
+#[derive(Debug)]
 struct Case {
     /// Its keys as viewers know them, in order.
     keys: Vec<String>,
