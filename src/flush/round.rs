@@ -329,13 +329,15 @@ impl Rounds<'_> {
                     (Err(error), _) => waiting.push(Err(error)),
                 }
                 if waiting.len() >= BATCH {
+                    // A buffer that is slow must not hold up what is submitted now.
+                    enqueuer.finish().await;
                     let (waiting, until) = (std::mem::take(&mut waiting), self.send_until());
                     unfinished.stranded += self.put_into_buffer(waiting, until).await;
                 }
             }
         }
-        unfinished.stranded += self.put_into_buffer(waiting, self.send_until()).await;
         enqueuer.finish().await;
+        unfinished.stranded += self.put_into_buffer(waiting, self.send_until()).await;
         end.report.counts.sets += enqueuer.sets;
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed).into_iter();

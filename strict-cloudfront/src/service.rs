@@ -643,9 +643,10 @@ impl Service {
     }
 
     fn status(&self, invalidation: &Invalidation, now: Duration) -> Status {
-        // An account may never complete any: its time added to a date would be none.
-        let age = self.epoch + now - invalidation.create_time;
-        if age < self.completes_after {
+        let created = invalidation.create_time - self.epoch;
+        // An account may never complete any, and be asked at the end of time.
+        let now = time::Duration::try_from(now).unwrap_or(time::Duration::MAX);
+        if now.saturating_sub(created) < self.completes_after {
             Status::InProgress
         } else {
             Status::Completed
