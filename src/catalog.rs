@@ -422,7 +422,12 @@ impl Catalog {
         let (pages, result) = self.read_list(pages, cloudfront, until).await;
         let mut known = self.known.lock().await;
         self.keep_list(&mut known, pages, result)?;
-        Ok(known.listed(target))
+        let listed = known.listed(target);
+        // An interrupted list was continued, and it was begun too early to know this target.
+        if listed != Standing::MayTouch && !known.is_newer_than(begun_later) {
+            bail!("{target} is not in a list of distributions that may be older than it is");
+        }
+        Ok(listed)
     }
 
     /// Asks CloudFront for a tenant of a multi-tenant distribution.

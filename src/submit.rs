@@ -239,12 +239,18 @@ fn read(record: &SqsMessage) -> Result<(String, Message), Unreadable> {
             why.unwrap_or_else(|| "another version of the function could not read it".to_owned());
         return Err(Unreadable::in_buffer_queue(&why));
     }
-    let set = Set::from_json(body)
+    let mut set = Set::from_json(body)
         .map_err(|error| Unreadable::in_submit_queue(&group, &error.to_string()))?;
     let mut set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
     if set.by != OURSELVES {
         // Other tools may reuse an id for another request, and CloudFront would answer with the first one.
         set_id = format!("{set_id}/{}", record.id());
+    }
+    let is_in_its_group = Lane::groups(&set.target).contains(&group);
+    if !is_in_its_group {
+        // A lost call is sent to the group of its target. Anybody else's reference would keep this message at
+        // the head of a group that is not its own.
+        set.caller_reference = None;
     }
     let message = Message {
         id: record.id(),
@@ -252,7 +258,7 @@ fn read(record: &SqsMessage) -> Result<(String, Message), Unreadable> {
         set_id: SetId::known(set_id),
         receives: record.receive_count(),
         sent: record.time("SentTimestamp").unwrap_or(u64::MAX),
-        is_in_its_group: Lane::groups(&set.target).contains(&group),
+        is_in_its_group,
         set,
     };
     Ok((group, message))

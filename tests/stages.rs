@@ -990,6 +990,16 @@ async fn while_the_distributions_cannot_be_listed_a_set_waits_and_nothing_is_tru
 /// In the message group of a busy target, or of one that nobody knows, it would have held up its neighbors.
 #[tokio::test]
 async fn a_set_in_the_group_of_another_target_holds_up_nobody() {
+    for misplaced in [
+        r#"{"v":1,"distribution":"E2","paths":["/a"]}"#,
+        // As if it were a lost call, which is repeated as it is.
+        r#"{"v":1,"distribution":"E2","paths":["/a"],"caller_reference":"0123456789abcdef0123456789abcdef"}"#,
+    ] {
+        assert_moves_to_its_own_group(misplaced).await;
+    }
+}
+
+async fn assert_moves_to_its_own_group(misplaced: &str) {
     let mut account = Account::new(&[]).await;
     account.time = Duration::from_secs(22);
     account.cloudfront.add(site("E1"));
@@ -998,7 +1008,6 @@ async fn a_set_in_the_group_of_another_target_holds_up_nobody() {
     account
         .cloudfront
         .fail(busy.on(Operation::CreateInvalidation));
-    let misplaced = r#"{"v":1,"distribution":"E2","paths":["/a"]}"#;
     account.enqueue("E1/paths", "1", misplaced).await;
     account.submit_once().await;
     account.enqueue("E1/paths", "2", SET).await;

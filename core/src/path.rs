@@ -255,7 +255,9 @@ impl<'a> IntoIterator for InvalidationPaths<'a> {
 }
 
 /// Why a path is cleared by a wildcard, which may clear other paths too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum WildcardCause {
     /// Query strings are in the cache key.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller_reference::{CallerReference, Cause};
 use crate::event::EventTime;
-use crate::path::InvalidationPath;
+use crate::path::{InvalidationPath, WildcardCause};
 use crate::target::{DistributionId, Target, TenantId};
 use crate::text::one_line;
 
@@ -67,7 +67,27 @@ pub struct Set<'a> {
     pub caller_reference: Option<CallerReference>,
     /// Present if a setting forbids the function to submit these paths, which changes need: they are
     /// rejected, for this reason.
-    pub forbidden: Option<String>,
+    pub forbidden: Option<TooWide>,
+}
+
+/// Why wildcards are not submitted: they are wider than the setting allows. It has no text of its sender,
+/// because anybody may send a set, and the reason is in the mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TooWide {
+    /// How many folders deep a wildcard must be.
+    pub min_depth: u32,
+    /// Why the widest of them is needed.
+    pub cause: WildcardCause,
+}
+
+impl fmt::Display for TooWide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min_depth, cause } = self;
+        write!(
+            f,
+            "MinWildcardDepth is {min_depth}, and a wider wildcard is needed: {cause}"
+        )
+    }
 }
 
 /// The sets of a target wait in two lanes, because a wildcard may have to wait much longer than a plain
@@ -155,7 +175,7 @@ struct Body<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caller_reference: Option<CallerReference>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    forbidden: Option<String>,
+    forbidden: Option<TooWide>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -195,7 +215,7 @@ impl Set<'_> {
             first_sent: self.first_sent,
             hops: self.hops,
             caller_reference: self.caller_reference.clone(),
-            forbidden: self.forbidden.clone(),
+            forbidden: self.forbidden,
         })
     }
 }
@@ -330,7 +350,10 @@ mod tests {
         rest.first_sent = Some(2);
         rest.hops = 3;
         rest.caller_reference = Some(CallerReference::known("0123456789abcdef0123456789abcdef"));
-        rest.forbidden = Some("too wide".to_owned());
+        rest.forbidden = Some(TooWide {
+            min_depth: 2,
+            cause: WildcardCause::Tilde,
+        });
         assert_eq!(Set::from_json(&rest.to_json().unwrap()).unwrap(), rest);
     }
 
@@ -341,6 +364,10 @@ mod tests {
             (r#"{"v":2,"distribution":"E1","paths":["/a"]}"#, "version 2"),
             (r#"{"v":1,"distribution":"E1"}"#, "paths"),
             (r#"{"v":1,"distribution":"E1","paths":[]}"#, "no paths"),
+            (
+                r#"{"v":1,"distribution":"E1","paths":["/a*"],"forbidden":"see https://evil.example"}"#,
+                "TooWide",
+            ),
             (
                 r#"{"v":1,"distribution":"e-1","paths":["/a"]}"#,
                 "`e-1` is not the id",

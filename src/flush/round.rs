@@ -13,7 +13,7 @@ use invalidator_core::plan::{
     Fate, KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
 use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
-use invalidator_core::set::Set;
+use invalidator_core::set::{Set, TooWide};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -188,9 +188,7 @@ impl Rounds<'_> {
         );
         end.report.counts.tags_changed += app.tags.take_changed();
         let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
-        if first_plan.may_be_rationed() && self.mode != Mode::DryRun {
-            app.rations.load(app.state()).await;
-        }
+        self.load_rations(&first_plan).await;
         self.enqueue(&first_plan, is_meant, messages, &mut unfinished, end)
             .await;
         unfinished.unread = first.unread;
@@ -201,6 +199,7 @@ impl Rounds<'_> {
             later = read.distributions;
             unfinished.unread = read.unread;
             let later_plan = plan(&keys, &rules(app, &later, &index_documents));
+            self.load_rations(&later_plan).await;
             self.enqueue(&later_plan, is_meant, messages, &mut unfinished, end)
                 .await;
         }
@@ -226,6 +225,13 @@ impl Rounds<'_> {
         };
         self.give_back(scope, unfinished, (&keys, messages), end)
             .await
+    }
+
+    /// Looks which rations other environments have used, if the plan may need any.
+    async fn load_rations(&self, plan: &Plan<'_>) {
+        if plan.may_be_rationed() && self.mode != Mode::DryRun {
+            self.app.rations.load(self.app.state()).await;
+        }
     }
 
     /// The index document of each bucket that has one.
@@ -488,10 +494,10 @@ fn entry(
     let group = set.lane.group(target);
     let changed = messages.iter().filter_map(|message| message.oldest).min();
     let forbidden = match (set.fate, set.widest) {
-        (Fate::Reject, Some(widest)) => Some(format!(
-            "MinWildcardDepth is {min_depth}, and a wider wildcard is needed: {}",
-            widest.cause
-        )),
+        (Fate::Reject, Some(widest)) => Some(TooWide {
+            min_depth: u32::try_from(min_depth)?,
+            cause: widest.cause,
+        }),
         _ => None,
     };
     let set = Set {

@@ -122,13 +122,10 @@ impl<'a> Group<'a> {
         for mut messages in units(std::mem::take(&mut self.messages)) {
             paces.begin();
             let mut unit = self.unit(&mut messages);
-            if let Some(why) = messages
-                .first()
-                .and_then(|first| first.set.forbidden.clone())
-            {
+            if let Some(why) = messages.first().and_then(|first| first.set.forbidden) {
                 let waiting = unit.merge.waiting();
-                unit.merge
-                    .reject(&waiting, ServiceError::own(WILDCARD_TOO_WIDE, why));
+                let why = ServiceError::own(WILDCARD_TOO_WIDE, why.to_string());
+                unit.merge.reject(&waiting, why);
             }
             match &standing {
                 Ok(Standing::MayTouch) => {
@@ -221,7 +218,7 @@ impl<'a> Group<'a> {
                 Left::Nothing => true,
                 Left::Part(rest) => self.send_rest(message, rest).await,
                 // In the message group of another target it would hold up what is sent to that one.
-                Left::All if !message.is_in_its_group && message.set.caller_reference.is_none() => {
+                Left::All if !message.is_in_its_group => {
                     let paths = unit.merge.paths_of(SetIndex(index)).to_vec();
                     self.send_rest(message, paths).await
                 }
