@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -125,9 +125,14 @@ class Watched:
         answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    def raises(self, alarm: str, **of_lambda: float) -> bool:
-        """Whether an alarm is raised, at last."""
-        return wait_until(lambda: alarms.state(alarm, self.metrics(**of_lambda)) == "ALARM", PATIENCE_SECONDS)
+    def raises(self, alarm: str, repeat: Callable[[], None] = lambda: None, **of_lambda: float) -> bool:
+        """Whether an alarm is raised, at last, while something is repeated."""
+
+        def is_raised() -> bool:
+            repeat()
+            return alarms.state(alarm, self.metrics(**of_lambda)) == "ALARM"
+
+        return wait_until(is_raised, PATIENCE_SECONDS)
 
     def mail(self) -> str:
         """The next mail."""
