@@ -55,6 +55,10 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     put(running, "refused-once.html")
     assert running.wait(lambda: has_called(running, recorder, "sns:Publish"))
     cloudfront.heal()
+    # A name that needs a wildcard: its ration is noted for the other environments.
+    rations = f"arn:aws:s3:::{running.stack.outputs['ErrorBucketName']}/state/rations.json"
+    put(running, "~rationed.html")
+    assert running.wait(lambda: Call("s3:PutObject", rations) in called(running, recorder))
     # Distributions that cannot be listed: ticks come back later, and so do sets, wherever they wait.
     assert running.wait(running.idle)
     cloudfront.fail("AccessDenied", "ListDistributions")
