@@ -65,7 +65,10 @@ fuzz_target!(|text: &str| {
 
 fn assert_legal(id: &str) {
     let is_legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
-    assert!((1..=64).contains(&id.len()) && id.bytes().all(is_legal), "{id:?}");
+    assert!(
+        (1..=64).contains(&id.len()) && id.bytes().all(is_legal),
+        "{id:?}"
+    );
 }
 
 fn assert_brief(text: &str) {
