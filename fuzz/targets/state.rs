@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 
+use invalidator_core::cost::ledger::Ledger;
 use invalidator_core::incident::{CLAIM_SECONDS, Incidents, LONGEST_PERIOD, Rejection};
 use invalidator_core::mode::ChosenMode;
 use invalidator_core::state::{StateObject, from_bytes};
@@ -13,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(chosen) = round_trip::<ChosenMode>(bytes) {
         assert!(!chosen.to_string().is_empty());
     }
+    round_trip::<Ledger>(bytes);
     if let Some(state) = round_trip::<Incidents>(bytes) {
         for now in [0, 1_800_000_000, 253_402_300_799] {
             tell(now, state.clone());

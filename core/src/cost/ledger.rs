@@ -27,6 +27,9 @@ use time::OffsetDateTime;
 
 pub use crate::cost::month::Month;
 use crate::event::BucketName;
+use crate::state::{
+    Beginning, SharedState, StateObject, UnreadableState, Writes, check, from_versioned_json,
+};
 use crate::target::Target;
 
 /// The key of the ledger in the error bucket.
@@ -57,9 +60,6 @@ const FIRST_WAIT: u64 = 3_600;
 
 /// The longest wait between two of them.
 const LONGEST_WAIT: u64 = 7 * 24 * 3_600;
-
-/// How many writes are remembered.
-const MAX_WRITES: usize = 10;
 
 /// The hash of the rules of a bucket that a skip relies on: its exception paths, and that it opted in.
 pub type RulesHash = String;
@@ -139,21 +139,8 @@ impl fmt::Display for Distrust {
 }
 
 /// The ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    month: Month,
-    reserved: u64,
-    accepted: u64,
-    others: u64,
-    last_month: u64,
-    hour: u64,
-    this_hour: u64,
-    targets: BTreeMap<String, Trust>,
-    writes: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Body {
     v: u32,
     month: Month,
     reserved: u64,
@@ -165,30 +152,14 @@ struct Body {
     last_month: u64,
     hour: u64,
     this_hour: u64,
+    /// Whether an earlier ledger was deleted or could not be read, so that more may have been ordered in the
+    /// month in which this one began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_lost: bool,
     #[serde(default)]
     targets: BTreeMap<String, Trust>,
     #[serde(default)]
-    writes: Vec<String>,
-}
-
-/// Reads only the field that tells the format.
-#[derive(Deserialize)]
-struct Format {
-    v: u32,
-}
-
-/// An object that is no ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum UnreadableLedger {
-    /// It is not the documented JSON.
-    #[error("{LEDGER_KEY} is not the JSON of a ledger: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It has a version that this code does not know.
-    #[error("{LEDGER_KEY} is of version {0}, this program reads version {VERSION}")]
-    Version(u32),
-    /// A number or a list is out of range.
-    #[error("{LEDGER_KEY} cannot be right: {0}")]
-    Range(&'static str),
+    writes: Writes,
 }
 
 /// More paths than this in a month cost 5 million USD: such a number was not written by us.
@@ -207,6 +178,8 @@ pub struct Spending {
     pub last_month: u64,
     /// Paths reserved in this hour.
     pub this_hour: u64,
+    /// Whether more may have been ordered this month than is known: then its budget counts as spent.
+    pub is_lost: bool,
 }
 
 impl Spending {
@@ -216,80 +189,66 @@ impl Spending {
     }
 }
 
-impl Ledger {
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// If it was not written by [`Ledger::to_json`].
-    pub fn from_json(text: &str) -> Result<Self, UnreadableLedger> {
-        let Format { v } = serde_json::from_str(text)?;
-        if v != VERSION {
-            return Err(UnreadableLedger::Version(v));
+impl StateObject for Ledger {
+    const NAME: &'static str = "the ledger";
+    const REMEDY: &'static str = "nothing, it begins anew: until the month ends its budget counts as spent, and no \
+                                  target is trusted before it is asked again; the bucket's versions keep what was \
+                                  there";
+    const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+    fn from_json(text: &str) -> Result<Self, UnreadableState> {
+        let ledger: Self = from_versioned_json(text, VERSION, None)?;
+        for (count, field) in [
+            (ledger.reserved, "reserved"),
+            (ledger.accepted, "accepted"),
+            (ledger.others, "others"),
+            (ledger.last_month, "last_month"),
+            (ledger.this_hour, "this_hour"),
+        ] {
+            check(count <= MOST_PATHS, field)?;
         }
-        let body: Body = serde_json::from_str(text)?;
-        let counts = [
-            body.reserved,
-            body.accepted,
-            body.others,
-            body.last_month,
-            body.this_hour,
-        ];
-        if counts.iter().any(|count| *count > MOST_PATHS) {
-            return Err(UnreadableLedger::Range("a count of paths is too large"));
-        }
-        if body.targets.len() > MAX_TARGETS {
-            return Err(UnreadableLedger::Range("it has too many targets"));
-        }
-        Ok(Self {
-            month: body.month,
-            reserved: body.reserved,
-            accepted: body.accepted,
-            others: body.others,
-            last_month: body.last_month,
-            hour: body.hour,
-            this_hour: body.this_hour,
-            targets: body.targets,
-            writes: body.writes,
-        })
+        check(ledger.targets.len() <= MAX_TARGETS, "targets")?;
+        ledger.writes.check()?;
+        Ok(ledger)
     }
 
-    /// The object.
-    ///
-    /// # Errors
-    /// None in practice: strings and numbers always serialize.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&Body {
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+impl SharedState for Ledger {
+    /// Nothing is trusted. If there was another ledger, the budget of the month counts as spent.
+    fn begin(reason: Beginning) -> Self {
+        Self {
             v: VERSION,
-            month: self.month,
-            reserved: self.reserved,
-            accepted: self.accepted,
-            others: self.others,
-            last_month: self.last_month,
-            hour: self.hour,
-            this_hour: self.this_hour,
-            targets: self.targets.clone(),
-            writes: self.writes.clone(),
-        })
+            month: Month::default(),
+            reserved: 0,
+            accepted: 0,
+            others: 0,
+            last_month: 0,
+            hour: 0,
+            this_hour: 0,
+            is_lost: reason != Beginning::First,
+            targets: BTreeMap::new(),
+            writes: Writes::default(),
+        }
     }
 
-    /// Names the next write.
-    pub fn sign(&mut self, write: &str) {
-        self.writes.push(write.to_owned());
-        let old = self.writes.len().saturating_sub(MAX_WRITES);
-        self.writes.drain(..old);
+    fn writes(&mut self) -> &mut Writes {
+        &mut self.writes
     }
+}
 
-    /// Whether a write with this name is among the last ones.
-    pub fn is_signed(&self, write: &str) -> bool {
-        self.writes.iter().any(|it| it == write)
-    }
-
+impl Ledger {
     /// Begins a new month or hour, if one began. A clock that is behind changes nothing.
     fn turn(&mut self, now: OffsetDateTime) {
         let month = Month::at(now);
         if month > self.month {
             let is_next = self.month == month.previous();
             self.last_month = if is_next { self.reserved } else { 0 };
+            // A ledger that has just begun has no month yet: what was lost is of this one.
+            self.is_lost &= self.month == Month::default();
             (self.month, self.reserved, self.accepted, self.others) = (month, 0, 0, 0);
         }
         let hour = seconds(now) / 3_600;
@@ -302,7 +261,7 @@ impl Ledger {
     pub fn spending(&self, now: OffsetDateTime) -> Spending {
         let mut now_turned = Self {
             targets: BTreeMap::new(),
-            writes: Vec::new(),
+            writes: Writes::default(),
             ..self.clone()
         };
         now_turned.turn(now);
@@ -312,6 +271,7 @@ impl Ledger {
             others: now_turned.others,
             last_month: now_turned.last_month,
             this_hour: now_turned.this_hour,
+            is_lost: now_turned.is_lost,
         }
     }
 
@@ -623,7 +583,7 @@ mod tests {
     /// A ledger that trusts E1 for the bucket `site`.
     fn trusting() -> (Ledger, Target, Terms) {
         let (target, terms) = (target("E1"), terms("v1", &[("site", "r1")]));
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::begin(Beginning::First);
         ledger.observe(NOW - Duration::seconds(600), &target, &terms);
         ledger.ask(NOW, &target);
         ledger.grant(NOW, &target, terms.clone());
@@ -632,7 +592,7 @@ mod tests {
 
     #[test]
     fn months_and_hours_begin_anew_and_the_last_month_is_known() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::begin(Beginning::First);
         ledger.reserve(NOW, 10);
         ledger.reserve(NOW + Duration::minutes(30), 5);
         assert_eq!(ledger.spending(NOW + Duration::minutes(30)).this_hour, 15);
@@ -660,29 +620,47 @@ mod tests {
     fn a_ledger_is_read_as_it_was_written() {
         let (mut ledger, ..) = trusting();
         ledger.reserve(NOW, 3);
-        ledger.sign("a");
-        let read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
+        let write = "0123456789abcdef";
+        ledger.writes().push(write);
+        let mut read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
         assert_eq!(read, ledger);
-        assert!(read.is_signed("a"));
+        assert!(read.writes().contains(write));
     }
 
     #[test]
     fn what_is_no_ledger_says_why() {
         for (text, expected) in [
-            ("", "not the JSON"),
-            ("{}", "not the JSON"),
+            ("", "not the documented JSON"),
+            ("{}", "not the documented JSON"),
             (r#"{"v":2}"#, "version 2"),
             (
                 r#"{"v":1,"month":1,"reserved":-1,"hour":0,"this_hour":0}"#,
-                "not the JSON",
+                "not the documented JSON",
             ),
             (
                 r#"{"v":1,"month":1,"reserved":1000000001,"hour":0,"this_hour":0}"#,
-                "too large",
+                "`reserved`",
             ),
         ] {
             let error = Ledger::from_json(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_was_lost_counts_as_spent_until_the_month_ends_and_trusts_nobody() {
+        for (reason, expected) in [
+            (Beginning::First, false),
+            (Beginning::Deleted, true),
+            (Beginning::Unreadable, true),
+        ] {
+            let mut ledger = Ledger::begin(reason);
+            assert_eq!(ledger.spending(NOW).is_lost, expected, "{reason:?}");
+            ledger.reserve(NOW, 1);
+            let read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
+            assert_eq!(read.spending(NOW).is_lost, expected, "{reason:?}");
+            assert!(!read.spending(datetime!(2026-12-01 00:00 UTC)).is_lost);
+            assert!(!read.trusts_any());
         }
     }
 
@@ -713,10 +691,10 @@ mod tests {
         ] {
             assert_eq!(trusts(bucket, &terms), Err(expected), "{terms:?}");
         }
-        let unknown = Ledger::default().trusts(&target, &site, &granted);
+        let unknown = Ledger::begin(Beginning::First).trusts(&target, &site, &granted);
         assert_eq!(unknown, Err(Distrust::NeverAsked));
         // Without an ETag nobody would see that the configuration was changed.
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::begin(Beginning::First);
         let blind = terms("", &[("site", "r1")]);
         assert_eq!(ledger.next_step(NOW, &target, &blind), NextStep::Nothing);
         ledger.grant(NOW, &target, blind.clone());
@@ -824,7 +802,8 @@ mod tests {
     #[test]
     fn a_busy_environment_writes_the_ledger_rarely_and_an_idle_one_reserves_what_it_needs() {
         let reserve = |every: i64| {
-            let (mut lease, mut ledger, mut writes) = (Lease::default(), Ledger::default(), 0);
+            let (mut lease, mut ledger, mut writes) =
+                (Lease::default(), Ledger::begin(Beginning::First), 0);
             for flush in 0..1_000 {
                 let now = datetime!(2026-11-02 12:00 UTC) + Duration::seconds(flush * every);
                 if !lease.take(now, 1) {

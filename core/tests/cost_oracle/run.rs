@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use invalidator_core::cost::ledger::{Distrust, Ledger, NextStep, Terms};
 use invalidator_core::cost::skip::Decision;
 use invalidator_core::event::BucketName;
+use invalidator_core::state::{Beginning, SharedState};
 use invalidator_core::target::{DistributionId, Target};
 use time::OffsetDateTime;
 
@@ -155,7 +156,7 @@ impl<'t> Run<'t> {
             sent: Vec::new(),
             known_gone: Vec::new(),
             is_lost: false,
-            ledger: Ledger::default(),
+            ledger: Ledger::begin(Beginning::First),
             target,
             delay: None,
             fate: None,
