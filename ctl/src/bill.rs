@@ -23,13 +23,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use aws_config::retry::RetryConfig;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use invalidator::aws::Clients;
 use invalidator_core::cost::month::Month;
 use time::OffsetDateTime;
 
 use crate::account;
-use crate::output::{show, show_json, tell};
+use crate::output::{Format, show, show_json, tell};
 use crate::progress::Progress;
 use cache::Cache;
 use read::Reader;
@@ -52,14 +52,8 @@ pub struct Options {
     #[arg(long)]
     no_cache: bool,
     /// For a person or for a machine.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 /// The exit status says whether everything could be read.
@@ -100,8 +94,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         tell(format_args!("{name} is written"));
     }
     match options.output {
-        Output::Text => show(&text::text(&bill)),
-        Output::Json => show_json(&bill)?,
+        Format::Text => show(&text::text(&bill)),
+        Format::Json => show_json(&bill)?,
     }
     Ok(match bill.missing.is_empty() {
         true => ExitCode::SUCCESS,

@@ -10,8 +10,18 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use invalidator_core::text::{Lines, one_line};
 use serde::Serialize;
+
+/// Whom the output of a command is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    /// A person.
+    Text,
+    /// A machine.
+    Json,
+}
 
 /// The first error of writing to standard output.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();

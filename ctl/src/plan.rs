@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
 use invalidator_core::plan::{
@@ -19,7 +19,7 @@ use invalidator_core::problems::MAX_TOLD;
 use invalidator_core::target::DistributionId;
 
 use crate::account;
-use crate::output::{show, show_json};
+use crate::output::{Format, show, show_json};
 use explanation::Explanation;
 use source::{Source, TagFile};
 
@@ -63,14 +63,8 @@ pub struct Options {
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=300))]
     debounce: u16,
     /// For a person or for a machine.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 fn alias(text: &str) -> Result<(String, String), String> {
@@ -103,8 +97,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let aliases = OriginBuckets::new(options.origin_buckets);
     let explanation = explained(&source, reading, &aliases, &settings).await?;
     match options.output {
-        Output::Text => show(&explanation.lines()),
-        Output::Json => show_json(&explanation)?,
+        Format::Text => show(&explanation.lines()),
+        Format::Json => show_json(&explanation)?,
     }
     Ok(if explanation.problems.is_empty() {
         ExitCode::SUCCESS

@@ -255,12 +255,7 @@ fn tables(html: &mut Html, bill: &Bill) {
 
     html.element("details", &[], |it| {
         it.line("summary", &[], "By day");
-        let most = bill
-            .days
-            .iter()
-            .map(|it| it.amount.paths)
-            .max()
-            .unwrap_or(0);
+        let most = bill.most_paths_of_a_day();
         let rows = bill
             .days
             .iter()

@@ -149,6 +149,14 @@ pub fn price(paths: u64) -> NanoUsd {
     PATH.amount.times(paths.saturating_sub(FREE_PATHS))
 }
 
+impl Bill {
+    /// The paths of the day that has most: the length of the longest bar.
+    pub fn most_paths_of_a_day(&self) -> u64 {
+        let paths = self.days.iter().map(|day| day.amount.paths);
+        paths.max().unwrap_or(0)
+    }
+}
+
 impl Amount {
     fn add(&mut self, invalidation: &Invalidation) {
         self.invalidations += 1;

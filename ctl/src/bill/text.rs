@@ -99,12 +99,7 @@ fn tables(bill: &Bill, lines: &mut Lines) {
     }
     section(lines, "by cause", &columns);
 
-    let most = bill
-        .days
-        .iter()
-        .map(|it| it.amount.paths)
-        .max()
-        .unwrap_or(0);
+    let most = bill.most_paths_of_a_day();
     let mut columns = Columns::default();
     for it in &bill.days {
         let cells = [Cell::Text(it.day.clone())];
