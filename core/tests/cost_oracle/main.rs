@@ -2,6 +2,7 @@
 //! histories: nobody may ever get a stale answer from the first that he would not get from the second.
 //!
 //! * `tape`: random choices that can be shrunk when a case fails
+//! * `random`: the numbers and seeds of the cases
 //! * `world`: S3, and CloudFront's caches
 //! * `product`: what is decided, from what AWS would tell; and the facts that can be hidden from it
 //! * `run`: a history of the world, and what both products make of it
@@ -12,6 +13,8 @@
 
 mod holes;
 mod product;
+#[path = "../oracle/random.rs"]
+mod random;
 mod run;
 #[allow(dead_code)] // The other oracle uses the rest.
 #[path = "../oracle/tape.rs"]
@@ -21,13 +24,14 @@ mod world;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use invalidator_core::cost::skip::{Decision, Finding, WhyNot};
 use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
 use product::{LIES, Lie};
+use random::{from_environment, random_seed, runner};
 use tape::{Tape, Tapes};
 
 /// How many cases run by default: they take a few seconds.
@@ -40,30 +44,6 @@ const CASES_OF_A_LIE: u32 = 100_000;
 
 /// What the decisions of many cases were.
 type Counts = BTreeMap<&'static str, usize>;
-
-fn runner(cases: u32, seed: u64, thread: u32) -> TestRunner {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..12].copy_from_slice(&thread.to_le_bytes());
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 50_000,
-        ..Config::default()
-    };
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-}
-
-fn random_seed() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(1, |since| since.subsec_nanos().into())
-}
-
-fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let value = std::env::var(name).ok()?;
-    let parsed = value.parse().ok();
-    Some(parsed.unwrap_or_else(|| panic!("{name}={value} is not a number")))
-}
 
 fn name(decision: &Decision) -> &'static str {
     match decision {

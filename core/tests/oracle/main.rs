@@ -4,12 +4,14 @@
 //! * `world`: distributions, policies, tags and changes made from them
 //! * `model`: the expected result
 //! * `product`: the actual result, and the difference
+//! * `random`: the numbers and seeds of the cases
 //!
 //! `ORACLE_CASES` sets the number of cases and `ORACLE_SEED` repeats a run: `make oracle`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod model;
 mod product;
+mod random;
 mod tape;
 mod world;
 
@@ -17,12 +19,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use invalidator_core::path::ViewerPath;
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
+use random::{from_environment, random_seed, runner};
 use tape::{Tape, Tapes};
 use world::World;
 
@@ -34,30 +37,6 @@ const THREADS: u32 = 2;
 fn check(tape: &[u8]) -> Result<(), String> {
     let world = World::from_tape(tape);
     product::disagreement(&world, &model::expected(&world))
-}
-
-fn runner(cases: u32, seed: u64, thread: u32) -> TestRunner {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..12].copy_from_slice(&thread.to_le_bytes());
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 50_000,
-        ..Config::default()
-    };
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-}
-
-fn random_seed() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(1, |since| since.subsec_nanos().into())
-}
-
-fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let value = std::env::var(name).ok()?;
-    let parsed = value.parse().ok();
-    Some(parsed.unwrap_or_else(|| panic!("{name}={value} is not a number")))
 }
 
 /// Runs this share of the cases. Returns the case that failed, shrunk, and why it failed.
