@@ -425,7 +425,9 @@ impl Catalog {
         let listed = known.listed(target);
         // An interrupted list was continued, and it was begun too early to know this target.
         if listed != Standing::MayTouch && !known.is_newer_than(begun_later) {
-            bail!("{target} is not in a list of distributions that may be older than it is");
+            bail!(
+                "{target} is not in the list of distributions, but it may be newer than the list"
+            );
         }
         Ok(listed)
     }
@@ -443,7 +445,7 @@ impl Catalog {
         let mut known = self.known.lock().await;
         if !known.absent.has_room(now, period, MAX_ABSENT_TENANTS) {
             bail!(
-                "{target} is not known, and so many other tenants do not exist that it is looked up in less than {} s",
+                "{target} is not known, and too many tenants that do not exist were looked up: the next look-up is in less than {} s",
                 period.as_secs()
             );
         }

@@ -35,8 +35,11 @@ pub async fn hand_over(app: &App, messages: Vec<Unreadable>, until: Instant) -> 
         all.push(message);
     }
     enqueuer.finish().await;
-    let failed = enqueuer.failed.into_iter();
-    let failed: BTreeSet<String> = failed.filter_map(|entry| Some(entry.fifo?.1)).collect();
+    let failed = enqueuer.failed.into_iter().map(|entry| match entry.fifo {
+        Some((_, id)) => id,
+        None => unreachable!("a message was sent without its id"),
+    });
+    let failed: BTreeSet<String> = failed.collect();
     let (left, done): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|message| failed.contains(&message.id));

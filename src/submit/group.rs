@@ -495,16 +495,15 @@ fn unknown(target: &Target, standing: Standing) -> ServiceError {
             )
         }
         Standing::OtherKind => format!("{distribution} is not a multi-tenant distribution"),
-        Standing::MayTouch | Standing::NoTenant => {
-            format!("there is no {target}")
-        }
+        Standing::NoTenant => format!("there is no {target}"),
+        Standing::MayTouch => unreachable!("{target} is known, and is not rejected"),
     };
     ServiceError::own(UNKNOWN_DISTRIBUTION, why)
 }
 
-/// Groups messages into units that are submitted together. First, each message of a lost call alone, so
-/// that its call can be repeated unchanged, and each of paths that are not submitted; then all messages of the function itself; then the messages
-/// of each other tool, so that its bad paths affect nobody else.
+/// Groups messages into units that are submitted together. First, each alone, the messages of lost calls, so
+/// that a call can be repeated unchanged, and those with paths that are forbidden; then all messages of the
+/// function itself; then the messages of each other tool, so that its bad paths affect nobody else.
 fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
     let (alone, others): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(|message| {
         message.set.caller_reference.is_some() || message.set.forbidden.is_some()

@@ -438,15 +438,11 @@ impl Scenario {
             _ => prompt,
         };
         // It waits for its ration, and then for a flush, which only the sweep may start.
-        let rationed = RATION + SWEEP + prompt;
-        Some(
-            within
-                + if needs_wildcard(path) {
-                    rationed
-                } else {
-                    Duration::ZERO
-                },
-        )
+        let rationed = match needs_wildcard(path) {
+            true => RATION + SWEEP + prompt,
+            false => Duration::ZERO,
+        };
+        Some(within + rationed)
     }
 
     /// How much longer than usual a call of CloudFront takes.
