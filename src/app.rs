@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::incident_memory::Remembered;
 use crate::last_flush::LastFlush;
+use crate::ledger::LedgerKeeper;
 use crate::metrics::Metrics;
 use crate::mode::StackMode;
 use crate::rations::WildcardRations;
@@ -30,6 +31,8 @@ pub struct App {
     pub last_flush: LastFlush,
     /// The rations of wildcards that names need.
     pub rations: WildcardRations,
+    /// What is known of the ledger.
+    pub ledger: LedgerKeeper,
     /// What is known of the open incidents.
     pub incidents: Remembered,
     /// Which objects under `state/` were reported as unreadable.
@@ -50,6 +53,7 @@ impl App {
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             rations: WildcardRations::new(config.wildcard_interval),
+            ledger: LedgerKeeper::default(),
             incidents: Remembered::default(),
             reported: Reported::default(),
             metrics: Metrics::new(config.function_name.as_str()),

@@ -34,6 +34,7 @@
 //! * [`queue`], [`ticker`]: the calls on SQS
 //! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`state`]: the objects that outlive an environment and a deployment
+//! * [`ledger`]: what was spent, and which targets are trusted
 //! * [`rations`]: how often wildcards that names need are submitted
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
@@ -55,6 +56,7 @@ pub mod incident_memory;
 pub mod incidents;
 pub mod ingest;
 pub mod last_flush;
+pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod mode;

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::caller_reference::{CallerReference, Cause};
+use crate::cost::ledger::Terms;
 use crate::event::EventTime;
 use crate::path::{InvalidationPath, WildcardCause};
 use crate::target::{DistributionId, Target, TenantId};
@@ -68,6 +69,8 @@ pub struct Set<'a> {
     /// Present if a setting forbids the function to submit these paths, which changes need: they are
     /// rejected, for this reason.
     pub forbidden: Option<TooWide>,
+    /// Present if this is a `/*` after which the target may be trusted, under these terms.
+    pub trust: Option<Terms>,
 }
 
 /// Why wildcards are not submitted: they are wider than the setting allows. It has no text of its sender,
@@ -176,6 +179,8 @@ struct Body<'a> {
     caller_reference: Option<CallerReference>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forbidden: Option<TooWide>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trust: Option<Terms>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -216,6 +221,7 @@ impl Set<'_> {
             hops: self.hops,
             caller_reference: self.caller_reference.clone(),
             forbidden: self.forbidden,
+            trust: self.trust.clone(),
         })
     }
 }
@@ -237,6 +243,7 @@ impl<'a> Set<'a> {
             hops: 0,
             caller_reference: None,
             forbidden: None,
+            trust: None,
         }
     }
 }
@@ -279,6 +286,7 @@ impl Set<'static> {
             hops: body.hops,
             caller_reference: body.caller_reference,
             forbidden: body.forbidden,
+            trust: body.trust,
         }
     }
 }
@@ -313,6 +321,7 @@ mod tests {
             hops: 0,
             caller_reference: None,
             forbidden: None,
+            trust: None,
         }
     }
 

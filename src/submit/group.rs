@@ -340,6 +340,7 @@ impl<'a> Group<'a> {
             hops: hops.saturating_add(1),
             caller_reference: Some(reference.clone()),
             forbidden: None,
+            trust: None,
         };
         let id = SetId::known(format!("again-{reference}"));
         if self.send(set, id).await {

@@ -52,7 +52,7 @@ const CALM: u64 = 600;
 /// Paths that wait for so long (seconds) take the trust from their target. They are tried again after a
 /// quarter of an hour at most, so that is noticed before what they are about is an hour old, even if its
 /// event took twenty minutes.
-const LONGEST_TRUSTED_WAIT: u64 = 1_200;
+pub const LONGEST_TRUSTED_WAIT: u64 = 1_200;
 
 /// After the first `/*` for trust, the next one waits for so long (seconds), and for twice as long after
 /// each further one.

@@ -79,6 +79,7 @@ fn replay(target: Target, files: Vec<File>, caller: &str) -> Replay {
                 hops: 0,
                 caller_reference: None,
                 forbidden: None,
+                trust: None,
             };
             sets.push((id, set));
         }

@@ -1,0 +1,263 @@
+//! What an environment knows of the ledger, and how it changes it.
+//!
+//! The ledger is one object in the error bucket. What it may hold, and what follows from it, is decided in
+//! [`invalidator_core::cost::ledger`]. If it cannot be read, nobody knows what was spent and no target is
+//! trusted: then the cheapest cover is used, and nothing is skipped.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use invalidator_core::cost::ledger::{
+    LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms,
+};
+use invalidator_core::state::{Beginning, Reading, SharedState};
+use invalidator_core::target::Target;
+use time::OffsetDateTime;
+use tracing::warn;
+
+use crate::state::State;
+
+/// For how long an environment goes by what it has read, where only the budget is concerned.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Accepted paths are written this often: they are for people, and the reserved ones are what counts.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+
+/// What an environment knows of the ledger.
+#[derive(Debug, Default)]
+pub struct LedgerKeeper {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The ledger, and when it was read.
+    known: Option<(Ledger, SystemTime)>,
+    lease: Lease,
+    /// Accepted paths that are not in the ledger yet.
+    accepted: u64,
+    /// When accepted paths were last written.
+    reported: Option<SystemTime>,
+}
+
+/// What submit has to tell.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Paths that CloudFront accepted.
+    pub accepted: u64,
+    /// Those of them that no flush has reserved, because somebody else sent them.
+    pub not_reserved: u64,
+    /// The targets that accepted a `/*` for trust: when it was sent, and the terms.
+    pub granted: Vec<(OffsetDateTime, Target, Terms)>,
+}
+
+impl LedgerKeeper {
+    /// The ledger, at most a minute old. `None` if it cannot be read.
+    pub async fn current(&self, state: State<'_>) -> Option<Ledger> {
+        let now = state.clock.now();
+        let known = self.memory().known.clone();
+        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
+        match known {
+            Some((ledger, at)) if is_fresh(at) => Some(ledger),
+            _ => self.read(state).await,
+        }
+    }
+
+    /// The ledger as it is now. `None` if it cannot be read.
+    pub async fn read(&self, state: State<'_>) -> Option<Ledger> {
+        let ledger = match state.read::<Ledger>(LEDGER_KEY).await {
+            Ok(Reading::Found(ledger, _)) => ledger,
+            Ok(Reading::Absent) => Ledger::begin(Beginning::First),
+            Ok(Reading::Deleted) => Ledger::begin(Beginning::Deleted),
+            Ok(Reading::Unreadable(..)) => Ledger::begin(Beginning::Unreadable),
+            Err(error) => {
+                let error = format!("{error:#}");
+                warn!(
+                    stage = "flush",
+                    error,
+                    "the ledger cannot be read: nothing is skipped, and nobody knows what was spent"
+                );
+                return None;
+            }
+        };
+        self.remember(state, &ledger);
+        Some(ledger)
+    }
+
+    /// Reserves paths before they are enqueued, so that no two flushes spend the same budget.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: nobody knows what was spent.
+    pub async fn reserve(&self, state: State<'_>, paths: u64) -> Result<()> {
+        let now = state.clock.now_utc();
+        let wanted = {
+            let mut memory = self.memory();
+            if memory.lease.take(now, paths) {
+                return Ok(());
+            }
+            memory.lease.wanted(now, paths)
+        };
+        self.change(state, |ledger| {
+            ledger.reserve(now, wanted);
+            true
+        })
+        .await?;
+        self.memory().lease.reserved(now, wanted, paths);
+        Ok(())
+    }
+
+    /// Notes the terms of targets, where they are new.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: these targets are not trusted.
+    pub async fn observe(&self, state: State<'_>, targets: &[(Target, Terms)]) -> Result<()> {
+        let now = state.clock.now_utc();
+        self.change(state, |ledger| {
+            let mut is_new = false;
+            for (target, terms) in targets {
+                if ledger.next_step(now, target, terms) == NextStep::Observe {
+                    ledger.observe(now, target, terms);
+                    is_new = true;
+                }
+            }
+            is_new
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that targets are sent a `/*` to be trusted again, and reserves these paths. Returns those that no
+    /// other environment was faster with.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: then none is to be sent.
+    pub async fn ask(
+        &self,
+        state: State<'_>,
+        targets: Vec<(Target, Terms)>,
+    ) -> Result<Vec<(Target, Terms)>> {
+        let now = state.clock.now_utc();
+        let mut asked = Vec::new();
+        self.change(state, |ledger| {
+            asked.clear();
+            for (target, terms) in &targets {
+                if ledger.next_step(now, target, terms) == NextStep::Ask {
+                    ledger.ask(now, target);
+                    asked.push((target.clone(), terms.clone()));
+                }
+            }
+            ledger.reserve(now, asked.len() as u64);
+            !asked.is_empty()
+        })
+        .await?;
+        Ok(asked)
+    }
+
+    /// Notes that changes may not have reached these targets, and why.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: the changes must then not be given up.
+    pub async fn distrust(&self, state: State<'_>, targets: &[(&Target, &str)]) -> Result<()> {
+        let now = state.clock.now_utc();
+        self.change(state, |ledger| {
+            let lost = targets
+                .iter()
+                .map(|(target, why)| ledger.distrust(now, target, why));
+            lost.fold(false, |any, is_new| any | is_new)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that changes are discarded for all targets, as in a dry run.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: the changes must then not be discarded.
+    pub async fn distrust_all(&self, state: State<'_>, why: &str) -> Result<()> {
+        let now = state.clock.now_utc();
+        self.change(state, |ledger| ledger.distrust_all(now, why))
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that paths for these targets have been waiting since a time. What has not been waiting for long
+    /// costs no call.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed. The paths wait on, so it is tried again.
+    pub async fn distrust_waiting(
+        &self,
+        state: State<'_>,
+        targets: &[(&Target, OffsetDateTime)],
+    ) -> Result<()> {
+        let now = state.clock.now_utc();
+        let waits_long =
+            |since: &OffsetDateTime| (now - *since).whole_seconds() >= LONGEST_TRUSTED_WAIT as i64;
+        if !targets.iter().any(|(_, since)| waits_long(since)) {
+            return Ok(());
+        }
+        self.change(state, |ledger| {
+            let lost = targets
+                .iter()
+                .map(|(target, since)| ledger.distrust_if_waiting(now, target, *since));
+            lost.fold(false, |any, is_new| any | is_new)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Notes what CloudFront accepted. What is not urgent is written later, together.
+    pub async fn note(&self, state: State<'_>, news: News) {
+        let now = state.clock.now();
+        let accepted = {
+            let mut memory = self.memory();
+            memory.accepted += news.accepted;
+            let reported = *memory.reported.get_or_insert(now);
+            let is_due = now
+                .duration_since(reported)
+                .is_ok_and(|age| age >= REPORT_EVERY);
+            let is_urgent = news.not_reserved > 0 || !news.granted.is_empty();
+            if memory.accepted == 0 && !is_urgent || !is_due && !is_urgent {
+                return;
+            }
+            memory.reported = Some(now);
+            std::mem::take(&mut memory.accepted)
+        };
+        let now = state.clock.now_utc();
+        let changed = self.change(state, |ledger| {
+            ledger.accept(now, accepted);
+            ledger.reserve(now, news.not_reserved);
+            for (sent, target, terms) in &news.granted {
+                ledger.grant(*sent, target, terms.clone());
+            }
+            true
+        });
+        if let Err(error) = changed.await {
+            self.memory().accepted += accepted;
+            let error = format!("{error:#}");
+            warn!(
+                stage = "submit",
+                error, "the ledger cannot be changed, so it counts too little"
+            );
+        }
+    }
+
+    async fn change(
+        &self,
+        state: State<'_>,
+        change: impl FnMut(&mut Ledger) -> bool,
+    ) -> Result<Ledger> {
+        let ledger = state.change(LEDGER_KEY, change).await?;
+        self.remember(state, &ledger);
+        Ok(ledger)
+    }
+
+    fn remember(&self, state: State<'_>, ledger: &Ledger) {
+        self.memory().known = Some((ledger.clone(), state.clock.now()));
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
