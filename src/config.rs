@@ -7,11 +7,14 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use invalidator_core::cost::amount::NanoUsd;
+use invalidator_core::cost::collapse::{CostRules, SpendingLimits};
+use invalidator_core::cost::mode::CostMode;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::endpoint;
 use invalidator_core::incident_mail::Place;
 use invalidator_core::mode::Mode;
-use invalidator_core::name::{AccountId, BucketName, InvalidName, QueueName, TopicArn};
+use invalidator_core::name::{AccountId, BucketName, InvalidName, QueueName, Region, TopicArn};
 use invalidator_core::target::{DistributionId, TargetId, TenantId};
 
 /// The URL of a queue, as the SQS API expects it. Whatever its host is (of a region, of old, of a VPC endpoint,
@@ -32,6 +35,11 @@ impl FromStr for QueueUrl {
 }
 
 const QUEUE_URL: &str = "the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>";
+
+const COMPARE_BUCKETS: &str = "names of buckets, separated by commas";
+
+const HARMLESS_FUNCTIONS: &str = "a list of names or ARNs of CloudFront Functions and of ARNs of Lambda@Edge \
+                                  functions with their version, separated by commas";
 
 /// The distributions to touch, none for all, and the tenants, `None` for all.
 type Targets = (BTreeSet<DistributionId>, Option<BTreeSet<TenantId>>);
@@ -117,6 +125,17 @@ pub struct Config {
     /// `WILDCARD_INTERVAL_SECONDS`, 300: how often wildcards that names need are submitted for a bucket and
     /// a target. SQS hides a message for at most 900 s.
     pub wildcard_interval: Duration,
+    /// `COST_MODE`, balanced; `MONTHLY_PATH_BUDGET`, 1000; `SPENDING_LIMIT_PER_HOUR`, 5 USD; and
+    /// `SPENDING_LIMIT_PER_MONTH`, 50 USD.
+    pub cost: CostRules,
+    /// `LOOK_BEFORE_PAYING`, true: whether keys and versions of this account's buckets may be listed.
+    pub look_before_paying: bool,
+    /// `COMPARE_BUCKETS`, empty: where headers and tags of versions may be read, without which no overwrite
+    /// is known to be unchanged.
+    pub compare_buckets: BTreeSet<BucketName>,
+    /// `HARMLESS_FUNCTIONS`, empty: the ARNs of functions at the edge that do not rewrite paths, as the
+    /// operator knows.
+    pub harmless_functions: BTreeSet<String>,
     /// `CACHE_SECONDS`, 60: how long distributions, policies and bucket tags are cached.
     pub cache_for: Duration,
 }
@@ -171,6 +190,7 @@ impl Config {
         let tick_queue = variables.queue("TICK_QUEUE_URL")?;
         let submit_queue = variables.queue("SUBMIT_QUEUE_URL")?;
         let arn = |queue: &QueueUrl| topic_arn.of_queue(&region, &queue.account, &queue.name);
+        let harmless_functions = variables.functions("HARMLESS_FUNCTIONS", &topic_arn)?;
         Ok(Self {
             buffer_queue: variables.queue("BUFFER_QUEUE_URL")?,
             sources: Sources {
@@ -214,6 +234,10 @@ impl Config {
                 300,
                 0..=900,
             )?),
+            cost: variables.cost()?,
+            look_before_paying: variables.switch("LOOK_BEFORE_PAYING", true)?,
+            compare_buckets: variables.buckets("COMPARE_BUCKETS")?,
+            harmless_functions,
             cache_for: Duration::from_secs(variables.number("CACHE_SECONDS", 60, 0..=86_400)?),
         })
     }
@@ -292,6 +316,81 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
+    fn cost(&self) -> Result<CostRules, ConfigError> {
+        let default = CostRules::default();
+        Ok(CostRules {
+            mode: self.cost_mode("COST_MODE", default.mode)?,
+            budget: self.number("MONTHLY_PATH_BUDGET", default.budget, 0..=100_000_000)?,
+            limits: SpendingLimits {
+                hour: self.limit("SPENDING_LIMIT_PER_HOUR", default.limits.hour)?,
+                month: self.limit("SPENDING_LIMIT_PER_MONTH", default.limits.month)?,
+            },
+        })
+    }
+
+    fn cost_mode(&self, name: &'static str, default: CostMode) -> Result<CostMode, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        value
+            .parse()
+            .map_err(|_| invalid(name, value, "exact, balanced or frugal"))
+    }
+
+    /// A limit of 0 would let every change wait, and nobody would know that it was meant.
+    fn limit(&self, name: &'static str, default: NanoUsd) -> Result<NanoUsd, ConfigError> {
+        const EXPECTED: &str =
+            "an amount in USD from 0.01 to 1000000, with at most two decimals, like 5 or 2.50";
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        let has_cents = value
+            .split_once('.')
+            .is_none_or(|(_, cents)| cents.len() <= 2);
+        let limit = value.parse().ok().filter(|_| has_cents);
+        match limit.filter(|limit| *limit <= MAX_LIMIT) {
+            Some(NanoUsd::ZERO) => Err(invalid(
+                name,
+                value,
+                format!("{EXPECTED} (`invalidatorctl mode stopped` stops all invalidations)"),
+            )),
+            Some(limit) => Ok(limit),
+            None => Err(invalid(name, value, EXPECTED)),
+        }
+    }
+
+    fn switch(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        value
+            .parse()
+            .map_err(|_| invalid(name, value, "true or false"))
+    }
+
+    fn buckets(&self, name: &'static str) -> Result<BTreeSet<BucketName>, ConfigError> {
+        let bucket = |item: String| match item.parse() {
+            Ok(bucket) => Ok(bucket),
+            Err(_) => Err(invalid(name, item, COMPARE_BUCKETS)),
+        };
+        self.list(name).into_iter().map(bucket).collect()
+    }
+
+    /// The ARNs of functions, as distributions name them. A CloudFront Function may be named without the rest of
+    /// its ARN.
+    fn functions(
+        &self,
+        name: &'static str,
+        topic: &TopicArn,
+    ) -> Result<BTreeSet<String>, ConfigError> {
+        let function = |item: String| match () {
+            () if is_function_name(&item) => Ok(topic.of_function(&item)),
+            () if is_function_arn(&item) => Ok(item),
+            () => Err(invalid(name, item, HARMLESS_FUNCTIONS)),
+        };
+        self.list(name).into_iter().map(function).collect()
+    }
+
     fn list(&self, name: &str) -> Vec<String> {
         let value = self.get(name).unwrap_or_default();
         let items = value.split(|c: char| c == ',' || c.is_whitespace());
@@ -332,6 +431,44 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         };
         let pairs: Result<Vec<_>, _> = self.list(name).into_iter().map(pair).collect();
         Ok(OriginBuckets::new(pairs?))
+    }
+}
+
+/// No stack is meant to spend more, so a larger amount is a slip.
+const MAX_LIMIT: NanoUsd = NanoUsd::usd(1_000_000);
+
+/// The name of a CloudFront Function. Source: CloudFront API Reference, "CreateFunction".
+fn is_function_name(text: &str) -> bool {
+    let is_allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// The ARN of a CloudFront Function, or of one version of a Lambda function: a behavior names a version, so an
+/// ARN without one would be the name of nothing.
+fn is_function_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_partition = |text: &str| text == "aws" || text.starts_with("aws-");
+    let is_account = |text: &str| text.parse::<AccountId>().is_ok();
+    match parts.as_slice() {
+        ["arn", partition, "cloudfront", "", account, function] => {
+            let name = function.strip_prefix("function/").unwrap_or_default();
+            is_partition(partition) && is_account(account) && is_function_name(name)
+        }
+        [
+            "arn",
+            partition,
+            "lambda",
+            region,
+            account,
+            "function",
+            name,
+            version,
+        ] => {
+            let is_version = !version.is_empty() && version.bytes().all(|c| c.is_ascii_digit());
+            let is_place = region.parse::<Region>().is_ok() && is_account(account);
+            is_partition(partition) && is_place && is_function_name(name) && is_version
+        }
+        _ => false,
     }
 }
 
@@ -384,6 +521,10 @@ mod tests {
         assert_eq!(config.min_wildcard_depth, 0);
         assert_eq!(config.wildcard_interval, Duration::from_secs(300));
         assert!(config.distribution_ids.is_empty());
+        assert_eq!(config.cost, CostRules::default());
+        assert!(config.look_before_paying);
+        assert!(config.compare_buckets.is_empty());
+        assert!(config.harmless_functions.is_empty());
         assert_eq!(config.initial_mode, Mode::Live);
         assert_eq!(config.origin_buckets, OriginBuckets::default());
     }
@@ -432,12 +573,95 @@ mod tests {
             ("ORIGIN_BUCKETS", "alias"),
             ("ORIGIN_BUCKETS", "alias="),
             ("ORIGIN_BUCKETS", "alias=a/b"),
+            ("COST_MODE", "cheap"),
+            ("COST_MODE", "Exact"),
+            ("MONTHLY_PATH_BUDGET", "-1"),
+            ("MONTHLY_PATH_BUDGET", "100000001"),
+            ("SPENDING_LIMIT_PER_HOUR", "0"),
+            ("SPENDING_LIMIT_PER_HOUR", "0.00"),
+            ("SPENDING_LIMIT_PER_HOUR", "5 USD"),
+            ("SPENDING_LIMIT_PER_HOUR", "0.005"),
+            ("SPENDING_LIMIT_PER_MONTH", "-50"),
+            ("SPENDING_LIMIT_PER_MONTH", "1000000.01"),
+            ("LOOK_BEFORE_PAYING", "yes"),
+            ("COMPARE_BUCKETS", "site,s3://site"),
+            ("COMPARE_BUCKETS", "*"),
+            ("HARMLESS_FUNCTIONS", "add headers!"),
+            (
+                "HARMLESS_FUNCTIONS",
+                "arn:aws:cloudfront::1:function/headers",
+            ),
+            (
+                "HARMLESS_FUNCTIONS",
+                "arn:aws:lambda:us-east-1:123456789012:function:headers",
+            ),
+            (
+                "HARMLESS_FUNCTIONS",
+                "arn:aws:lambda:us-east-1:123456789012:function:headers:live",
+            ),
         ] {
             let error = config(&[(name, value)]).expect_err(name).to_string();
-            assert!(
-                error.contains(name) && error.contains(value.trim()),
-                "{error}"
-            );
+            // Of a list, the item that is bad.
+            let bad = value.split([',', ' ']).next_back().unwrap_or_default();
+            assert!(error.contains(name) && error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_zero_names_what_stops_everything() {
+        let error = config(&[("SPENDING_LIMIT_PER_HOUR", "0")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment variable SPENDING_LIMIT_PER_HOUR is `0`, it must be an amount in USD from 0.01 to \
+             1000000, with at most two decimals, like 5 or 2.50 (`invalidatorctl mode stopped` stops all \
+             invalidations)"
+        );
+    }
+
+    #[test]
+    fn the_rules_of_cost_are_read() {
+        let config = config(&[
+            ("COST_MODE", "frugal"),
+            ("MONTHLY_PATH_BUDGET", "0"),
+            ("SPENDING_LIMIT_PER_HOUR", "0.01"),
+            ("SPENDING_LIMIT_PER_MONTH", "1000000"),
+            ("LOOK_BEFORE_PAYING", "false"),
+            ("COMPARE_BUCKETS", "site-a, site-b,"),
+        ])
+        .unwrap();
+        let rules = CostRules {
+            mode: CostMode::Frugal,
+            budget: 0,
+            limits: SpendingLimits {
+                hour: NanoUsd::new(10_000_000),
+                month: NanoUsd::usd(1_000_000),
+            },
+        };
+        assert_eq!(config.cost, rules);
+        assert!(!config.look_before_paying);
+        let buckets = ["site-a", "site-b"].map(BucketName::new);
+        assert_eq!(config.compare_buckets, BTreeSet::from(buckets));
+    }
+
+    #[test]
+    fn a_function_is_named_as_distributions_name_it() {
+        const EDGE: &str = "arn:aws:lambda:us-east-1:123456789012:function:headers:7";
+        const CN: &str = "arn:aws-cn:cloudfront::123456789012:function/h";
+        for (item, expected) in [
+            (
+                "add-headers",
+                "arn:aws:cloudfront::123456789012:function/add-headers",
+            ),
+            (
+                "arn:aws:cloudfront::123456789012:function/h",
+                "arn:aws:cloudfront::123456789012:function/h",
+            ),
+            (CN, CN),
+            (EDGE, EDGE),
+        ] {
+            let config = config(&[("HARMLESS_FUNCTIONS", item)]).unwrap();
+            let expected = BTreeSet::from([expected.to_owned()]);
+            assert_eq!(config.harmless_functions, expected);
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use invalidator_core::cost::amount::NanoUsd;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -25,6 +26,8 @@ pub enum Metric {
     Count(&'static str, usize),
     /// Durations in milliseconds.
     Milliseconds(&'static str, Vec<u64>),
+    /// An amount of money. Nothing spent is an amount too, so it is emitted.
+    Usd(&'static str, NanoUsd),
 }
 
 impl Metric {
@@ -35,7 +38,7 @@ impl Metric {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Count(name, _) | Self::Milliseconds(name, _) => name,
+            Self::Count(name, _) | Self::Milliseconds(name, _) | Self::Usd(name, _) => name,
         }
     }
 
@@ -44,6 +47,7 @@ impl Metric {
         match self {
             Self::Count(_, count) => *count == 0,
             Self::Milliseconds(_, values) => values.is_empty(),
+            Self::Usd(..) => false,
         }
     }
 
@@ -51,6 +55,8 @@ impl Metric {
         match self {
             Self::Count(..) => "Count",
             Self::Milliseconds(..) => "Milliseconds",
+            // CloudWatch has no unit for money.
+            Self::Usd(..) => "None",
         }
     }
 }
@@ -61,6 +67,7 @@ impl Serialize for Metric {
         match self {
             Self::Count(_, count) => count.serialize(serializer),
             Self::Milliseconds(_, values) => values.serialize(serializer),
+            Self::Usd(_, amount) => amount.to_usd().serialize(serializer),
         }
     }
 }
@@ -197,6 +204,8 @@ mod tests {
             Metric::Count("PathsLater", 0),
             Metric::Milliseconds("ChangeAge", vec![1, 2]),
             Metric::Milliseconds("Nothing", vec![]),
+            Metric::Usd("SpentThisMonth", NanoUsd::new(6_015_000_000)),
+            Metric::Usd("SpentThisHour", NanoUsd::ZERO),
         ];
         let line: Value =
             serde_json::from_str(&line(now, &[("FunctionName", "f")], &metrics).unwrap()).unwrap();
@@ -211,12 +220,16 @@ mod tests {
                         "Metrics": [
                             { "Name": "PathsAccepted", "Unit": "Count" },
                             { "Name": "ChangeAge", "Unit": "Milliseconds" },
+                            { "Name": "SpentThisMonth", "Unit": "None" },
+                            { "Name": "SpentThisHour", "Unit": "None" },
                         ],
                     }],
                 },
                 "FunctionName": "f",
                 "PathsAccepted": 3,
                 "ChangeAge": [1, 2],
+                "SpentThisMonth": 6.015,
+                "SpentThisHour": 0.0,
             })
         );
     }

@@ -164,6 +164,12 @@ impl TopicArn {
     pub fn of_queue(&self, region: &Region, account: &AccountId, name: &QueueName) -> String {
         format!("arn:{}:sqs:{region}:{account}:{name}", self.partition)
     }
+
+    /// The ARN of the CloudFront Function of this name in the same account.
+    pub fn of_function(&self, name: &str) -> String {
+        let (partition, account) = (&self.partition, &self.account);
+        format!("arn:{partition}:cloudfront::{account}:function/{name}")
+    }
 }
 
 impl std::str::FromStr for TopicArn {
