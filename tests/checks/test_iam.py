@@ -16,7 +16,9 @@ SETTINGS = [
         "EventSource": "EventBridge",
         "DistributionIds": "E2QWRUHAPOMQZL,EDFDVBD632BHDS",
         "OperatorArn": "arn:aws:iam::123456789012:role/web-operator",
+        "CompareBuckets": "site-a,site-b",
     },
+    {"LookBeforePaying": "false"},
 ]
 # What the linter finds, and need not: its list of actions is older than multi-tenant distributions.
 UNKNOWN_TO_THE_LINTER = {

@@ -40,21 +40,40 @@ def sns(_method: str, _url, _headers: dict[str, str], body: bytes) -> Call:
     return Call(f"sns:{form['Action'][0]}", form["TopicArn"][0])
 
 
+# The actions of S3 that are no calls of the same name (Service Authorization Reference), by what the query names.
+OF_BUCKET = {
+    "tagging": "GetBucketTagging",
+    "versioning": "GetBucketVersioning",
+    "ownershipControls": "GetBucketOwnershipControls",
+    "versions": "ListBucketVersions",
+    "list-type": "ListBucket",
+}
+
+
 def s3(method: str, url, _headers: dict[str, str], _body: bytes) -> Call:
     """S3: the path is the object, the query is the operation on it."""
     bucket, _, key = unquote(url.path).lstrip("/").partition("/")
-    if method == "GET" and not key and "tagging" in url.query:
-        return Call("s3:GetBucketTagging", f"arn:aws:s3:::{bucket}")
-    if method == "GET" and key:
-        return Call("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+    asked = parse_qs(url.query, keep_blank_values=True)
+    if method == "GET" and not key:
+        named = [action for name, action in OF_BUCKET.items() if name in asked]
+        if named:
+            return Call(f"s3:{named[0]}", f"arn:aws:s3:::{bucket}")
+    of_version = "Version" if "versionId" in asked else ""
+    if method in ("GET", "HEAD") and key and "tagging" in asked:
+        return Call(f"s3:GetObject{of_version}Tagging", f"arn:aws:s3:::{bucket}/{key}")
+    if method in ("GET", "HEAD") and key:
+        return Call(f"s3:GetObject{of_version}", f"arn:aws:s3:::{bucket}/{key}")
     if method == "PUT" and key:
         return Call("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")
     return Call(f"s3:{method} {url.path}?{url.query}", f"arn:aws:s3:::{bucket}")
 
 
 def of_cloudfront(call: dict) -> Call:
-    """A call of CloudFront, as the stand-in tells of it. To list has no resource (Service Authorization Reference)."""
+    """A call of CloudFront, as the stand-in tells of it.
+
+    To list has no resource, unless it is what a distribution has (Service Authorization Reference).
+    """
     operation, target = call["operation"], call["target"]
-    if operation.startswith("List"):
+    if operation.startswith("List") and not operation.startswith("ListInvalidations"):
         return Call(f"cloudfront:{operation}", "*")
     return Call(f"cloudfront:{operation}", (TENANT if "Tenant" in operation else DISTRIBUTION) + target)

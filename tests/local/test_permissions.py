@@ -110,6 +110,7 @@ def test_every_allowed_action_is_used_on_every_resource(
         Call("cloudfront:CreateInvalidation", "arn:aws:cloudfront::111111111111:distribution/E1"),
         Call("cloudfront:DeleteDistribution", f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1"),
         Call("s3:GetObject", "arn:aws:s3:::sample-site/index.html"),
+        Call("s3:GetObjectVersion", "arn:aws:s3:::another-site/index.html"),
         Call("s3:PutObject", "arn:aws:s3:::sample-site/index.html"),
         Call("s3:PutBucketTagging", "arn:aws:s3:::sample-site"),
         Call("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:another"),
@@ -129,7 +130,12 @@ def test_tags_of_other_accounts_buckets_are_denied(granted: list[policy.Grant]) 
 
 
 def test_permissions_follow_the_list_of_distributions(running: Pipeline) -> None:
-    parameters = {"DistributionIds": "E1LISTED,E2LISTED,dt_1", "AlertKeyArn": KEY}
+    parameters = {
+        "DistributionIds": "E1LISTED,E2LISTED,dt_1",
+        "AlertKeyArn": KEY,
+        "LookBeforePaying": "false",
+        "CompareBuckets": "site-a,site-b",
+    }
     limited = stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, "limited")
     granted = rendered(running, limited)
     expected = {
@@ -140,6 +146,13 @@ def test_permissions_follow_the_list_of_distributions(running: Pipeline) -> None
         Call("cloudfront:CreateInvalidationForDistributionTenant", TENANT + "dt_1"): True,
         Call("cloudfront:CreateInvalidationForDistributionTenant", TENANT + "dt_2"): False,
         Call("cloudfront:GetDistributionTenant", TENANT + "dt_2"): False,
+        Call("cloudfront:ListInvalidations", DISTRIBUTION + "E1LISTED"): True,
+        Call("cloudfront:ListInvalidations", DISTRIBUTION + "E3OTHER"): False,
+        Call("s3:ListBucketVersions", "arn:aws:s3:::site-a"): False,
+        Call("s3:GetObjectVersion", "arn:aws:s3:::site-a/index.html"): True,
+        Call("s3:GetObjectVersionTagging", "arn:aws:s3:::site-b/index.html"): True,
+        Call("s3:GetObjectVersion", "arn:aws:s3:::site-c/index.html"): False,
+        Call("s3:GetObject", "arn:aws:s3:::site-a/index.html"): False,
         Call("kms:Decrypt", KEY): True,
         Call("kms:Decrypt", KEY[:-1]): False,
     }
