@@ -182,7 +182,34 @@ def price_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"at rest": lambda: table(at_rest()), "newspaper": lambda: table(newspaper()), "prices": price_table}
+def refetches() -> str:
+    """What it costs to fetch keys again, without and with an Origin Shield. Objects have a megabyte."""
+    keys, caches, gigabyte = 10_000, 15, 1 / 1_024
+
+    def usd(*prices: tuple[str, float]) -> float:
+        return sum(PRICES[name]["usd"] / PRICES[name]["per"] * amount for name, amount in prices)
+
+    objects = {
+        "plain (Standard, Intelligent-Tiering)": usd(("S3 GET", 1)),
+        "encrypted with a key of KMS, without a bucket key": usd(("S3 GET", 1), ("KMS request", 1)),
+        "Standard-IA, One Zone-IA": usd(("S3 GET, Standard-IA", 1), ("GB retrieved, Standard-IA", gigabyte)),
+        "Glacier Instant Retrieval": usd(
+            ("S3 GET, Glacier Instant Retrieval", 1), ("GB retrieved, Glacier Instant Retrieval", gigabyte)
+        ),
+    }
+    shield = usd(("Origin Shield request", caches - 1))
+    rows = ["| objects of 1 MB | USD | with Origin Shield |", "|---|---|---|"]
+    for name, read in objects.items():
+        rows.append(f"| {name} | {read * caches * keys:.2f} | {(read + shield) * keys:.2f} |")
+    return "\n".join(rows)
+
+
+TABLES = {
+    "at rest": lambda: table(at_rest()),
+    "newspaper": lambda: table(newspaper()),
+    "refetches": refetches,
+    "prices": price_table,
+}
 
 
 def written(text: str) -> str:
