@@ -18,6 +18,7 @@
 //! * [`collapse`]: whether paths are exact, covered, or wait
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 //! * [`skip`]: which uploads change nothing that viewers get
+//! * [`estimate`]: what a bucket's past would have cost
 
 pub mod account;
 pub mod amount;
@@ -25,6 +26,7 @@ pub mod bars;
 mod choose;
 pub mod collapse;
 pub mod cover;
+pub mod estimate;
 pub mod folders;
 pub mod ledger;
 pub mod limits;

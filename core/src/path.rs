@@ -487,6 +487,12 @@ impl InvalidationPath<'_> {
     }
 }
 
+impl AsRef<str> for InvalidationPath<'_> {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl TryFrom<String> for InvalidationPath<'_> {
     type Error = InvalidPath;
 
