@@ -218,7 +218,7 @@ impl LedgerKeeper {
                 .duration_since(reported)
                 .is_ok_and(|age| age >= REPORT_EVERY);
             let is_urgent = news.not_reserved > 0 || !news.granted.is_empty();
-            if memory.accepted == 0 && !is_urgent || !is_due && !is_urgent {
+            if !is_urgent && (memory.accepted == 0 || !is_due) {
                 return;
             }
             memory.reported = Some(now);
