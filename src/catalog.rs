@@ -338,6 +338,16 @@ impl Catalog {
         targets.sum()
     }
 
+    /// The listed distributions that have invalidations of their own: all but multi-tenant ones.
+    pub async fn distributions(&self) -> Vec<DistributionId> {
+        let known = self.known.lock().await;
+        let summaries = known.summaries().iter();
+        summaries
+            .filter(|it| !it.is_multi_tenant())
+            .map(id_of)
+            .collect()
+    }
+
     /// Whether a distribution is listed.
     pub async fn is_listed(&self, id: &DistributionId) -> bool {
         self.known.lock().await.summary(id).is_some()

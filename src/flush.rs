@@ -36,6 +36,7 @@ use crate::app::App;
 use crate::clock::Deadline;
 use crate::incidents;
 use crate::metrics::Metric;
+use crate::others;
 use crate::queue::{self, Received};
 use drain::Drain;
 use report::Report;
@@ -54,6 +55,7 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     let comes_back = tick_comes_back(end, app.last_flush.history(ticks, app.clock.now()));
     let waits = app.last_flush.ended(end, ticks, app.clock.now());
     report.oldest = report.oldest.max(waits);
+    let has_worked = report.counts.messages > 0;
     report.tell(app, end, start.elapsed());
     if deadline.remaining() > TIME_TO_STOP {
         let failed = incidents::check(app).await;
@@ -61,6 +63,9 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
             let failed = Metric::Count("MailsFailed", failed);
             app.metrics.emit(app.clock.now(), &[failed]);
         }
+    }
+    if has_worked && deadline.remaining() > TIME_TO_STOP {
+        others::count(app).await;
     }
     let Some(time) = comes_back else {
         return SqsBatchResponse::default();

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use invalidator_core::cost::ledger::{
-    LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms,
+    LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted,
 };
 use invalidator_core::state::{Beginning, Reading, SharedState};
 use invalidator_core::target::Target;
@@ -39,6 +39,8 @@ struct Memory {
     accepted: u64,
     /// When accepted paths were last written.
     reported: Option<SystemTime>,
+    /// When the paths of others were last counted, or tried to.
+    counted: Option<SystemTime>,
 }
 
 /// What submit has to tell.
@@ -104,6 +106,28 @@ impl LedgerKeeper {
         })
         .await?;
         self.memory().lease.reserved(now, wanted, paths);
+        Ok(())
+    }
+
+    /// Whether to see if the paths of others are to be counted. It is tried once a minute.
+    pub fn may_count_others(&self, now: SystemTime) -> bool {
+        let mut memory = self.memory();
+        let is_soon = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
+        let may = !memory.counted.is_some_and(is_soon);
+        if may {
+            memory.counted = Some(now);
+        }
+        may
+    }
+
+    /// Adds the paths that others have ordered in a time, unless another environment was faster.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: they are not counted.
+    pub async fn count_others(&self, state: State<'_>, time: Uncounted, paths: u64) -> Result<()> {
+        let now = state.clock.now_utc();
+        self.change(state, |ledger| ledger.count_others(now, time, paths))
+            .await?;
         Ok(())
     }
 

@@ -35,6 +35,7 @@
 //! * [`last_flush`]: what an environment remembers about its last flush
 //! * [`state`]: the objects that outlive an environment and a deployment
 //! * [`ledger`]: what was spent, and which targets are trusted
+//! * [`others`]: counts what others have ordered in the account
 //! * [`rations`]: how often wildcards that names need are submitted
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
@@ -60,6 +61,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod mode;
+pub mod others;
 pub mod queue;
 pub mod rations;
 pub mod rejections;

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use invalidator::incidents::report;
+use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger};
+use invalidator_core::cost::month::Month;
 use invalidator_core::incident::{Incidents, Rejection, STATE_KEY};
 use invalidator_core::mode::Mode;
 use invalidator_core::ration::STATE_KEY as RATIONS_KEY;
-use invalidator_core::state::StateObject;
+use invalidator_core::state::{Reading, StateObject};
 use invalidator_core::tick::Window;
 use serde_json::json;
 use strict_cloudfront::{
@@ -1868,4 +1870,83 @@ fn rejection(n: usize) -> Rejection {
         key: format!("invalidation_error/{n}_E1.txt"),
         can_be_replayed: true,
     }
+}
+
+/// How many paths of others the ledger has.
+async fn of_others(account: &Account) -> u64 {
+    let now = account.app.clock.now_utc();
+    match account.app.state().read::<Ledger>(LEDGER_KEY).await {
+        Ok(Reading::Found(ledger, _)) => ledger.spending(now).others,
+        Ok(Reading::Absent) => 0,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let now = || account.app.clock.now_utc();
+    if now() - Month::at(now()).start() < hour {
+        account.put_forward(2 * hour);
+    }
+    let add = |distribution: &str, reference: &str, paths: &[&str]| {
+        let time = now();
+        account
+            .cloudfront
+            .add_invalidation(distribution, time, reference, paths);
+    };
+    add("E1", "cli-1732154584-123456", &["/a", "/b"]);
+    add(
+        "E1",
+        "0123456789abcdef0123456789abcdef-flush",
+        &["/c", "/d", "/e"],
+    );
+    add("E2", "deployment 7", &["/*"]);
+    account.put_forward(3 * minute);
+    // CloudFront is busy: that is no reason to fail.
+    let busy = Fault::Throttling.times(100);
+    account
+        .cloudfront
+        .fail(busy.on(Operation::ListInvalidations));
+    account.change(&[(PUT, "a")]).await;
+    assert_eq!(failed(account.flush().await), 0);
+    assert_eq!(of_others(&account).await, 0);
+    account.cloudfront.heal();
+    // It is tried again with the next flush that has work, in a minute.
+    account.put_forward(minute);
+    account.change(&[(PUT, "b")]).await;
+    account.flush().await;
+    assert_eq!(of_others(&account).await, 3);
+    let read = || {
+        account
+            .cloudfront
+            .calls_of(Operation::GetInvalidation)
+            .len()
+    };
+    assert_eq!(read(), 3);
+    // What is counted is not read again, nor is it time for more.
+    for (later, references, counted, read_so_far) in [
+        (minute, vec!["too soon"], 3, 3),
+        (hour, vec!["too soon, too", "again"], 6, 6),
+    ] {
+        for reference in references {
+            add("E2", reference, &["/f"]);
+        }
+        account.put_forward(later);
+        account.change(&[(PUT, "c")]).await;
+        account.flush().await;
+        assert_eq!(
+            (of_others(&account).await, read()),
+            (counted, read_so_far),
+            "{later:?}"
+        );
+    }
+    // Without work there is nothing to count for.
+    add("E1", "at rest", &["/g"]);
+    account.put_forward(hour);
+    account.flush().await;
+    assert_eq!((of_others(&account).await, read()), (6, 6));
 }

@@ -17,6 +17,7 @@
 //! * [`share`]: fair shares of something scarce
 //! * [`collapse`]: whether paths are exact, covered, or wait
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
+//! * [`others`]: which invalidations are read to count what others have ordered
 //! * [`skip`]: which uploads change nothing that viewers get
 //! * [`estimate`]: what a bucket's past would have cost
 
@@ -32,6 +33,7 @@ pub mod ledger;
 pub mod limits;
 pub mod mode;
 pub mod month;
+pub mod others;
 pub mod price;
 pub mod share;
 pub mod skip;

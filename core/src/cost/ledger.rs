@@ -148,6 +148,9 @@ pub struct Ledger {
     accepted: u64,
     #[serde(default)]
     others: u64,
+    /// Until when the paths of others are counted, in seconds since 1970.
+    #[serde(default)]
+    others_until: u64,
     #[serde(default)]
     last_month: u64,
     hour: u64,
@@ -164,6 +167,21 @@ pub struct Ledger {
 
 /// More paths than this in a month cost 5 million USD: such a number was not written by us.
 const MOST_PATHS: u64 = 1_000_000_000;
+
+/// The paths of others are counted this often (seconds): they change the forecast, not a bill.
+const COUNT_EVERY: u64 = 1_800;
+
+/// An invalidation is in the list after so long (seconds) at most.
+const LISTED_WITHIN: u64 = 120;
+
+/// A time for which the paths of others are not counted yet, in seconds since 1970. It ends before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uncounted {
+    /// When it begins.
+    pub from: u64,
+    /// When it is over.
+    pub until: u64,
+}
 
 /// What the ledger says about spending, at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -226,6 +244,7 @@ impl SharedState for Ledger {
             reserved: 0,
             accepted: 0,
             others: 0,
+            others_until: 0,
             last_month: 0,
             hour: 0,
             this_hour: 0,
@@ -293,10 +312,27 @@ impl Ledger {
         self.accepted = (self.accepted + paths).min(MOST_PATHS);
     }
 
-    /// Notes how many paths others have ordered this month.
-    pub fn count_others(&mut self, now: OffsetDateTime, paths: u64) {
+    /// For which time the paths of others are to be counted now, if it is time for that.
+    pub fn uncounted(&self, now: OffsetDateTime) -> Option<Uncounted> {
+        let begin = seconds(Month::at(now).start());
+        let time = Uncounted {
+            from: self.others_until.max(begin),
+            until: seconds(now).saturating_sub(LISTED_WITHIN),
+        };
+        (time.until.saturating_sub(time.from) >= COUNT_EVERY).then_some(time)
+    }
+
+    /// Adds the paths that others have ordered in a time. Returns whether they count: not if another environment was
+    /// faster, nor if they are of another month.
+    pub fn count_others(&mut self, now: OffsetDateTime, time: Uncounted, paths: u64) -> bool {
         self.turn(now);
-        self.others = paths.min(MOST_PATHS);
+        let begin = seconds(Month::at(now).start());
+        if self.month != Month::at(now) || self.others_until.max(begin) != time.from {
+            return false;
+        }
+        self.others = (self.others + paths).min(MOST_PATHS);
+        self.others_until = time.until;
+        true
     }
 
     /// What is known about a target.
@@ -729,6 +765,45 @@ mod tests {
             ledger.trusts(&target, &BucketName::new("site"), &terms),
             Ok(())
         );
+    }
+
+    #[test]
+    fn the_paths_of_others_are_added_up_once_and_begin_anew_with_each_month() {
+        let mut ledger = Ledger::begin(Beginning::First);
+        let begin = datetime!(2026-11-01 00:00 UTC);
+        let time = ledger.uncounted(NOW).unwrap();
+        let expected = (seconds(begin), seconds(NOW) - LISTED_WITHIN);
+        assert_eq!((time.from, time.until), expected, "since the month began");
+        // There were too many to read at once.
+        let part = Uncounted {
+            until: time.from + 100,
+            ..time
+        };
+        assert!(ledger.count_others(NOW, part, 7));
+        assert!(
+            !ledger.count_others(NOW, time, 9),
+            "another environment was faster"
+        );
+        let rest = ledger.uncounted(NOW).unwrap();
+        assert_eq!((rest.from, rest.until), (part.until, time.until));
+        assert!(ledger.count_others(NOW, rest, 5));
+        assert_eq!(ledger.uncounted(NOW + Duration::minutes(27)), None);
+        assert!(ledger.uncounted(NOW + Duration::minutes(30)).is_some());
+        ledger.reserve(NOW, 100);
+        let spending = ledger.spending(NOW);
+        assert_eq!((spending.others, spending.all()), (12, 112));
+        let december = datetime!(2026-12-01 00:10 UTC);
+        assert_eq!(ledger.spending(december).others, 0);
+        assert_eq!(ledger.uncounted(december), None, "it has only just begun");
+        assert!(
+            !ledger.count_others(december, rest, 5),
+            "what was read is of November"
+        );
+        let later = december + Duration::hours(1);
+        let time = ledger.uncounted(later).unwrap();
+        assert_eq!(time.from, seconds(datetime!(2026-12-01 00:00 UTC)));
+        assert!(ledger.count_others(later, time, 3));
+        assert_eq!(ledger.spending(later).others, 3);
     }
 
     #[test]
