@@ -6,6 +6,7 @@
 //! | `POST /_stand_in/faults` | lets calls fail: `{"fault": "Throttling", "times": 2, "operation": "CreateInvalidation", "target": "E1"}`, all but `fault` optional, see [`Injection`] |
 //! | `DELETE /_stand_in/faults` | lets none fail any more |
 //! | `GET /_stand_in/calls` | all calls, refused and unanswered ones too |
+//! | `POST /_stand_in/invalidations/E1` | adds one that was accepted earlier: `{"seconds_ago": 600, "caller_reference": "release 7", "paths": ["/*"]}` |
 //! | `GET /_stand_in/invalidations/E1` | what a distribution or tenant accepted, oldest first |
 //!
 //! These are not calls of CloudFront: they need no signature, and leave no record.
@@ -20,6 +21,14 @@ use super::service::Service;
 
 /// What the path of each such request begins with.
 pub const PREFIX: &str = "/_stand_in/";
+
+/// An invalidation that was accepted earlier.
+#[derive(serde::Deserialize)]
+struct Earlier {
+    seconds_ago: u64,
+    caller_reference: String,
+    paths: Vec<String>,
+}
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +82,12 @@ pub fn handle(
             Answer::ok("{}")
         }
         ("GET", ["calls"]) => Answer::ok(json!(service.calls)),
+        ("POST", ["invalidations", target]) if service.knows(target) => {
+            Answer::done(serde_json::from_slice::<Earlier>(body).map(|earlier| {
+                let created = service.time(now) - Duration::from_secs(earlier.seconds_ago);
+                service.put_invalidation(target, created, &earlier.caller_reference, earlier.paths);
+            }))
+        }
         ("GET", ["invalidations", target]) if service.knows(target) => {
             Answer::ok(json!(service.invalidations(target, now)))
         }

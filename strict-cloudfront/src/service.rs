@@ -276,6 +276,11 @@ impl Service {
             .collect()
     }
 
+    /// What time it is, so long after the start.
+    pub fn time(&self, now: Duration) -> OffsetDateTime {
+        self.epoch + now
+    }
+
     /// Adds an invalidation that was accepted at this time, which may be before the start.
     ///
     /// # Panics

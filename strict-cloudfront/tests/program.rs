@@ -223,3 +223,30 @@ async fn what_it_does_not_know_is_an_error() {
         assert_eq!(program.control("GET", path, &Value::Null).0, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_invalidation_of_earlier_may_be_added() {
+    let program = Program::start(&["--account", "-"], &account(&[site("E1")]));
+    let earlier = json!({ "seconds_ago": 600, "caller_reference": "release 7", "paths": ["/*"] });
+    let added = program.control("POST", "invalidations/E1", &earlier);
+    assert_eq!(added, (200, json!({})));
+    program.invalidate("E1", "/now").await.unwrap();
+    let list = client_at(&program.url).list_invalidations();
+    let list = list.distribution_id("E1").send().await.unwrap();
+    let list = list.invalidation_list.unwrap();
+    let times: Vec<i64> = list
+        .items()
+        .iter()
+        .map(|it| it.create_time.secs())
+        .collect();
+    let [now, earlier] = times[..] else {
+        panic!("{times:?}")
+    };
+    assert!((600..660).contains(&(now - earlier)), "{times:?}");
+    let refused = program.control("POST", "invalidations/E1", &json!({ "paths": [] }));
+    assert_eq!(refused.0, 400);
+    assert_eq!(
+        program.control("POST", "invalidations/E9", &json!({})).0,
+        404
+    );
+}
