@@ -227,6 +227,9 @@ fn one_wildcard_is_counted_after_each_burst() {
         let habit = of(&estimate, Way::WildcardPerBurst);
         assert_eq!((estimate.bursts, habit.total.paths), (bursts, 2 * bursts));
         assert_eq!(habit.targets, [bursts, bursts]);
+        let changed: usize = case.flushes.iter().map(|(_, paths)| paths.len()).sum();
+        let others = bursts * case.keys.len() as u64 - changed as u64;
+        assert_eq!(habit.others, 2 * others);
         assert_eq!(estimate.targets.len(), 2);
     }
     // Three flushes, twelve seconds apart, are three bursts for whoever is so quick.

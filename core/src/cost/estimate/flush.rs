@@ -55,12 +55,10 @@ impl<'p> FlushPaths<'p> {
         Self(of_target.collect())
     }
 
-    /// The places of the targets that have paths.
-    pub fn targets(&self) -> impl Iterator<Item = usize> {
-        let targets = self.0.iter().enumerate();
-        targets
-            .filter(|(_, paths)| !paths.is_empty())
-            .map(|(place, _)| place)
+    /// The places of the targets that have paths, and how many.
+    pub fn targets(&self) -> impl Iterator<Item = (usize, u64)> {
+        let targets = self.0.iter().map(|paths| paths.len() as u64).enumerate();
+        targets.filter(|(_, paths)| *paths > 0)
     }
 
     /// The paths as they are.
@@ -91,10 +89,12 @@ impl<'p> FlushPaths<'p> {
 }
 
 impl Ordered {
-    /// A `/*` for a target.
-    pub fn add_everything(&mut self, target: usize, folders: &mut TopFolders) {
+    /// A `/*` for a target, which clears so many other keys.
+    pub fn add_everything(&mut self, target: usize, others: u64, folders: &mut TopFolders) {
         let everything = InvalidationPath::all_below("/");
         self.add_paths(target, [&everything].into_iter(), folders);
+        self.others += others;
+        self.refetches += Limits::frugal().refetch * others;
     }
 
     fn add_paths<'i, 'p: 'i>(

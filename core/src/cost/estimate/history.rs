@@ -27,6 +27,9 @@ pub struct History {
     paths: String,
     keys: Vec<KeptKey>,
     changes: Vec<PastChange>,
+    /// From when there were objects, and until when, each in order: how many there were at a time.
+    begins: Vec<Second>,
+    ends: Vec<Second>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,8 @@ impl History {
             paths: String::new(),
             keys: Vec::new(),
             changes: Vec::new(),
+            begins: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -170,6 +175,16 @@ impl History {
     /// Puts the changes in the order of their times, when all keys were taken.
     pub fn finish(&mut self) {
         self.changes.sort_unstable();
+        self.begins = self.keys.iter().map(|key| key.from).collect();
+        self.ends = self.keys.iter().map(|key| key.to).collect();
+        self.begins.sort_unstable();
+        self.ends.sort_unstable();
+    }
+
+    /// How many objects there were at a time.
+    pub(super) fn objects_at(&self, time: Second) -> u64 {
+        let until = |times: &[Second]| times.partition_point(|it| *it <= time) as u64;
+        until(&self.begins).saturating_sub(until(&self.ends))
     }
 
     /// How many uploads and deletions there were.
@@ -380,6 +395,12 @@ mod tests {
         assert_eq!(found(125, "/b"), ["/b/1", "/b0"]);
         assert_eq!(found(125, "/").len(), 4);
         assert_eq!(found(125, "/c"), [""; 0]);
+        history.finish();
+        for time in [1, 100, 105, 110, 119, 120, 124, 125, 200] {
+            let time = u32::try_from(day(time)).unwrap();
+            let paths = history.paths_at(time, "/").count() as u64;
+            assert_eq!(history.objects_at(time), paths, "{time}");
+        }
     }
 
     #[test]

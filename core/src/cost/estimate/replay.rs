@@ -78,8 +78,8 @@ struct Replay<'a> {
 #[derive(Default)]
 struct Burst {
     last: Option<Second>,
-    /// Which targets need anything.
-    targets: Vec<bool>,
+    /// How many paths each target needs.
+    paths: Vec<u64>,
 }
 
 impl<'a> Replay<'a> {
@@ -120,7 +120,7 @@ impl<'a> Replay<'a> {
             asked: vec![false; targets.len()],
             burst: Burst {
                 last: None,
-                targets: vec![false; targets.len()],
+                paths: vec![0; targets.len()],
             },
             targets,
             counts,
@@ -219,10 +219,11 @@ impl<'a> Replay<'a> {
     /// A target is sent a `/*` once, after which what has not changed may be skipped.
     fn ask_for_trust(&mut self, past: &Past<'_>, paths: &FlushPaths<'_>) {
         let mut ordered = Ordered::default();
-        for target in paths.targets() {
+        let objects = self.history.objects_at(past.at);
+        for (target, _) in paths.targets() {
             if !self.asked[target] && may_be_trusted(past, target) {
                 self.asked[target] = true;
-                ordered.add_everything(target, &mut self.folders);
+                ordered.add_everything(target, objects, &mut self.folders);
             }
         }
         let spenders = self.spenders.iter_mut();
@@ -239,8 +240,8 @@ impl<'a> Replay<'a> {
             self.end_burst();
         }
         self.burst.last = Some(last);
-        for target in paths.targets() {
-            self.burst.targets[target] = true;
+        for (target, count) in paths.targets() {
+            self.burst.paths[target] += count;
         }
     }
 
@@ -250,9 +251,13 @@ impl<'a> Replay<'a> {
         };
         self.counts.bursts += 1;
         let mut ordered = Ordered::default();
-        for (target, is_needed) in self.burst.targets.iter_mut().enumerate() {
-            if std::mem::take(is_needed) {
-                ordered.add_everything(target, &mut self.folders);
+        // Those that changed would be fetched again in any case.
+        let objects = self.history.objects_at(last);
+        for (target, paths) in self.burst.paths.iter_mut().enumerate() {
+            let changed = std::mem::take(paths);
+            if changed > 0 {
+                let others = objects.saturating_sub(changed);
+                ordered.add_everything(target, others, &mut self.folders);
             }
         }
         let mut spenders = self.spenders.iter_mut();
