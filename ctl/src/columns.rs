@@ -1,6 +1,14 @@
 //! Columns of texts, numbers and bars, for a person.
 
+use std::fmt::Display;
+
 use invalidator_core::cost::amount::{NanoUsd, Thousands};
+use invalidator_core::text::{Lines, Shown};
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+
+const MINUTE: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]");
 
 /// The widest bar, in characters.
 pub const WIDTH: usize = 30;
@@ -27,6 +35,23 @@ pub fn money(amount: NanoUsd) -> String {
     format!("{}.{:02} USD", Thousands(cents / 100), cents % 100)
 }
 
+/// A time to the minute.
+pub fn minute(time: OffsetDateTime) -> String {
+    time.format(MINUTE).unwrap_or_default()
+}
+
+/// A text from outside, escaped, so that a column is as wide as what is shown.
+pub fn shown(text: impl Display) -> String {
+    Shown(text).to_string()
+}
+
+/// Adds columns below a title.
+pub fn section(lines: &mut Lines, title: &str, columns: &Columns) {
+    lines.line("");
+    lines.line(title);
+    columns.lines().for_each(|line| lines.line(line));
+}
+
 /// Columns, each as wide as its widest cell. Numbers stand on the right.
 #[derive(Debug, Default)]
 pub struct Columns {
@@ -34,7 +59,7 @@ pub struct Columns {
 }
 
 /// A cell of a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Cell {
     /// Stands on the left.
     Text(String),

@@ -1,6 +1,7 @@
 //! The operator's command line: `invalidatorctl plan` shows what the function would do and why,
-//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits what CloudFront
-//! once refused.
+//! `invalidatorctl estimate` what the last month would have cost, `invalidatorctl bill` what was paid,
+//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits what CloudFront once
+//! refused.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
 //! command line has to be changed.
@@ -11,7 +12,9 @@ mod account;
 mod bill;
 mod columns;
 mod confirm;
+mod estimate;
 mod html;
+mod in_json;
 mod mode;
 mod output;
 mod plan;
@@ -46,6 +49,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Plan(plan::Options),
+    Estimate(estimate::Options),
     Bill(bill::Options),
     Mode(mode::Options),
     Replay(replay::Options),
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
 async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
     match command {
         Command::Plan(options) => plan::run(account, options).await,
+        Command::Estimate(options) => estimate::run(account, options).await,
         Command::Bill(options) => bill::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,

@@ -67,7 +67,11 @@ pub struct Options {
     output: Format,
 }
 
-fn alias(text: &str) -> Result<(String, String), String> {
+/// Reads the bucket behind an alias.
+///
+/// # Errors
+/// If it is not `ALIAS=BUCKET`.
+pub fn alias(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((alias, bucket)) if !alias.is_empty() => {
             let bucket: BucketName = bucket.parse().map_err(|error| format!("{error}"))?;

@@ -10,6 +10,9 @@ use crate::output::{is_on_terminal, tell};
 /// How often a line is written where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
+/// How a work is shown of which it is not known how many steps it has.
+const SPINNER: &str = "{spinner} {prefix}: {pos}  {msg}";
+
 /// A work of several steps.
 #[derive(Debug)]
 pub struct Progress {
@@ -29,7 +32,7 @@ impl Progress {
         };
         bar.enable_steady_tick(Duration::from_millis(200));
         bar.set_prefix(what);
-        set_style(&bar, "{spinner} {prefix}: {pos}  {msg}");
+        set_style(&bar, SPINNER);
         let progress = Self {
             bar,
             is_terminal,
@@ -53,9 +56,24 @@ impl Progress {
         self.show();
     }
 
+    /// Goes on with another work, of which it is not known yet how many steps it has.
+    pub fn begin_unknown(&self, what: &'static str) {
+        self.bar.set_prefix(what);
+        self.bar.unset_length();
+        self.bar.set_position(0);
+        set_style(&self.bar, SPINNER);
+        self.line.set(None);
+        self.show();
+    }
+
     /// A step is done.
     pub fn step(&self) {
-        self.bar.inc(1);
+        self.steps(1);
+    }
+
+    /// So many steps are done.
+    pub fn steps(&self, number: u64) {
+        self.bar.inc(number);
         self.show();
     }
 

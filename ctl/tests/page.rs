@@ -6,6 +6,9 @@
 #[allow(dead_code)] // The tests of the function use the rest.
 mod emulator;
 
+#[allow(dead_code)] // The tests of the estimate use the rest.
+mod past;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -311,4 +314,62 @@ async fn the_page_of_a_bill_is_whole_and_readable_in_a_browser() {
         lines == 2 || OffsetDateTime::now_utc().day() == 1,
         "a forecast"
     );
+}
+
+/// The page of an estimate, with many distributions, folders and days, in which everything happens.
+async fn estimate(folder: &Path) -> String {
+    let mut site = past::blog(past::Bucket::versioned(), 20);
+    let now = OffsetDateTime::now_utc();
+    for n in 0..40_u64 {
+        let time = now - time::Duration::hours(n as i64 * 17);
+        site.put(&format!("{HOSTILE}-{n}/a"), time, n);
+    }
+    let account = past::Account::new(site).await;
+    for n in 2..6 {
+        let id = format!("E{n}QWRUHAPOMQZL");
+        let distribution = Distribution::new(&id, Origin::s3("site", "site"));
+        let alias = if n == 3 { HOSTILE } else { "a.example.org" };
+        account.cloudfront.add(distribution.alias(alias));
+    }
+    account.deny("GetBucketTagging");
+    for (arguments, file) in [
+        (&["--days", "60"][..], "versions.html"),
+        (&["--days", "1"], "day.html"),
+    ] {
+        let fixed = ["--bucket", "site", "--html", file];
+        let mut command = account.command(&[&fixed, arguments].concat());
+        let output = command.current_dir(folder).output().await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+    }
+    account.deny("ListObjectVersions");
+    let mut command = account.command(&["--bucket", "site", "--html", "objects.html"]);
+    let output = command.current_dir(folder).output().await.unwrap();
+    assert!(output.status.success());
+    std::fs::read_to_string(folder.join("versions.html")).unwrap()
+}
+
+#[tokio::test]
+async fn the_page_of_an_estimate_is_whole_and_readable_in_a_browser() {
+    let Some(browser) = browser() else { return };
+    let folder = Folder::new("estimate");
+    let page = estimate(&folder.0).await;
+    for is_dark in [false, true] {
+        let found = probe(&browser, &folder.0, &page, is_dark).await;
+        check(&found);
+        let charts = found["charts"].as_array().unwrap();
+        let ids: Vec<_> = charts.iter().map(|it| it["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["costs", "each-path", "balanced"]);
+        assert_eq!(charts[0]["lines"], 8, "one of each way");
+        assert!(charts[1]["bars"].as_u64().unwrap() >= 30);
+        assert!(charts[1]["highest"].as_f64().unwrap() > 20.0);
+        assert_eq!(found["tables"], 4);
+    }
+    for (name, lines) in [("day.html", 8), ("objects.html", 5)] {
+        let page = std::fs::read_to_string(folder.0.join(name)).unwrap();
+        let found = probe(&browser, &folder.0, &page, false).await;
+        check(&found);
+        assert_eq!(found["charts"][0]["lines"], lines, "{name}");
+        assert_eq!(page.contains("A lower bound: "), name == "objects.html");
+    }
 }

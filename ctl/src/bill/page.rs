@@ -4,8 +4,7 @@ use invalidator_core::cost::amount::{NanoUsd, Of, Thousands};
 use invalidator_core::cost::price::{FREE_PATHS, PATH};
 
 use super::tally::{Amount, Bill, Day};
-use super::text::minute;
-use crate::columns::money;
+use crate::columns::{minute, money};
 use crate::html::chart::{Frame, Line, Series, lines, merged, stacked_bars};
 use crate::html::markup::Html;
 use crate::html::page;

@@ -6,11 +6,11 @@ use invalidator_core::cost::amount::NanoUsd;
 use invalidator_core::cost::month::Month;
 use invalidator_core::cost::price::{FREE_PATHS, PATH};
 use serde::Serialize;
-use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::cause::Cause;
 use super::invalidation::{Billed, Invalidation, Read};
+use crate::in_json::{in_usd, rfc3339};
 
 /// The version of the JSON.
 const VERSION: u32 = 1;
@@ -129,15 +129,6 @@ pub struct Largest {
 pub struct Missing {
     pub distribution: String,
     pub error: String,
-}
-
-fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = time.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
-    serializer.serialize_str(&text)
-}
-
-fn in_usd<S: serde::Serializer>(amount: &NanoUsd, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(amount.to_usd())
 }
 
 fn as_text<S: serde::Serializer>(month: &Month, serializer: S) -> Result<S::Ok, S::Error> {

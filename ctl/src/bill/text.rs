@@ -2,23 +2,13 @@
 
 use invalidator_core::cost::amount::{Of, Thousands};
 use invalidator_core::cost::price::{FREE_PATHS, PATH};
-use invalidator_core::text::{Lines, Shown, one_line};
-use time::OffsetDateTime;
-use time::format_description::StaticFormatDescription;
-use time::macros::format_description;
+use invalidator_core::text::{Lines, one_line};
 
 use super::tally::{Amount, Bill};
-use crate::columns::{Cell, Columns, WIDTH, bar, money};
-
-const MINUTE: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]");
+use crate::columns::{Cell, Columns, WIDTH, bar, minute, money, section, shown};
 
 /// A path of the largest invalidations is cut after so many characters.
 const MAX_PATH: usize = 60;
-
-/// A time to the minute.
-pub fn minute(time: OffsetDateTime) -> String {
-    time.format(MINUTE).unwrap_or_default()
-}
 
 /// What is said first, as two or three sentences.
 pub fn summary(bill: &Bill) -> Vec<String> {
@@ -124,20 +114,10 @@ fn tables(bill: &Bill, lines: &mut Lines) {
     );
 }
 
-fn shown(text: impl std::fmt::Display) -> String {
-    Shown(text).to_string()
-}
-
 fn amounts(amount: &Amount, most: u64) -> [Cell; 3] {
     [
         Cell::Number(Of(amount.paths, "path").to_string()),
         Cell::Number(money(amount.usd)),
         Cell::Text(bar(amount.paths as f64, most as f64, WIDTH)),
     ]
-}
-
-fn section(lines: &mut Lines, title: &str, columns: &Columns) {
-    lines.line("");
-    lines.line(title);
-    columns.lines().for_each(|line| lines.line(line));
 }

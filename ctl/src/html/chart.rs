@@ -172,7 +172,7 @@ fn places(html: &mut Html, places: &[String]) {
     for (n, place) in places.iter().enumerate().step_by(every) {
         let attributes: Attributes<'_> = &[
             ("x", &Coordinate(LEFT + step * (n as f64 + 0.5))),
-            ("y", &Coordinate(HEIGHT - BOTTOM + 18.0)),
+            ("y", &Coordinate(HEIGHT - BOTTOM + 20.0)),
             ("text-anchor", &"middle"),
         ];
         html.line("text", attributes, place);
