@@ -100,6 +100,33 @@ pub enum Trust {
     },
 }
 
+impl Trust {
+    fn since(&self) -> u64 {
+        match self {
+            Self::Trusted { since, .. } | Self::Lost { since, .. } => *since,
+        }
+    }
+
+    /// Returns whether that is new.
+    fn lose(&mut self, now: u64, why: &str) -> bool {
+        let (asked, asks, terms) = match self {
+            Self::Lost { since, .. } if now.saturating_sub(*since) < CALM / 2 => return false,
+            Self::Lost {
+                asked, asks, terms, ..
+            } => (*asked, *asks, terms.take()),
+            Self::Trusted { terms, .. } => (None, 0, Some(std::mem::take(terms))),
+        };
+        *self = Self::Lost {
+            since: now,
+            why: why.to_owned(),
+            asked,
+            asks,
+            terms,
+        };
+        true
+    }
+}
+
 /// What is to be done so that a target can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
@@ -443,36 +470,19 @@ impl Ledger {
         if terms.buckets.len() > MAX_BUCKETS {
             return;
         }
-        let has_failed = |since: &u64| *since > sent;
-        match self.trust_of(target) {
-            Some(Trust::Lost { since, .. } | Trust::Trusted { since, .. }) if has_failed(since) => {
-            }
-            _ => self.put(target, Trust::Trusted { since: sent, terms }),
+        // Without an entry nobody knows whether something failed since: the ledger was lost meanwhile.
+        if let Some(trust) = self.targets.get_mut(target.id())
+            && trust.since() <= sent
+        {
+            *trust = Trust::Trusted { since: sent, terms };
         }
     }
 
-    /// Notes that a change may not have reached a target. Returns whether that is new.
+    /// Notes that a change may not have reached a target. Returns whether that is new. A target that was never
+    /// asked needs no entry.
     pub fn distrust(&mut self, now: OffsetDateTime, target: &Target, why: &str) -> bool {
-        let now = seconds(now);
-        let terms = match self.trust_of(target) {
-            // A target that was never asked needs no entry.
-            None => return false,
-            Some(Trust::Lost { since, .. }) if now.saturating_sub(*since) < CALM / 2 => {
-                return false;
-            }
-            Some(Trust::Lost { terms, .. }) => terms.clone(),
-            Some(Trust::Trusted { terms, .. }) => Some(terms.clone()),
-        };
-        let (asked, asks) = self.asked(target);
-        let lost = Trust::Lost {
-            since: now,
-            why: why.to_owned(),
-            asked,
-            asks,
-            terms,
-        };
-        self.put(target, lost);
-        true
+        let known = self.targets.get_mut(target.id());
+        known.is_some_and(|trust| trust.lose(seconds(now), why))
     }
 
     /// Notes that paths for a target have been waiting since `first_sent`: a skip relies on versions that are
@@ -501,24 +511,13 @@ impl Ledger {
         all.any(|trust| matches!(trust, Trust::Trusted { .. }))
     }
 
-    /// Takes the trust from all targets, as in a dry run, which discards changes. Returns whether any was
-    /// trusted.
+    /// Notes that changes may have reached no target, as in a dry run, which discards them. Returns whether
+    /// that is new. A `/*` that is on its way makes up for none of them, so this concerns targets that are not
+    /// trusted too.
     pub fn distrust_all(&mut self, now: OffsetDateTime, why: &str) -> bool {
-        let now = seconds(now);
-        let mut is_new = false;
-        for trust in self.targets.values_mut() {
-            if let Trust::Trusted { terms, .. } = trust {
-                is_new = true;
-                *trust = Trust::Lost {
-                    since: now,
-                    why: why.to_owned(),
-                    asked: None,
-                    asks: 0,
-                    terms: Some(terms.clone()),
-                };
-            }
-        }
-        is_new
+        let lost = self.targets.values_mut();
+        let lost = lost.map(|trust| trust.lose(seconds(now), why));
+        lost.fold(false, |any, is_new| any | is_new)
     }
 
     fn put(&mut self, target: &Target, trust: Trust) {
@@ -730,7 +729,7 @@ mod tests {
         let unknown = Ledger::begin(Beginning::First).trusts(&target, &site, &granted);
         assert_eq!(unknown, Err(Distrust::NeverAsked));
         // Without an ETag nobody would see that the configuration was changed.
-        let mut ledger = Ledger::begin(Beginning::First);
+        let (mut ledger, ..) = trusting();
         let blind = terms("", &[("site", "r1")]);
         assert_eq!(ledger.next_step(NOW, &target, &blind), NextStep::Nothing);
         ledger.grant(NOW, &target, blind.clone());
@@ -815,6 +814,26 @@ mod tests {
         assert!(!ledger.trusts_any());
         let trusts = ledger.trusts(&target, &BucketName::new("site"), &terms);
         assert_eq!(trusts, Err(Distrust::Lost("a dry run".to_owned())));
+    }
+
+    #[test]
+    fn what_is_discarded_while_a_wildcard_is_on_its_way_is_not_forgiven() {
+        let (mut ledger, target, terms) = trusting();
+        ledger.distrust(NOW, &target, "paths were rejected");
+        let asked = NOW + Duration::seconds(600);
+        ledger.ask(asked, &target);
+        assert!(ledger.distrust_all(asked + Duration::seconds(1), "a dry run"));
+        ledger.grant(asked, &target, terms);
+        assert!(!ledger.trusts_any());
+    }
+
+    #[test]
+    fn a_ledger_that_was_lost_while_a_wildcard_was_on_its_way_trusts_nobody() {
+        let (_, target, terms) = trusting();
+        let mut ledger = Ledger::begin(Beginning::Deleted);
+        assert!(!ledger.distrust(NOW, &target, "paths were rejected"));
+        ledger.grant(NOW, &target, terms);
+        assert!(!ledger.trusts_any());
     }
 
     #[test]
