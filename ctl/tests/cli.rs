@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)] // The tests of the function use the rest.
 mod support {
     pub mod account;
+    pub mod calls;
     pub mod emulator;
     pub mod tags;
 }

@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfigur
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use futures_util::future::join_all;
 use invalidator::app::App;
-use invalidator::aws::{Clients, Endpoints, sdk_config};
+use invalidator::aws::{Clients, Endpoints, http_client, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
 use invalidator::handler::handle;
@@ -23,6 +23,7 @@ use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode};
 use invalidator_core::state::StateObject;
 use serde_json::{Value, json};
 
+use super::calls::Calls;
 use super::emulator::Emulator;
 use super::tags;
 use strict_cloudfront::CloudFront;
@@ -33,6 +34,8 @@ pub struct Account {
     pub app: App,
     /// How long an invocation may take. The function stops twenty seconds before.
     pub time: Duration,
+    /// The calls of all its environments.
+    pub calls: Calls,
     /// How far the function's clock is ahead, in seconds.
     ahead: Arc<AtomicU64>,
     settings: HashMap<&'static str, String>,
@@ -52,7 +55,8 @@ impl Account {
     pub async fn new(settings: &[(&'static str, &str)]) -> Self {
         let (emulator, cloudfront) = tokio::join!(Emulator::start(), CloudFront::start());
         let cloudfront = cloudfront.unwrap();
-        let clients = clients(&emulator, &cloudfront);
+        let calls = Calls::default();
+        let clients = clients(&emulator, &cloudfront, &calls);
         let mut all: HashMap<&'static str, String> = HashMap::from([
             ("BUFFER_QUEUE_URL", queue(&clients, "buffer").await),
             ("TICK_QUEUE_URL", queue(&clients, "tick.fifo").await),
@@ -99,6 +103,7 @@ impl Account {
             cloudfront,
             app,
             time: Duration::from_secs(150),
+            calls,
             ahead,
             settings: all,
             mails,
@@ -110,7 +115,7 @@ impl Account {
     pub fn another_environment(&self) -> App {
         App::new(
             config(&self.settings),
-            clients(&self.emulator, &self.cloudfront),
+            clients(&self.emulator, &self.cloudfront, &self.calls),
             clock(&self.ahead),
         )
     }
@@ -480,7 +485,7 @@ fn config(settings: &HashMap<&'static str, String>) -> Config {
     Config::from_variables(|name| settings.get(name).cloned()).unwrap()
 }
 
-fn clients(emulator: &Emulator, cloudfront: &CloudFront) -> Clients {
+fn clients(emulator: &Emulator, cloudfront: &CloudFront, calls: &Calls) -> Clients {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let credentials = SharedCredentialsProvider::new(credentials);
     let sdk = sdk_config(
@@ -488,6 +493,10 @@ fn clients(emulator: &Emulator, cloudfront: &CloudFront) -> Clients {
         Some(REGION.to_owned()),
         Some(emulator.endpoint_url().parse().unwrap()),
     );
+    let sdk = sdk
+        .into_builder()
+        .http_client(calls.watch(http_client()))
+        .build();
     let endpoints = Endpoints {
         cloudfront: Some(cloudfront.endpoint_url().parse().unwrap()),
         ..Endpoints::default()

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod aws;
+pub mod calls;
 pub mod emulator;
 pub mod function;
 pub mod objects;
