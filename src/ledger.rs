@@ -21,6 +21,9 @@ use crate::state::State;
 /// For how long an environment goes by what it has read, where only the budget is concerned.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// How long a change of the ledger may take, with a second to spare.
+pub const TIME_TO_TELL: Duration = Duration::from_secs(5);
+
 /// Accepted paths are written this often: they are for people, and the reserved ones are what counts.
 const REPORT_EVERY: Duration = Duration::from_secs(300);
 
@@ -35,23 +38,53 @@ struct Memory {
     /// The ledger, and when it was read.
     known: Option<(Ledger, SystemTime)>,
     lease: Lease,
-    /// Accepted paths that are not in the ledger yet.
-    accepted: u64,
+    /// What is not in the ledger yet.
+    news: News,
     /// When accepted paths were last written.
     reported: Option<SystemTime>,
     /// When the paths of others were last counted, or tried to.
     counted: Option<SystemTime>,
 }
 
-/// What submit has to tell.
+/// What CloudFront accepted.
 #[derive(Debug, Default)]
 pub struct News {
     /// Paths that CloudFront accepted.
     pub accepted: u64,
     /// Those of them that no flush has reserved, because somebody else sent them.
     pub not_reserved: u64,
-    /// The targets that accepted a `/*` for trust: when it was sent, and the terms.
-    pub granted: Vec<(OffsetDateTime, Target, Terms)>,
+    /// The targets that accepted a `/*` for trust.
+    pub granted: Vec<Granted>,
+}
+
+/// A `/*` for trust that was accepted.
+#[derive(Debug)]
+pub struct Granted {
+    /// When it was first sent to SubmitQueue.
+    pub sent: OffsetDateTime,
+    pub target: Target,
+    /// For what it was sent.
+    pub terms: Terms,
+}
+
+/// A set that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    pub target: Target,
+    /// When it was first sent, if that is known.
+    pub since: Option<OffsetDateTime>,
+}
+
+impl News {
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.not_reserved += other.not_reserved;
+        self.granted.extend(other.granted);
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.not_reserved > 0 || !self.granted.is_empty()
+    }
 }
 
 impl LedgerKeeper {
@@ -205,65 +238,65 @@ impl LedgerKeeper {
         Ok(())
     }
 
-    /// Notes that paths for these targets have been waiting since a time. What has not been waiting for long
-    /// costs no call.
+    /// Notes that sets wait. What has not been waiting for long costs no call.
     ///
     /// # Errors
     /// If the ledger could not be changed. The paths wait on, so it is tried again.
-    pub async fn distrust_waiting(
-        &self,
-        state: State<'_>,
-        targets: &[(&Target, OffsetDateTime)],
-    ) -> Result<()> {
+    pub async fn distrust_waiting(&self, state: State<'_>, waiting: &[Waiting]) -> Result<()> {
         let now = state.clock.now_utc();
         let waits_long =
-            |since: &OffsetDateTime| (now - *since).whole_seconds() >= LONGEST_TRUSTED_WAIT as i64;
-        if !targets.iter().any(|(_, since)| waits_long(since)) {
+            |since: OffsetDateTime| (now - since).whole_seconds() >= LONGEST_TRUSTED_WAIT as i64;
+        if !waiting.iter().any(|it| it.since.is_none_or(waits_long)) {
             return Ok(());
         }
         self.change(state, |ledger| {
-            let lost = targets
-                .iter()
-                .map(|(target, since)| ledger.distrust_if_waiting(now, target, *since));
+            let lost = waiting.iter().map(|Waiting { target, since }| match since {
+                Some(since) => ledger.distrust_if_waiting(now, target, *since),
+                None => ledger.distrust(now, target, "nobody knows for how long paths have waited"),
+            });
             lost.fold(false, |any, is_new| any | is_new)
         })
         .await?;
         Ok(())
     }
 
-    /// Notes what CloudFront accepted. What is not urgent is written later, together.
-    pub async fn note(&self, state: State<'_>, news: News) {
+    /// Keeps news, until they are written.
+    pub fn keep(&self, news: News) {
+        self.memory().news.add(news);
+    }
+
+    /// Writes what was kept. What is not urgent is written later, together.
+    pub async fn tell(&self, state: State<'_>) {
         let now = state.clock.now();
-        let accepted = {
+        let news = {
             let mut memory = self.memory();
-            memory.accepted += news.accepted;
             let reported = *memory.reported.get_or_insert(now);
             let is_due = now
                 .duration_since(reported)
                 .is_ok_and(|age| age >= REPORT_EVERY);
-            let is_urgent = news.not_reserved > 0 || !news.granted.is_empty();
-            if !is_urgent && (memory.accepted == 0 || !is_due) {
+            let is_urgent = memory.news.is_urgent();
+            if !is_urgent && (memory.news.accepted == 0 || !is_due) {
                 return;
             }
             memory.reported = Some(now);
-            std::mem::take(&mut memory.accepted)
+            std::mem::take(&mut memory.news)
         };
         let now = state.clock.now_utc();
         let changed = self.change(state, |ledger| {
-            ledger.accept(now, accepted);
+            ledger.accept(now, news.accepted);
             ledger.reserve(now, news.not_reserved);
-            for (sent, target, terms) in &news.granted {
-                ledger.grant(*sent, target, terms.clone());
+            for granted in &news.granted {
+                ledger.grant(granted.sent, &granted.target, granted.terms.clone());
             }
             true
         });
         if let Err(error) = changed.await {
-            self.memory().accepted += accepted;
             let error = format!("{error:#}");
             warn!(
                 stage = "submit",
-                error, "the ledger cannot be changed, so it counts too little"
+                error, "the ledger cannot be changed, so it counts too little until it can"
             );
+            self.keep(news);
         }
     }
 

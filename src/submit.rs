@@ -5,28 +5,30 @@
 //! each target are settled (deleted or returned) as soon as it is done, so that a slow or busy target
 //! delays no other.
 //!
+//! * [`message`]: reads the messages
 //! * [`group`]: all messages of a batch for one target
 //! * [`unit`]: merged sets, submitted in calls of a size and at a pace that CloudFront accepts
 //! * [`call`]: one call
 //! * [`answer`]: classifies CloudFront's answer
+//! * [`trust`]: what the answers mean for the trust in a target
 
 pub mod answer;
 pub mod call;
 pub mod group;
+pub mod message;
+pub mod trust;
 pub mod unit;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use anyhow::Context;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use invalidator_core::buffered::{UNREADABLE_GROUP, unpack};
-use invalidator_core::caller_reference::SetId;
 use invalidator_core::error_file::Unreadable;
 use invalidator_core::mode::Mode;
 use invalidator_core::retry;
-use invalidator_core::set::{Lane, OURSELVES, Set};
 use invalidator_core::target::{DistributionId, Target};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
@@ -35,10 +37,12 @@ use crate::app::App;
 use crate::clock::Deadline;
 use crate::counters::counters;
 use crate::incidents;
+use crate::ledger::{News, TIME_TO_TELL, Waiting};
 use crate::metrics::{MAX_VALUES, Metric, milliseconds};
 use crate::queue::{self, Received};
 use crate::rejections::{Filed, file_unreadable};
-use group::{Answered, Group, GroupEnd, Message, PathCounts, delete, file_and_settle};
+use group::{Answered, Group, GroupEnd, PathCounts, delete, file_and_settle};
+use message::{Message, may_be_ours, read};
 
 /// How long after the first error file the mail is sent. It lists all files written by then.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
@@ -50,7 +54,7 @@ const FILE_AFTER: Duration = Duration::from_secs(1);
 pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
     let mode = app.mode.current(app.state()).await;
     if mode != Some(Mode::Live) {
-        return wait(app, &records, mode).await;
+        return wait(app, &records, mode, deadline).await;
     }
     let start = Instant::now();
     let mut batch = Batch::new(app);
@@ -121,6 +125,7 @@ pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) ->
     }
     let began = app.clock.now() - start.elapsed();
     incidents::accepted(app, began, std::mem::take(&mut batch.accepted)).await;
+    batch.tell_ledger(deadline).await;
     batch.finish(start.elapsed())
 }
 
@@ -198,7 +203,15 @@ async fn reject_unreadable(app: &App, record: SqsMessage, unreadable: Unreadable
     );
     let body = record.body.as_deref().unwrap_or_default();
     let mut end = GroupEnd::default();
-    match file_unreadable(app, &unreadable, body).await {
+    let filed = async {
+        if may_be_ours(&record) {
+            let why = "a message could not be read";
+            let taken = app.ledger.distrust_all(app.state(), why).await;
+            taken.context("the trust in the targets could not be taken before")?;
+        }
+        file_unreadable(app, &unreadable, body).await
+    };
+    match filed.await {
         Ok(filed) => {
             end.filed = Some(filed);
             end.to_delete.push(record.handle());
@@ -228,44 +241,13 @@ async fn reject_unreadable(app: &App, record: SqsMessage, unreadable: Unreadable
     Event::Settled(None, vec![end])
 }
 
-/// Reads a message; returns its message group with it.
-fn read(record: &SqsMessage) -> Result<(String, Message), Unreadable> {
-    let attribute = |name: &str| record.attributes.get(name).cloned();
-    let group = attribute("MessageGroupId").unwrap_or_default();
-    let body = record.body.as_deref().unwrap_or_default();
-    if group == UNREADABLE_GROUP {
-        let why = unpack(body).err().map(|error| error.to_string());
-        let why =
-            why.unwrap_or_else(|| "another version of the function could not read it".to_owned());
-        return Err(Unreadable::in_buffer_queue(&why));
-    }
-    let mut set = Set::from_json(body)
-        .map_err(|error| Unreadable::in_submit_queue(&group, &error.to_string()))?;
-    let mut set_id = attribute("MessageDeduplicationId").unwrap_or_else(|| record.id());
-    if set.by != OURSELVES {
-        // Other tools may reuse an id for another request, and CloudFront would answer with the first one.
-        set_id = format!("{set_id}/{}", record.id());
-    }
-    let is_in_its_group = Lane::groups(&set.target).contains(&group);
-    if !is_in_its_group {
-        // A lost call is sent to the group of its target. Anybody else's reference would keep this message at
-        // the head of a group that is not its own.
-        set.caller_reference = None;
-    }
-    let message = Message {
-        id: record.id(),
-        receipt_handle: record.handle(),
-        set_id: SetId::known(set_id),
-        receives: record.receive_count(),
-        sent: record.time("SentTimestamp").unwrap_or(u64::MAX),
-        is_in_its_group,
-        set,
-    };
-    Ok((group, message))
-}
-
 /// Returns all sets, because the stack is not live, or because its mode cannot be read.
-async fn wait(app: &App, records: &[SqsMessage], mode: Option<Mode>) -> SqsBatchResponse {
+async fn wait(
+    app: &App,
+    records: &[SqsMessage],
+    mode: Option<Mode>,
+    deadline: &Deadline,
+) -> SqsBatchResponse {
     let receives = records.iter().map(Received::receive_count).max();
     let time = match mode {
         Some(_) => retry::NOT_LIVE_WAIT,
@@ -296,6 +278,9 @@ async fn wait(app: &App, records: &[SqsMessage], mode: Option<Mode>) -> SqsBatch
     app.metrics.emit(app.clock.now(), &metrics);
     let handles = records.iter().map(Received::handle).collect();
     queue::hide(app.clients.sqs(), &app.config.submit_queue, handles, time).await;
+    let sets = records.iter().filter_map(|record| read(record).ok());
+    let waiting: Vec<Waiting> = sets.filter_map(|(_, set)| trust::waits(&set)).collect();
+    trust::note_waiting(app, &waiting, deadline).await;
     queue::failed(records.iter().map(Received::id))
 }
 
@@ -319,6 +304,9 @@ struct Batch<'a> {
     will_mail: bool,
     /// The targets of which paths were accepted, and none rejected.
     accepted: Vec<String>,
+    news: News,
+    /// The sets of the function itself that wait.
+    sets_waiting: Vec<Waiting>,
     counts: BatchCounts,
     paths: BTreeMap<DistributionId, PathCounts>,
     ages: Vec<u64>,
@@ -334,6 +322,8 @@ impl<'a> Batch<'a> {
             to_delete: Vec::new(),
             will_mail: false,
             accepted: Vec::new(),
+            news: News::default(),
+            sets_waiting: Vec::new(),
             counts: BatchCounts::default(),
             paths: BTreeMap::new(),
             ages: Vec::new(),
@@ -349,6 +339,8 @@ impl<'a> Batch<'a> {
             Some(id) => self.paths.entry(id).or_default().add(end.paths),
             None => self.counts.unreadable += 1,
         }
+        self.news.add(end.news);
+        self.sets_waiting.extend(end.waiting);
         self.waiting.extend(end.returned);
         let room = MAX_VALUES.saturating_sub(self.ages.len());
         self.ages.extend(end.ages.into_iter().take(room));
@@ -370,6 +362,16 @@ impl<'a> Batch<'a> {
             std::mem::take(&mut self.filed),
             std::mem::take(&mut self.to_delete),
         )
+    }
+
+    /// Tells the ledger what was accepted, and what waits. In this order: a wildcard that was accepted makes up
+    /// for what waited before it.
+    async fn tell_ledger(&mut self, deadline: &Deadline) {
+        self.app.ledger.keep(std::mem::take(&mut self.news));
+        if deadline.remaining() >= TIME_TO_TELL {
+            self.app.ledger.tell(self.app.state()).await;
+        }
+        trust::note_waiting(self.app, &self.sets_waiting, deadline).await;
     }
 
     /// Logs a line, emits the metrics, and makes the answer for Lambda.

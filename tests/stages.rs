@@ -1,5 +1,6 @@
 //! The three stages, with real SDK clients over HTTP: queues, buckets and topic on the emulator,
 //! CloudFront by the strict stand-in.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
@@ -7,18 +8,22 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use invalidator::incidents::report;
-use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger};
+use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Spending, Terms, Trust};
 use invalidator_core::cost::month::Month;
+use invalidator_core::event::BucketName;
 use invalidator_core::incident::{Incidents, Rejection, STATE_KEY};
 use invalidator_core::mode::Mode;
 use invalidator_core::ration::STATE_KEY as RATIONS_KEY;
-use invalidator_core::state::{Reading, StateObject};
+use invalidator_core::set::{COMMAND_LINE, OURSELVES};
+use invalidator_core::state::{Beginning, Reading, SharedState, StateObject};
+use invalidator_core::target::{DistributionId, Target};
 use invalidator_core::tick::Window;
-use serde_json::json;
+use serde_json::{Value, json};
 use strict_cloudfront::{
     Behavior, CACHING_DISABLED, CachePolicy, Distribution, Fault, Operation, Origin, QueryStrings,
 };
 use support::account::{Account, flush, s3_event};
+use time::OffsetDateTime;
 
 const PUT: &str = "ObjectCreated:Put";
 /// A message of SubmitQueue.
@@ -1949,4 +1954,329 @@ async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
     account.put_forward(hour);
     account.flush().await;
     assert_eq!((of_others(&account).await, read()), (6, 6));
+}
+
+/// Calls on the ledger.
+const READ_LEDGER: &str = "GET /errors/state/ledger/ledger.json";
+const WRITE_LEDGER: &str = "PUT /errors/state/ledger/ledger.json";
+const ERROR_FILE: &str = "PUT /errors/invalidation_error/";
+
+fn target(id: &str) -> Target {
+    Target {
+        distribution: DistributionId::new(id),
+        tenant: None,
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        e_tag: "v1".to_owned(),
+        buckets: [(BucketName::new("site"), "r1".to_owned())].into(),
+    }
+}
+
+/// An account with a ledger that has trusted E1 and E2 for an hour.
+async fn trusting(settings: &[(&'static str, &str)]) -> Account {
+    let account = Account::new(settings).await;
+    let mut ledger = Ledger::begin(Beginning::First);
+    for id in ["E1", "E2"] {
+        account.cloudfront.add(site(id));
+        ledger.observe(an_hour_ago(), &target(id), &terms());
+        ledger.grant(an_hour_ago(), &target(id), terms());
+    }
+    write_ledger(&account, &ledger).await;
+    // The mode and the distributions are known.
+    account.flush().await;
+    account.calls.take();
+    account
+}
+
+fn an_hour_ago() -> OffsetDateTime {
+    OffsetDateTime::now_utc() - Duration::from_secs(3_600)
+}
+
+async fn write_ledger(account: &Account, ledger: &Ledger) {
+    let json = ledger.to_json().unwrap();
+    account.write_object(LEDGER_KEY, json.as_bytes()).await;
+}
+
+/// Which targets the ledger trusts.
+async fn trusted(account: &Account) -> Vec<&'static str> {
+    let ledger = account.app.ledger.read(account.app.state()).await.unwrap();
+    let is_trusted =
+        |id: &&str| matches!(ledger.trust_of(&target(id)), Some(Trust::Trusted { .. }));
+    ["E1", "E2"].into_iter().filter(is_trusted).collect()
+}
+
+async fn spending(account: &Account) -> Spending {
+    let ledger = account.app.ledger.read(account.app.state()).await.unwrap();
+    ledger.spending(account.app.clock.now_utc())
+}
+
+/// Puts a set for E1 into SubmitQueue.
+async fn enqueue(account: &Account, by: &str, path: &str, more: Value) {
+    let lane = if path.contains('*') {
+        "wildcards"
+    } else {
+        "paths"
+    };
+    let mut set = json!({ "v": 1, "distribution": "E1", "paths": [path], "by": by });
+    set.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let id = format!("{:016x}", fastrand::u64(..));
+    account
+        .enqueue(&format!("E1/{lane}"), &id, &set.to_string())
+        .await;
+}
+
+fn milliseconds_ago(time: Duration) -> u64 {
+    let then = SystemTime::now() - time;
+    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+fn refuse(account: &Account, fault: Fault) {
+    let fault = fault.always().of("E1").on(Operation::CreateInvalidation);
+    account.cloudfront.fail(fault);
+}
+
+#[tokio::test]
+async fn rejected_paths_take_the_trust_before_their_file_is_written() {
+    let account = trusting(&[]).await;
+    refuse(&account, Fault::AccessDenied);
+    enqueue(&account, OURSELVES, "/a", json!({})).await;
+    enqueue(&account, OURSELVES, "/b*", json!({})).await;
+    account.submit().await;
+    let mut calls = account.calls.take_of("/errors/");
+    calls.retain(|call| !call.contains("incident"));
+    assert_eq!(calls[..2], [READ_LEDGER, WRITE_LEDGER]);
+    assert!(calls[2].starts_with(ERROR_FILE), "{calls:?}");
+    assert_eq!(calls.len(), 3, "one for both lanes: {calls:?}");
+    assert_eq!(trusted(&account).await, ["E2"]);
+}
+
+#[tokio::test]
+async fn rejected_paths_wait_for_as_long_as_the_trust_cannot_be_taken() {
+    for call in [READ_LEDGER, WRITE_LEDGER] {
+        let account = trusting(&[]).await;
+        refuse(&account, Fault::AccessDenied);
+        account.calls.refuse(call);
+        enqueue(&account, OURSELVES, "/a", json!({})).await;
+        assert_eq!(account.submit().await, 1, "{call}");
+        assert_eq!(account.waiting_sets().await, 1, "{call}");
+        assert_eq!(account.error_files().await.len(), 0, "{call}");
+        assert_eq!(account.mails().await.len(), 0, "{call}");
+        account.calls.heal();
+        assert_eq!(trusted(&account).await, ["E1", "E2"], "{call}");
+    }
+}
+
+#[tokio::test]
+async fn what_others_sent_and_what_was_never_trusted_costs_no_write_of_the_ledger() {
+    let account = trusting(&[]).await;
+    refuse(&account, Fault::AccessDenied);
+    enqueue(
+        &account,
+        COMMAND_LINE,
+        "/a",
+        json!({ "reason": "replay of x" }),
+    )
+    .await;
+    enqueue(&account, "deploy script", "/b", json!({})).await;
+    account.submit().await;
+    assert_eq!(account.calls.take_of("/ledger/"), [""; 0]);
+    let unknown = r#"{"v":1,"distribution":"E3","paths":["/a"],"by":"invalidator"}"#;
+    account.enqueue("E3/paths", "unknown", unknown).await;
+    account.submit().await;
+    assert_eq!(account.calls.take_of("/ledger/"), [READ_LEDGER]);
+    assert_eq!(account.error_files().await.len(), 2);
+    assert_eq!(trusted(&account).await, ["E1", "E2"]);
+}
+
+/// Each row: who sent a `/*` for trust, its path, how CloudFront answers, whether trust was lost after it was
+/// sent, and whether it is granted.
+#[tokio::test]
+async fn only_a_wildcard_of_our_own_that_was_accepted_grants_trust() {
+    let cases = [
+        (OURSELVES, "/*", None, false, true),
+        (OURSELVES, "/*", None, true, false),
+        (OURSELVES, "/a*", None, false, false),
+        ("deploy script", "/*", None, false, false),
+        (COMMAND_LINE, "/*", None, false, false),
+        (OURSELVES, "/*", Some(Fault::Throttling), false, false),
+        (OURSELVES, "/*", Some(Fault::AccessDenied), false, false),
+    ];
+    for (by, path, fault, fails_again, expected) in cases {
+        let name = format!("{by} {path} {fault:?} {fails_again}");
+        let mut account = trusting(&[]).await;
+        account.time = Duration::from_secs(22);
+        let mut ledger = Ledger::begin(Beginning::First);
+        ledger.observe(an_hour_ago(), &target("E1"), &terms());
+        write_ledger(&account, &ledger).await;
+        enqueue(&account, by, path, json!({ "trust": terms() })).await;
+        if fails_again {
+            account.put_forward(Duration::from_secs(900));
+            let lost = [(&target("E1"), "paths were rejected")];
+            let state = account.app.state();
+            account.app.ledger.distrust(state, &lost).await.unwrap();
+        }
+        if let Some(fault) = fault {
+            refuse(&account, fault);
+        }
+        account.submit_once().await;
+        let granted = trusted(&account).await.contains(&"E1");
+        assert_eq!(granted, expected, "{name}");
+    }
+}
+
+/// Each row: who sent a set, how long ago, whether the stack is live, and whether that takes the trust.
+#[tokio::test]
+async fn sets_that_wait_for_twenty_minutes_take_the_trust() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    for (by, waited, mode, expected) in [
+        (OURSELVES, minutes(19), Mode::Live, false),
+        (OURSELVES, minutes(21), Mode::Live, true),
+        (COMMAND_LINE, minutes(21), Mode::Live, false),
+        (OURSELVES, minutes(19), Mode::Stopped, false),
+        (OURSELVES, minutes(21), Mode::Stopped, true),
+        (OURSELVES, minutes(21), Mode::DryRun, true),
+        (COMMAND_LINE, minutes(21), Mode::Stopped, false),
+    ] {
+        let name = format!("{by} {waited:?} {mode:?}");
+        let mut account = trusting(&[("CACHE_SECONDS", "0")]).await;
+        account.time = Duration::from_secs(22);
+        refuse(&account, Fault::TooManyInvalidationsInProgress);
+        account.choose(mode).await;
+        let first_sent = json!({ "first_sent": milliseconds_ago(waited) });
+        enqueue(&account, by, "/a", first_sent).await;
+        account.calls.take();
+        assert_eq!(account.submit_once().await, 1, "{name}");
+        let calls = account.calls.take_of("/ledger/");
+        assert_eq!(
+            calls.len(),
+            if expected { 2 } else { 0 },
+            "{name}: {calls:?}"
+        );
+        assert_eq!(trusted(&account).await.contains(&"E1"), !expected, "{name}");
+    }
+}
+
+/// A wildcard that was accepted since makes up for the older of two sets, and not for the younger.
+#[tokio::test]
+async fn each_set_that_waits_is_looked_at_by_itself() {
+    let mut account = trusting(&[]).await;
+    account.time = Duration::from_secs(22);
+    refuse(&account, Fault::TooManyInvalidationsInProgress);
+    for minutes in [70, 30] {
+        let waited = Duration::from_secs(60 * minutes);
+        let first_sent = json!({ "first_sent": milliseconds_ago(waited) });
+        enqueue(&account, OURSELVES, &format!("/{minutes}"), first_sent).await;
+    }
+    assert_eq!(account.submit_once().await, 2);
+    assert_eq!(trusted(&account).await, ["E2"]);
+}
+
+/// It counts as old as the youngest of its sets, so nobody knows for how long the others have waited.
+#[tokio::test]
+async fn a_call_whose_answer_stays_lost_takes_the_trust() {
+    let mut account = trusting(&[]).await;
+    account.time = Duration::from_secs(22);
+    refuse(&account, Fault::InternalError);
+    enqueue(&account, OURSELVES, "/a", json!({})).await;
+    account.submit_once().await;
+    assert_eq!(trusted(&account).await, ["E1", "E2"], "handed over");
+    account.submit_once().await;
+    assert_eq!(trusted(&account).await, ["E2"]);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_takes_the_trust_unless_another_tool_sent_it() {
+    for (body, expected) in [
+        (r#"{"v":2,"to":"E1","by":"invalidator"}"#, true),
+        ("hello", true),
+        (
+            r#"{"v":1,"distribution":"E1","paths":["a b"],"by":"deploy script"}"#,
+            false,
+        ),
+    ] {
+        let account = trusting(&[]).await;
+        account.enqueue("E1/paths", "unreadable", body).await;
+        if expected {
+            account.calls.refuse(WRITE_LEDGER);
+            assert_eq!(account.submit_once().await, 1, "{body}");
+            assert_eq!(account.error_files().await.len(), 0, "{body}");
+            account.calls.heal();
+            account.enqueue("E2/paths", "again", body).await;
+        }
+        account.calls.take();
+        assert_eq!(account.submit_once().await, 0, "{body}");
+        assert_eq!(account.error_files().await.len(), 1, "{body}");
+        assert_eq!(trusted(&account).await.is_empty(), expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_buffered_message_that_cannot_be_read_takes_the_trust_before_it_is_handed_over() {
+    let account = trusting(&[]).await;
+    account.buffer("hello").await;
+    account.calls.refuse(WRITE_LEDGER);
+    assert_eq!(failed(account.flush().await), 1, "the tick comes back");
+    assert_eq!(
+        (account.buffered().await, account.waiting_sets().await),
+        (1, 0)
+    );
+    account.calls.heal();
+    account.buffer("world").await;
+    account.flush().await;
+    assert_eq!(account.waiting_sets().await, 1);
+    assert_eq!(trusted(&account).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_accepted_costs_no_call_of_the_ledger_but_one_report_in_five_minutes() {
+    let account = trusting(&[]).await;
+    for n in 0..5 {
+        enqueue(&account, OURSELVES, &format!("/{n}"), json!({})).await;
+        account.calls.take();
+        account.submit_once().await;
+        let mut calls = account.calls.take();
+        // Those that Lambda makes.
+        calls.retain(|it| !it.ends_with(".ReceiveMessage") && !it.ends_with(".DeleteMessage"));
+        let usual = [
+            "POST /2020-05-31/distribution/E1/invalidation",
+            "POST AmazonSQS.DeleteMessageBatch",
+        ];
+        assert_eq!(calls, usual);
+    }
+    assert_eq!(spending(&account).await.accepted, 0);
+    account.put_forward(Duration::from_secs(301));
+    enqueue(&account, OURSELVES, "/last", json!({})).await;
+    account.calls.take();
+    account.submit_once().await;
+    assert_eq!(
+        account.calls.take_of("/ledger/"),
+        [READ_LEDGER, WRITE_LEDGER]
+    );
+    let spending = spending(&account).await;
+    assert_eq!((spending.accepted, spending.reserved), (6, 0));
+}
+
+#[tokio::test]
+async fn what_others_sent_is_reserved_when_it_is_accepted_and_not_before() {
+    let mut account = trusting(&[]).await;
+    account.time = Duration::from_secs(22);
+    let reserved = async || spending(&account).await.reserved;
+    enqueue(&account, OURSELVES, "/ours", json!({})).await;
+    enqueue(&account, COMMAND_LINE, "/by-hand", json!({})).await;
+    enqueue(&account, "deploy script", "/by-a-tool", json!({})).await;
+    account.calls.refuse(WRITE_LEDGER);
+    account.submit_once().await;
+    assert_eq!(reserved().await, 0);
+    account.calls.heal();
+    enqueue(&account, OURSELVES, "/more", json!({})).await;
+    account.submit_once().await;
+    assert_eq!(reserved().await, 2, "written with the next batch");
+    let spending = spending(&account).await;
+    assert_eq!(spending.accepted, 4);
 }

@@ -193,6 +193,12 @@ struct Format {
     v: Option<u32>,
 }
 
+/// Reads only the field that tells who sent it.
+#[derive(Deserialize)]
+struct Sender {
+    by: String,
+}
+
 impl Set<'_> {
     /// Why its paths are invalidated.
     pub fn cause(&self) -> Cause {
@@ -270,6 +276,13 @@ impl Set<'static> {
             return Err(UnreadableSet::CallerReference);
         }
         Ok(set)
+    }
+
+    /// Whether the body of a message that cannot be read says that another sender wrote it. Otherwise it may be
+    /// a set of a newer version of the function.
+    pub fn is_of_another(body: &str) -> bool {
+        let said: Result<Sender, _> = serde_json::from_str(body);
+        said.is_ok_and(|sender| sender.by != OURSELVES)
     }
 
     fn from_body(body: Body<'static>) -> Self {
@@ -406,6 +419,22 @@ mod tests {
             error,
             "the message has 3001 paths, more than the 3000 of a set"
         );
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_may_be_one_of_a_newer_version() {
+        for (body, expected) in [
+            (r#"{"v":2,"to":"E1","by":"invalidator"}"#, false),
+            (r#"{"v":2,"to":"E1"}"#, false),
+            (r#"{"v":2,"by":{"name":"deploy"}}"#, false),
+            ("packed", false),
+            ("", false),
+            (r#"{"v":1,"distribution":"E1","by":"deploy"}"#, true),
+            (r#"{"v":1,"paths":["a b"],"by":"invalidatorctl"}"#, true),
+            (r#"{"by":""}"#, true),
+        ] {
+            assert_eq!(Set::is_of_another(body), expected, "{body}");
+        }
     }
 
     /// A text of any kind, short or long, with what a program may obey in it.

@@ -13,7 +13,19 @@ use crate::app::App;
 use crate::queue::{self, Entry};
 
 /// Hands messages over, and deletes them. Returns those that could not be sent, which come back.
+///
+/// Nobody knows which targets their changes are for, so before that no target is trusted any more.
 pub async fn hand_over(app: &App, messages: Vec<Unreadable>, until: Instant) -> Vec<Unreadable> {
+    let why = "a buffered message could not be read";
+    if let Err(error) = app.ledger.distrust_all(app.state(), why).await {
+        error!(
+            stage = "flush",
+            messages = messages.len(),
+            error = format!("{error:#}"),
+            "messages that cannot be read stay in the buffer, because the ledger cannot be changed"
+        );
+        return messages;
+    }
     let mut enqueuer = Enqueuer::new(app, until);
     let mut all = Vec::new();
     for mut message in messages {

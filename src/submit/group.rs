@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result};
 use futures_util::future::join_all;
 use invalidator_core::caller_reference::{Cause, SetId};
 use invalidator_core::error_file::TargetFailure;
@@ -16,17 +17,20 @@ use invalidator_core::path::InvalidationPath;
 use invalidator_core::rejection::Rejected;
 use invalidator_core::retry::{self, MAX_HOPS};
 use invalidator_core::service_error::{ServiceError, UNKNOWN_DISTRIBUTION, WILDCARD_TOO_WIDE};
-use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, OURSELVES, Set};
+use invalidator_core::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES, Set};
 use invalidator_core::target::{Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::call::create_invalidation;
+use super::message::Message;
+use super::trust;
 use super::unit::{Accepted, Call, Means, Paces, Unit};
 use crate::app::App;
 use crate::catalog::Standing;
 use crate::clock::Deadline;
 use crate::counters::counters;
+use crate::ledger::{News, Waiting};
 use crate::metrics::milliseconds;
 use crate::queue::{self, Entry};
 use crate::rejections::{Filed, file};
@@ -36,31 +40,6 @@ const TIME_TO_READ: Duration = Duration::from_secs(30);
 
 /// How long sending the rest of a set may take.
 const TIME_TO_SEND: Duration = Duration::from_secs(10);
-
-/// A message of the batch.
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub id: String,
-    /// Its receipt handle, with which it is deleted.
-    pub receipt_handle: String,
-    pub set_id: SetId,
-    /// How often it was received, including this time.
-    pub receives: u32,
-    /// When it was sent, in milliseconds since 1970.
-    pub sent: u64,
-    /// Whether it is in a message group of its target, as another tool may have chosen any.
-    pub is_in_its_group: bool,
-    pub set: Set<'static>,
-}
-
-impl Message {
-    /// When the set was first sent.
-    fn first_sent(&self) -> u64 {
-        self.set
-            .first_sent
-            .map_or(self.sent, |first| first.min(self.sent))
-    }
-}
 
 /// All messages of a batch for one target and lane.
 #[derive(Debug)]
@@ -95,6 +74,10 @@ pub struct GroupEnd {
     /// The error file, if one was written.
     pub filed: Option<Filed>,
     pub paths: PathCounts,
+    /// What the ledger must know.
+    pub news: News,
+    /// The sets of the function itself that wait.
+    pub waiting: Vec<Waiting>,
     /// The age of the oldest change of each accepted set, in milliseconds.
     pub ages: Vec<u64>,
     /// The age of the oldest set that waits, in milliseconds.
@@ -209,6 +192,8 @@ impl<'a> Group<'a> {
         let progressed = !unit.accepted.is_empty();
         end.paths.invalidations += unit.accepted.len();
         end.paths.accepted += unit.accepted.iter().map(|it| it.paths).sum::<usize>();
+        end.news.add(trust::news(&unit, messages));
+        end.waiting.extend(trust::waiting(&unit, messages));
         self.hand_over_lost(&mut unit, messages).await;
 
         let now = milliseconds(self.app.clock.now());
@@ -340,6 +325,7 @@ impl<'a> Group<'a> {
             hops: hops.saturating_add(1),
             caller_reference: Some(reference.clone()),
             forbidden: None,
+            // The call has the age of the youngest set. A target that is not trusted is asked again.
             trust: None,
         };
         let id = SetId::known(format!("again-{reference}"));
@@ -411,6 +397,14 @@ impl<'a> Answered<'a> {
         units.any(|(unit, _)| !unit.merge.rejected().is_empty())
     }
 
+    /// Whether a path was rejected that a flush sent.
+    fn takes_trust(&self) -> bool {
+        let mut units = self.units.iter();
+        units.any(|(unit, messages)| {
+            !unit.merge.rejected().is_empty() && messages.iter().any(Message::is_ours)
+        })
+    }
+
     fn rejected(&self) -> Vec<Rejected<'static>> {
         let rejected = self
             .units
@@ -451,32 +445,49 @@ impl<'a> Answered<'a> {
 /// Writes one error file for all groups of one target, and settles them. If the file cannot be written,
 /// their rejected paths wait.
 pub async fn file_and_settle(mut groups: Vec<Answered<'_>>) -> Vec<GroupEnd> {
-    let rejected: Vec<Rejected<'_>> = groups.iter().flat_map(Answered::rejected).collect();
-    let mut all_filed = Vec::new();
-    if let Some(Answered { group, .. }) = groups.first() {
-        if rejected
-            .iter()
-            .any(|it| it.reason.code == "NoSuchDistribution")
-        {
-            group.app.catalog.forget().await;
-        }
-        for failure in TargetFailure::group(rejected) {
-            match file(group.app, &failure).await {
-                Ok(filed) => all_filed.push(filed),
-                Err(error) => {
-                    error!(stage = "submit", distribution = %group.target.distribution, alias = %group.alias(), tenant = group.tenant(), error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
-                }
+    let filed = match file_rejected(&groups).await {
+        Ok(filed) => filed,
+        Err(error) => {
+            if let Some(Answered { group, .. }) = groups.first() {
+                error!(stage = "submit", distribution = %group.target.distribution, alias = %group.alias(), tenant = group.tenant(), error = format!("{error:#}"), "the error file could not be written, so the rejected paths wait");
             }
+            None
         }
-    }
-    if all_filed.is_empty() {
+    };
+    if filed.is_none() {
         groups.iter_mut().for_each(Answered::wait_again);
     }
     let mut ends = join_all(groups.into_iter().map(Answered::settle)).await;
     if let Some(first) = ends.first_mut() {
-        first.filed = all_filed.pop();
+        first.filed = filed;
     }
     ends
+}
+
+/// Takes the trust from the target, and only then writes the error file: from then on nobody will make up for
+/// its paths.
+async fn file_rejected(groups: &[Answered<'_>]) -> Result<Option<Filed>> {
+    let rejected: Vec<Rejected<'_>> = groups.iter().flat_map(Answered::rejected).collect();
+    let Some(Answered { group, .. }) = groups.first().filter(|_| !rejected.is_empty()) else {
+        return Ok(None);
+    };
+    let app = group.app;
+    if rejected
+        .iter()
+        .any(|it| it.reason.code == "NoSuchDistribution")
+    {
+        app.catalog.forget().await;
+    }
+    if groups.iter().any(Answered::takes_trust) {
+        let lost = [(group.target, "paths were rejected")];
+        let taken = app.ledger.distrust(app.state(), &lost).await;
+        taken.context("the trust in the target could not be taken before")?;
+    }
+    let mut filed = None;
+    for failure in TargetFailure::group(rejected) {
+        filed = Some(file(app, &failure).await?);
+    }
+    Ok(filed)
 }
 
 /// Why a target is rejected without asking CloudFront to invalidate it.
@@ -512,8 +523,7 @@ fn units(messages: Vec<Message>) -> Vec<Vec<Message>> {
     let mut units: Vec<Vec<Message>> = alone.into_iter().map(|message| vec![message]).collect();
     let mut by_tool: BTreeMap<(bool, String), Vec<Message>> = BTreeMap::new();
     for message in others {
-        let by = message.set.by.clone();
-        let key = (by != OURSELVES, by);
+        let key = (!message.is_ours(), message.set.by.clone());
         by_tool.entry(key).or_default().push(message);
     }
     units.extend(by_tool.into_values());

@@ -290,6 +290,11 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
     if !world.files.is_empty() && !scenario.may_refuse() {
         violations.push("paths were filed though CloudFront refused nothing".to_owned());
     }
+    for key in &world.filed_in_trust {
+        violations.push(format!(
+            "{key} was written, and its target is still trusted"
+        ));
+    }
     let mail_fails = scenario
         .rules
         .iter()

@@ -18,7 +18,11 @@ use crate::objects::Objects;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
 use crate::{refusals, tags};
+use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Terms, Trust};
+use invalidator_core::event::BucketName;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
+use invalidator_core::state::{Beginning, SharedState, StateObject};
+use invalidator_core::target::{DistributionId, Target};
 use strict_cloudfront::route::Request as CloudFrontRequest;
 use strict_cloudfront::service::{Delivery, Service};
 
@@ -86,6 +90,8 @@ pub struct World {
     pub unreadable: Vec<(String, String)>,
     /// The bodies of `Publish`.
     pub mails: Vec<String>,
+    /// The error files that were written while the ledger still trusted a target that they are about.
+    pub filed_in_trust: Vec<String>,
     /// The objects of the error bucket that are no error files.
     pub objects: Objects,
     /// How many events are in delivery, and effects still to come.
@@ -107,6 +113,28 @@ pub struct World {
     pub most_under_way: usize,
     hash: DefaultHasher,
     trace: bool,
+}
+
+/// A ledger that trusts every distribution.
+fn trusting() -> Ledger {
+    let mut ledger = Ledger::begin(Beginning::First);
+    let terms = Terms {
+        e_tag: "v1".to_owned(),
+        buckets: BTreeMap::from([(BucketName::new("site"), "r1".to_owned())]),
+    };
+    let asked = OffsetDateTime::from(epoch()) - Duration::from_secs(3_600);
+    for id in ["E1", "E2", "E3", "E4", "E5"] {
+        ledger.observe(asked, &target(id), &terms);
+        ledger.grant(asked, &target(id), terms.clone());
+    }
+    ledger
+}
+
+fn target(id: &str) -> Target {
+    Target {
+        distribution: DistributionId::new(id),
+        tenant: None,
+    }
 }
 
 /// How long the queues of the template keep messages.
@@ -142,6 +170,7 @@ impl Sim {
             files: Vec::new(),
             unreadable: Vec::new(),
             mails: Vec::new(),
+            filed_in_trust: Vec::new(),
             objects: Objects::default(),
             pending: 0,
             running: 0,
@@ -160,6 +189,9 @@ impl Sim {
         };
         world.buffer.moods = world.scenario.moods;
         world.scenario.set_up(&mut world.cloudfront);
+        world
+            .objects
+            .put(LEDGER_KEY, ("", ""), &trusting().to_json().unwrap());
         Self {
             world: Arc::new(Mutex::new(world)),
             changed: Arc::default(),
@@ -442,12 +474,18 @@ impl World {
         assert!(key.starts_with("invalidation_error/"), "{key}");
         let text = String::from_utf8(request.body.clone()).unwrap();
         if key.ends_with("_unreadable.txt") {
+            if self.ledger().trusts_any() {
+                self.filed_in_trust.push(key.to_string());
+            }
             self.unreadable.push((key.into_owned(), text));
         } else {
             let distribution = text
                 .strip_prefix("CloudFront Id [")
                 .and_then(|rest| Some(rest.split_once(']')?.0.to_owned()))
                 .unwrap_or_else(|| panic!("not an error file: {text}"));
+            if let Some(Trust::Trusted { .. }) = self.ledger().trust_of(&target(&distribution)) {
+                self.filed_in_trust.push(key.to_string());
+            }
             let paths = text.lines().filter(|line| line.starts_with('/'));
             self.files.push(ErrorFile {
                 key: key.into_owned(),
@@ -459,6 +497,11 @@ impl World {
         let mut answer = Answer::new(200, "");
         answer.headers.push(("etag", "\"0\"".to_owned()));
         answer
+    }
+
+    fn ledger(&self) -> Ledger {
+        let (_, _, body) = self.objects.get(LEDGER_KEY);
+        Ledger::from_json(&body).unwrap()
     }
 
     /// An object that is read and written conditionally.
