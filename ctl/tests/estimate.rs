@@ -6,7 +6,7 @@ mod past;
 use std::process::Output;
 
 use serde_json::{Value, json};
-use strict_cloudfront::{Distribution, Fault, Operation, Origin};
+use strict_cloudfront::{Behavior, Distribution, Fault, Operation, Origin};
 use time::{Duration, OffsetDateTime};
 
 use past::{Account, Bucket, blog};
@@ -410,6 +410,16 @@ async fn tags_of_the_bucket_and_options_count() {
     assert!(exact["above_limits"].as_u64().unwrap() > 0, "{exact}");
     assert!(exact["usd"].as_f64().unwrap() <= 1.0, "{exact}");
     assert_eq!(way(&report, "each-path")["paths"], 6_001);
+    // Where wildcards are barred, what is above the limit waits.
+    let api = Behavior::new("/api/*", "alb");
+    let site = Distribution::new("E1", Origin::s3("site", "site"));
+    let site = site.origin(Origin::new("alb", "lb.example.org"));
+    account.cloudfront.add(site.behavior(api));
+    let barred = json_of(&account, &limits).await;
+    let waiting = way(&barred, "exact")["waiting"].as_u64().unwrap();
+    assert!(waiting > 0, "{barred}");
+    let text = shown(&account, &limits).await;
+    assert!(text.contains(" more would wait\n"), "{text}");
     let notes = report["notes"].to_string();
     assert!(notes.contains("COST_MODE=exact: "), "{notes}");
 }

@@ -154,7 +154,7 @@ fn costs_so_far(report: &Report) -> Vec<Line> {
 fn tables(html: &mut Html, report: &Report) {
     let most = report.most_paths();
     let rows = report.ways.iter().map(|way| {
-        let counts = [way.paths, way.wildcards, way.other_keys];
+        let counts = [way.paths, way.wildcards, way.waiting, way.other_keys];
         let counts = counts.map(|number| Thousands(number).to_string());
         let texts = [way.shown.clone()].into_iter().chain(counts);
         let texts = texts.chain([money(way.refetch_usd), money(way.usd)]);
@@ -165,6 +165,7 @@ fn tables(html: &mut Html, report: &Report) {
         Column::Text("way"),
         Column::Number("paths"),
         Column::Number("wildcards"),
+        Column::Number("waiting"),
         Column::Number("other keys"),
         Column::Number("fetched again"),
         Column::Number("cost"),

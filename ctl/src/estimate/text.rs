@@ -79,9 +79,17 @@ fn ways(report: &Report) -> Columns {
             Cell::Number(money(way.usd)),
             Cell::Number(refetches(way)),
             Cell::Text(bar(way.paths as f64, most as f64, WIDTH)),
+            Cell::Text(waiting(way)),
         ]);
     }
     columns
+}
+
+fn waiting(way: &OfWay) -> String {
+    match way.waiting {
+        0 => String::new(),
+        paths => format!("and {} more would wait", Thousands(paths)),
+    }
 }
 
 fn refetches(way: &OfWay) -> String {

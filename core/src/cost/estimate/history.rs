@@ -10,8 +10,7 @@ use crate::event::{ChangeKind, EventTime, ObjectKey};
 use crate::path::ViewerPath;
 use crate::plan::VersionEvent;
 
-/// At most so many keys are kept, and so many changes. Together they need about a gigabyte, with keys of a
-/// hundred bytes.
+/// At most so many keys are kept, and so many changes. Together they take 600 MB, with keys of ninety bytes.
 pub const MOST: usize = 5_000_000;
 
 /// A time in whole seconds since 1970, as a list of versions has it.

@@ -12,7 +12,7 @@ use crate::cost::limits::Limits;
 use crate::cost::skip::facts::Versioning;
 use crate::distributions::Distribution;
 use crate::event::Change;
-use crate::plan::{Changes, KeyChanges, MessageIndex, plan};
+use crate::plan::{Changes, KeyChanges, MessageIndex, Plan, plan};
 use crate::target::Target;
 
 /// At most so many changes are in a flush: the function's default.
@@ -141,20 +141,32 @@ impl<'a> Replay<'a> {
         self.counts.unserved += planned.counts.unmatched as u64;
         let paths = FlushPaths::new(&planned);
         self.note_burst(flush, &paths);
-        self.order(&past, &paths, |way| !way.is_only_changed());
-        if self.spenders.iter().any(|it| it.way().is_only_changed()) {
-            self.ask_for_trust(&past, &paths);
-            let skipped = self.skips.of_flush(&past, &planned, &findings);
-            if skipped.contains(&true) {
-                let keys = without(&keys, &skipped);
-                let planned = plan(&keys, &self.rules.plan);
-                let paths = FlushPaths::new(&planned);
-                self.order(&past, &paths, Way::is_only_changed);
-            } else {
-                self.order(&past, &paths, Way::is_only_changed);
-            }
+        let skipped = self.skipped(&past, &planned, &paths, &findings);
+        if skipped.contains(&true) {
+            self.order(&past, &paths, |way| !way.is_only_changed());
+            let keys = without(&keys, &skipped);
+            let planned = plan(&keys, &self.rules.plan);
+            let paths = FlushPaths::new(&planned);
+            self.order(&past, &paths, Way::is_only_changed);
+        } else {
+            self.order(&past, &paths, |_| true);
         }
         self.targets = targets;
+    }
+
+    /// Which keys are skipped by the ways that skip any.
+    fn skipped(
+        &mut self,
+        past: &Past<'_>,
+        planned: &Plan<'_>,
+        paths: &FlushPaths<'_>,
+        findings: &[PastFinding],
+    ) -> Vec<bool> {
+        if !self.spenders.iter().any(|it| it.way().is_only_changed()) {
+            return Vec::new();
+        }
+        self.ask_for_trust(past, paths);
+        self.skips.of_flush(past, planned, findings)
     }
 
     /// The keys of a flush, and what is found of each: what is true of all its uploads.

@@ -63,6 +63,7 @@ pub(super) struct Spender {
     /// None: whatever it costs.
     rules: Option<CostRules>,
     since: Second,
+    until: Second,
     now: Second,
     this_month: u64,
     last_month: u64,
@@ -86,6 +87,7 @@ impl Spender {
         Self {
             rules: mode.map(|mode| CostRules { mode, ..*rules }),
             since,
+            until,
             now: since,
             this_month: 0,
             last_month: 0,
@@ -152,8 +154,7 @@ impl Spender {
     }
 
     fn go_to(&mut self, to: Second) {
-        let month = |time: Second| (time - self.since) / MONTH;
-        match month(to) - month(self.now) {
+        match self.month(to) - self.month(self.now) {
             0 => {}
             1 => (self.last_month, self.this_month) = (self.this_month, 0),
             _ => (self.last_month, self.this_month) = (0, 0),
@@ -164,8 +165,14 @@ impl Spender {
         self.now = to;
     }
 
+    /// The month of a time. The last moment is no month of its own, nor are flushes that would come after it.
+    fn month(&self, time: Second) -> Second {
+        let last = (self.until - self.since).saturating_sub(1) / MONTH;
+        last.min((time - self.since) / MONTH)
+    }
+
     fn account(&self) -> Account {
-        let of_month = (self.now - self.since) % MONTH;
+        let of_month = self.now - self.since - self.month(self.now) * MONTH;
         Account {
             this_month: self.this_month,
             this_hour: self.this_hour,
@@ -242,6 +249,18 @@ mod tests {
             (&spent.targets[..], &spent.folders[..]),
             (&[2_800][..], &[0, 2_800][..])
         );
+    }
+
+    #[test]
+    fn no_month_begins_at_the_last_moment() {
+        let mut spender = spender(Way::Ours(CostMode::Exact), 30);
+        for hour in 0..24 {
+            spender.order(SINCE + hour * HOUR, &paths(20_000));
+        }
+        let spent = spender.finish(SINCE + 30 * DAY);
+        let limit = CostRules::default().limits.month;
+        assert!(spent.total.cost <= limit, "{}", spent.total.cost);
+        assert_eq!(spent.total.paths + spent.waiting, 480_000);
     }
 
     #[test]
