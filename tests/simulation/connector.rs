@@ -114,7 +114,7 @@ fn purpose(request: &Request) -> Call {
         ("s3", _) if request.method == "GET" => Call::ReadTags,
         ("s3", _) => Call::WriteFile,
         ("sns", _) => Call::Mail,
-        _ if request.path.ends_with("/invalidation") => Call::Invalidate,
+        _ if request.creates_invalidation() => Call::Invalidate,
         ("cloudfront", _) => Call::ReadDistributions,
         (service, target) => panic!("a call of {service}: {target}"),
     }

@@ -40,6 +40,12 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    pub fn creates_invalidation(&self) -> bool {
+        self.method == "POST" && self.path.ends_with("/invalidation")
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -536,7 +542,7 @@ impl World {
 
     fn cloudfront(&mut self, request: &Request, now: Duration) -> Answer {
         let answer = self.answer_of_cloudfront(request, now);
-        if request.path.ends_with("/invalidation") {
+        if request.creates_invalidation() {
             let mut call = DefaultHasher::new();
             call.write(request.path.as_bytes());
             call.write(&request.body);
@@ -550,7 +556,7 @@ impl World {
     }
 
     fn answer_of_cloudfront(&mut self, request: &Request, now: Duration) -> Answer {
-        if request.path.ends_with("/invalidation")
+        if request.creates_invalidation()
             && let Some(answer) = self.refusal(request, now)
         {
             return answer;
