@@ -12,7 +12,7 @@ use invalidator_core::cost::ledger::{
     LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted,
 };
 use invalidator_core::state::{Beginning, Reading, SharedState};
-use invalidator_core::target::Target;
+use invalidator_core::target::{DistributionId, Target};
 use time::OffsetDateTime;
 use tracing::warn;
 
@@ -42,8 +42,8 @@ struct Memory {
     news: News,
     /// When accepted paths were last written.
     reported: Option<SystemTime>,
-    /// When the paths of others were last counted, or tried to.
-    counted: Option<SystemTime>,
+    /// When to see again whether the paths of others are to be counted.
+    count_at: Option<SystemTime>,
 }
 
 /// What CloudFront accepted.
@@ -142,25 +142,38 @@ impl LedgerKeeper {
         Ok(())
     }
 
-    /// Whether to see if the paths of others are to be counted. It is tried once a minute.
+    /// Whether to see if the paths of others are to be counted. The next time is in a minute.
     pub fn may_count_others(&self, now: SystemTime) -> bool {
-        let mut memory = self.memory();
-        let is_soon = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
-        let may = !memory.counted.is_some_and(is_soon);
+        let may = self.memory().count_at.is_none_or(|at| at <= now);
         if may {
-            memory.counted = Some(now);
+            self.count_others_in(now, FRESH);
         }
         may
     }
 
-    /// Adds the paths that others have ordered in a time, unless another environment was faster.
+    /// Sets when to see again whether the paths of others are to be counted.
+    pub fn count_others_in(&self, now: SystemTime, time: Duration) {
+        self.memory().count_at = Some(now + time);
+    }
+
+    /// Adds the paths that others have ordered, each for a distribution and a time, unless another environment
+    /// was faster.
     ///
     /// # Errors
     /// If the ledger could not be changed: they are not counted.
-    pub async fn count_others(&self, state: State<'_>, time: Uncounted, paths: u64) -> Result<()> {
+    pub async fn count_others(
+        &self,
+        state: State<'_>,
+        counted: &[(DistributionId, Uncounted, u64)],
+    ) -> Result<()> {
         let now = state.clock.now_utc();
-        self.change(state, |ledger| ledger.count_others(now, time, paths))
-            .await?;
+        self.change(state, |ledger| {
+            let counts = counted.iter().map(|(distribution, time, paths)| {
+                ledger.count_others(now, distribution, *time, *paths)
+            });
+            counts.fold(false, |any, is_new| any | is_new)
+        })
+        .await?;
         Ok(())
     }
 

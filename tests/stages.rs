@@ -1894,9 +1894,7 @@ async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
     account.cloudfront.add(site("E2"));
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
     let now = || account.app.clock.now_utc();
-    if now() - Month::at(now()).start() < hour {
-        account.put_forward(2 * hour);
-    }
+    away_from_a_new_month(&account);
     let add = |distribution: &str, reference: &str, paths: &[&str]| {
         let time = now();
         account
@@ -1920,8 +1918,8 @@ async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
     assert_eq!(failed(account.flush().await), 0);
     assert_eq!(of_others(&account).await, 0);
     account.cloudfront.heal();
-    // It is tried again with the next flush that has work, in a minute.
-    account.put_forward(minute);
+    // It is tried again with the next flush that has work, in ten minutes.
+    account.put_forward(10 * minute);
     account.change(&[(PUT, "b")]).await;
     account.flush().await;
     assert_eq!(of_others(&account).await, 3);
@@ -1954,6 +1952,50 @@ async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
     account.put_forward(hour);
     account.flush().await;
     assert_eq!((of_others(&account).await, read()), (6, 6));
+}
+
+/// Puts the clock to where no month begins in the hour before, nor in the next ten.
+fn away_from_a_new_month(account: &Account) {
+    let now = account.app.clock.now_utc();
+    let hour = Duration::from_secs(3_600);
+    if Month::at(now - hour) != Month::at(now + 10 * hour) {
+        account.put_forward(12 * hour);
+    }
+}
+
+/// A count that had to be finished at a time never was: each began anew.
+#[tokio::test]
+async fn what_is_left_of_a_count_is_counted_in_the_next_flushes() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site("E1"));
+    account.cloudfront.add(site("E2"));
+    let now = || account.app.clock.now_utc();
+    away_from_a_new_month(&account);
+    for (n, distribution) in (0..60).zip(["E1", "E2", "E1"].into_iter().cycle()) {
+        let time = now() - Duration::from_secs(10 * n);
+        account
+            .cloudfront
+            .add_invalidation(distribution, time, "build", &["/a", "/b"]);
+    }
+    account.put_forward(Duration::from_secs(180));
+    let mut counted = Vec::new();
+    while counted.last() != Some(&120) {
+        account.change(&[(PUT, "a")]).await;
+        account.cloudfront.clear_calls();
+        account.flush().await;
+        let calls = account.cloudfront.calls().into_iter().filter(|call| {
+            matches!(
+                call.operation,
+                Operation::ListInvalidations | Operation::GetInvalidation
+            )
+        });
+        assert!(calls.count() <= 40);
+        counted.push(of_others(&account).await);
+        account.put_forward(Duration::from_secs(1_800));
+        assert!(counted.len() < 20, "{counted:?}");
+    }
+    assert!(counted[0] > 0 && counted.len() > 1, "{counted:?}");
+    assert!(counted.is_sorted(), "{counted:?}");
 }
 
 /// Calls on the ledger.

@@ -30,7 +30,7 @@ use crate::event::BucketName;
 use crate::state::{
     Beginning, SharedState, StateObject, UnreadableState, Writes, check, from_versioned_json,
 };
-use crate::target::Target;
+use crate::target::{DistributionId, Target};
 
 /// The key of the ledger in the error bucket.
 pub const LEDGER_KEY: &str = "state/ledger/ledger.json";
@@ -175,9 +175,9 @@ pub struct Ledger {
     accepted: u64,
     #[serde(default)]
     others: u64,
-    /// Until when the paths of others are counted, in seconds since 1970.
+    /// Until when the paths of others are counted, in seconds since 1970, by distribution.
     #[serde(default)]
-    others_until: u64,
+    others_until: BTreeMap<DistributionId, u64>,
     #[serde(default)]
     last_month: u64,
     hour: u64,
@@ -271,7 +271,7 @@ impl SharedState for Ledger {
             reserved: 0,
             accepted: 0,
             others: 0,
-            others_until: 0,
+            others_until: BTreeMap::new(),
             last_month: 0,
             hour: 0,
             this_hour: 0,
@@ -296,6 +296,7 @@ impl Ledger {
             // A ledger that has just begun has no month yet: what was lost is of this one.
             self.is_lost &= self.month == Month::default();
             (self.month, self.reserved, self.accepted, self.others) = (month, 0, 0, 0);
+            self.others_until.clear();
         }
         let hour = seconds(now) / 3_600;
         if hour > self.hour {
@@ -307,6 +308,7 @@ impl Ledger {
     pub fn spending(&self, now: OffsetDateTime) -> Spending {
         let mut now_turned = Self {
             targets: BTreeMap::new(),
+            others_until: BTreeMap::new(),
             writes: Writes::default(),
             ..self.clone()
         };
@@ -339,26 +341,39 @@ impl Ledger {
         self.accepted = (self.accepted + paths).min(MOST_PATHS);
     }
 
-    /// For which time the paths of others are to be counted now, if it is time for that.
-    pub fn uncounted(&self, now: OffsetDateTime) -> Option<Uncounted> {
-        let begin = seconds(Month::at(now).start());
+    /// For which time the paths of others are to be counted now for a distribution, if it is time for that.
+    pub fn uncounted(
+        &self,
+        now: OffsetDateTime,
+        distribution: &DistributionId,
+    ) -> Option<Uncounted> {
         let time = Uncounted {
-            from: self.others_until.max(begin),
+            from: self.others_until(now, distribution),
             until: seconds(now).saturating_sub(LISTED_WITHIN),
         };
         (time.until.saturating_sub(time.from) >= COUNT_EVERY).then_some(time)
     }
 
-    /// Adds the paths that others have ordered in a time. Returns whether they count: not if another environment was
-    /// faster, nor if they are of another month.
-    pub fn count_others(&mut self, now: OffsetDateTime, time: Uncounted, paths: u64) -> bool {
+    fn others_until(&self, now: OffsetDateTime, distribution: &DistributionId) -> u64 {
+        let known = self.others_until.get(distribution).copied();
+        known.unwrap_or(0).max(seconds(Month::at(now).start()))
+    }
+
+    /// Adds the paths that others have ordered for a distribution in a time. Returns whether they count: not if
+    /// another environment was faster, nor if they are of another month.
+    pub fn count_others(
+        &mut self,
+        now: OffsetDateTime,
+        distribution: &DistributionId,
+        time: Uncounted,
+        paths: u64,
+    ) -> bool {
         self.turn(now);
-        let begin = seconds(Month::at(now).start());
-        if self.month != Month::at(now) || self.others_until.max(begin) != time.from {
+        if self.month != Month::at(now) || self.others_until(now, distribution) != time.from {
             return false;
         }
         self.others = (self.others + paths).min(MOST_PATHS);
-        self.others_until = time.until;
+        self.others_until.insert(distribution.clone(), time.until);
         true
     }
 
@@ -592,7 +607,6 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::DistributionId;
     use time::Duration;
     use time::macros::datetime;
 
@@ -770,7 +784,8 @@ mod tests {
     fn the_paths_of_others_are_added_up_once_and_begin_anew_with_each_month() {
         let mut ledger = Ledger::begin(Beginning::First);
         let begin = datetime!(2026-11-01 00:00 UTC);
-        let time = ledger.uncounted(NOW).unwrap();
+        let e1 = DistributionId::new("E1");
+        let time = ledger.uncounted(NOW, &e1).unwrap();
         let expected = (seconds(begin), seconds(NOW) - LISTED_WITHIN);
         assert_eq!((time.from, time.until), expected, "since the month began");
         // There were too many to read at once.
@@ -778,31 +793,41 @@ mod tests {
             until: time.from + 100,
             ..time
         };
-        assert!(ledger.count_others(NOW, part, 7));
+        assert!(ledger.count_others(NOW, &e1, part, 7));
         assert!(
-            !ledger.count_others(NOW, time, 9),
+            !ledger.count_others(NOW, &e1, time, 9),
             "another environment was faster"
         );
-        let rest = ledger.uncounted(NOW).unwrap();
+        let rest = ledger.uncounted(NOW, &e1).unwrap();
         assert_eq!((rest.from, rest.until), (part.until, time.until));
-        assert!(ledger.count_others(NOW, rest, 5));
-        assert_eq!(ledger.uncounted(NOW + Duration::minutes(27)), None);
-        assert!(ledger.uncounted(NOW + Duration::minutes(30)).is_some());
+        assert!(ledger.count_others(NOW, &e1, rest, 5));
+        assert_eq!(ledger.uncounted(NOW + Duration::minutes(27), &e1), None);
+        assert!(ledger.uncounted(NOW + Duration::minutes(30), &e1).is_some());
+        // Each distribution has a time of its own.
+        let e2 = DistributionId::new("E2");
+        assert_eq!(ledger.uncounted(NOW, &e2), Some(time));
+        assert!(ledger.count_others(NOW, &e2, time, 1));
         ledger.reserve(NOW, 100);
         let spending = ledger.spending(NOW);
-        assert_eq!((spending.others, spending.all()), (12, 112));
+        assert_eq!((spending.others, spending.all()), (13, 113));
         let december = datetime!(2026-12-01 00:10 UTC);
         assert_eq!(ledger.spending(december).others, 0);
-        assert_eq!(ledger.uncounted(december), None, "it has only just begun");
+        assert_eq!(
+            ledger.uncounted(december, &e1),
+            None,
+            "it has only just begun"
+        );
         assert!(
-            !ledger.count_others(december, rest, 5),
+            !ledger.count_others(december, &e1, rest, 5),
             "what was read is of November"
         );
         let later = december + Duration::hours(1);
-        let time = ledger.uncounted(later).unwrap();
+        let time = ledger.uncounted(later, &e1).unwrap();
         assert_eq!(time.from, seconds(datetime!(2026-12-01 00:00 UTC)));
-        assert!(ledger.count_others(later, time, 3));
+        assert!(ledger.count_others(later, &e1, time, 3));
         assert_eq!(ledger.spending(later).others, 3);
+        let read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
+        assert_eq!(read, ledger);
     }
 
     #[test]
