@@ -315,6 +315,12 @@ fn what_cannot_be_skipped_is_paid_for() {
     let estimate = Site::new(&["/api/".to_owned()]).estimate(&again);
     let exact = Way::OnlyChanged(CostMode::Exact);
     assert_eq!(of(&estimate, exact).total.paths, 6_000);
+    // Another one beside it skips as if it were alone.
+    let mut site = Site::new(&["/api/".to_owned()]);
+    site.distributions.push(distribution("E2", &[]));
+    site.distributions.push(distribution("E3", &[]));
+    let estimate = site.estimate(&again);
+    assert_eq!(of(&estimate, exact).targets, [6_000, 601, 601]);
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl<'p> FlushPaths<'p> {
         Self(of_target.collect())
     }
 
+    /// Takes the paths of a target from others in place of these.
+    pub fn replace(&mut self, target: usize, others: &mut Self) {
+        self.0[target] = std::mem::take(&mut others.0[target]);
+    }
+
     /// The places of the targets that have paths, and how many.
     pub fn targets(&self) -> impl Iterator<Item = (usize, u64)> {
         let targets = self.0.iter().map(|paths| paths.len() as u64).enumerate();

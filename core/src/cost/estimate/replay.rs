@@ -1,12 +1,14 @@
 //! All flushes of a history, in each way to pay.
 
+use std::collections::BTreeSet;
+
 use super::cells::TopFolders;
 use super::flush::{FlushPaths, Ordered, Past, targets};
 use super::flushes::{PastFlush, flushes};
 use super::history::{History, PastChange, PastFinding, Second};
 use super::rules::PastRules;
 use super::spender::{Spender, Spent};
-use super::unchanged::{Skips, may_be_trusted};
+use super::unchanged::{Skipped, Skips, may_be_trusted};
 use super::way::Way;
 use crate::cost::limits::Limits;
 use crate::cost::skip::facts::Versioning;
@@ -142,16 +144,30 @@ impl<'a> Replay<'a> {
         let paths = FlushPaths::new(&planned);
         self.note_burst(flush, &paths);
         let skipped = self.skipped(&past, &planned, &paths, &findings);
-        if skipped.contains(&true) {
-            self.order(&past, &paths, |way| !way.is_only_changed());
-            let keys = without(&keys, &skipped);
-            let planned = plan(&keys, &self.rules.plan);
-            let paths = FlushPaths::new(&planned);
-            self.order(&past, &paths, Way::is_only_changed);
-        } else {
+        if skipped.iter().all(Vec::is_empty) {
             self.order(&past, &paths, |_| true);
+        } else {
+            self.order(&past, &paths, |way| !way.is_only_changed());
+            self.order_the_rest(&past, &planned, &skipped);
         }
         self.targets = targets;
+    }
+
+    /// The ways that skip keys order the others. Targets that skip the same share a plan.
+    fn order_the_rest(&mut self, past: &Past<'_>, planned: &Plan<'_>, skipped: &Skipped) {
+        let keys = planned.keys;
+        let different: BTreeSet<&Vec<bool>> = skipped.iter().filter(|it| !it.is_empty()).collect();
+        let left: Vec<KeyChanges> = different.iter().map(|it| without(keys, it)).collect();
+        let plans: Vec<Plan<'_>> = left.iter().map(|it| plan(it, &self.rules.plan)).collect();
+        let mut paths = FlushPaths::new(planned);
+        for (of_targets, planned) in different.into_iter().zip(&plans) {
+            let mut of_plan = FlushPaths::new(planned);
+            let targets = skipped.iter().enumerate();
+            for (target, _) in targets.filter(|(_, it)| *it == of_targets) {
+                paths.replace(target, &mut of_plan);
+            }
+        }
+        self.order(past, &paths, Way::is_only_changed);
     }
 
     /// Which keys are skipped by the ways that skip any.
@@ -161,7 +177,7 @@ impl<'a> Replay<'a> {
         planned: &Plan<'_>,
         paths: &FlushPaths<'_>,
         findings: &[PastFinding],
-    ) -> Vec<bool> {
+    ) -> Skipped {
         if !self.spenders.iter().any(|it| it.way().is_only_changed()) {
             return Vec::new();
         }

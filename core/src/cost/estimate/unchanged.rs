@@ -1,6 +1,6 @@
 //! Which keys of a flush would have been skipped, if the bucket had the tag `invalidate=changed`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::flush::Past;
 use super::history::PastFinding;
@@ -17,9 +17,11 @@ pub(super) struct Skips {
     worth: Worth,
 }
 
+/// For each target which keys of a flush are skipped, in the order of the keys. Empty: none.
+pub(super) type Skipped = Vec<Vec<bool>>;
+
 impl Skips {
-    /// Which keys of a flush are skipped, in the order of its keys: those that are skipped wherever they are
-    /// served. `findings` is what the list tells of each.
+    /// Which keys of a flush are skipped. `findings` is what the list tells of each.
     ///
     /// # Panics
     /// If there is not one finding for each key.
@@ -28,21 +30,25 @@ impl Skips {
         past: &Past<'_>,
         plan: &Plan<'_>,
         findings: &[PastFinding],
-    ) -> Vec<bool> {
+    ) -> Skipped {
         assert_eq!(plan.keys.len(), findings.len(), "a finding for each key");
+        let mut skipped = vec![Vec::new(); past.targets.len()];
         let now = u64::from(past.at);
         if !self.worth.is_worth_looking(now) {
-            return vec![false; findings.len()];
+            return skipped;
         }
+        let places = 0..past.targets.len();
+        let trusted: Vec<bool> = places.map(|target| may_be_trusted(past, target)).collect();
         let (mut looks, mut saved) = (0, 0);
-        let keys = plan.keys.indices().zip(findings);
-        let skipped = keys.map(|(key, finding)| {
+        for (place, (key, finding)) in plan.keys.indices().zip(findings).enumerate() {
             looks += usize::from(plan.keys.get(key).kind == ChangeKind::Created);
-            let paths = saved_paths(past, plan, key, *finding);
-            saved += paths.unwrap_or(0);
-            paths.is_some()
-        });
-        let skipped = skipped.collect();
+            for (target, paths) in saved_paths(past, plan, &trusted, (key, *finding)) {
+                let of_target: &mut Vec<bool> = &mut skipped[target];
+                of_target.resize(findings.len(), false);
+                of_target[place] = true;
+                saved += paths;
+            }
+        }
         self.worth.note(now, looks, saved);
         skipped
     }
@@ -55,24 +61,28 @@ pub(super) fn may_be_trusted(past: &Past<'_>, target: usize) -> bool {
     is_plain && past.rules.plan.min_wildcard_depth == 0 && !past.is_barred(target, "/")
 }
 
-/// How many paths it saves that a key is skipped; `None` if it is not.
+/// The targets at which a key is skipped, and how many paths that saves at each.
 fn saved_paths(
     past: &Past<'_>,
     plan: &Plan<'_>,
-    key: KeyIndex,
-    finding: PastFinding,
-) -> Option<usize> {
+    trusted: &[bool],
+    (key, finding): (KeyIndex, PastFinding),
+) -> BTreeMap<usize, usize> {
     let found = Ok(match finding {
-        PastFinding::Changed => return None,
+        PastFinding::Changed => return BTreeMap::new(),
         PastFinding::Unchanged => Finding::Unchanged {
             since: String::new(),
             versions: 2,
         },
         PastFinding::FirstUpload => Finding::FirstUpload,
     });
-    let mut saved = 0;
+    // A distribution may have several origins that are the bucket. The key is skipped at all or at none.
+    let mut saved: BTreeMap<usize, Option<usize>> = BTreeMap::new();
     for verdict in plan.explain(key) {
         let Verdict::Decided(distribution, Planned::Invalidate(paths)) = verdict else {
+            continue;
+        };
+        let Some(target) = target_of(past, distribution).filter(|target| trusted[*target]) else {
             continue;
         };
         let of_key = Paths {
@@ -83,18 +93,22 @@ fn saved_paths(
             let gate = gate(past, distribution, path);
             matches!(decide(&found, &gate, of_key), Decision::Skip { .. })
         };
-        if !is_trusted(past, distribution) || !paths.iter().all(is_skip) {
-            return None;
-        }
-        saved += paths.len();
+        let is_skipped = paths.iter().all(is_skip);
+        let of_target = saved.entry(target).or_insert(Some(0));
+        *of_target = of_target
+            .filter(|_| is_skipped)
+            .map(|saved| saved + paths.len());
     }
-    (saved > 0).then_some(saved)
+    let saved = saved.into_iter();
+    saved
+        .filter_map(|(target, paths)| Some((target, paths?)))
+        .collect()
 }
 
-fn is_trusted(past: &Past<'_>, distribution: &Distribution) -> bool {
-    let mut targets = past.targets.iter().enumerate();
-    let of_distribution = targets.find(|(_, (_, other))| std::ptr::eq(*other, distribution));
-    of_distribution.is_some_and(|(target, _)| may_be_trusted(past, target))
+/// The only target of a distribution that may be trusted.
+fn target_of(past: &Past<'_>, distribution: &Distribution) -> Option<usize> {
+    let mut targets = past.targets.iter();
+    targets.position(|(_, other)| std::ptr::eq(*other, distribution))
 }
 
 fn gate(past: &Past<'_>, distribution: &Distribution, path: &PlannedPath<'_>) -> Gate {
