@@ -41,6 +41,9 @@ use read::Reader;
 /// on this machine, so a second run is fast, and so is one after an interruption. Nothing is changed, and
 /// reading costs nothing.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl bill
+  invalidatorctl bill --month 2026-10 --html october.html")]
 pub struct Options {
     /// The month, in UTC. Without it, the running one, with a forecast.
     #[arg(long, value_name = "YYYY-MM")]

@@ -53,6 +53,9 @@ use report::{Of, Report};
 /// bucket's versions, at 0.005 USD for a million of them. Where a bucket keeps no versions, or they may not
 /// be listed, the list of its objects tells a part of the changes.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl estimate --bucket example-site
+  invalidatorctl estimate --bucket example-site --days 90 --html estimate.html")]
 pub struct Options {
     /// The bucket.
     #[arg(long, value_name = "BUCKET")]

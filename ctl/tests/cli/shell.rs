@@ -42,7 +42,16 @@ fn a_command_line_that_cannot_be_used_is_status_2() {
 fn each_command_has_help_with_an_example_and_a_manual_page() {
     let page = text(run(&["man"]).stdout);
     assert!(page.contains(".TH invalidatorctl 1"), "{page}");
-    for command in ["plan", "mode", "replay", "completions", "man"] {
+    let commands = [
+        "plan",
+        "estimate",
+        "bill",
+        "mode",
+        "replay",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         assert!(page.contains(command), "{command}");
         let help = text(run(&[command, "--help"]).stdout);
         let example = format!("\n  invalidatorctl {command}");
