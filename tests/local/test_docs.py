@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import docs
+import observe
 import sample_site
 from pipeline import Pipeline
 from reader import AWS_CLI, Reader, with_definitions
@@ -127,11 +128,14 @@ def test_a_failing_call_loses_no_event(is_delivered: bool, running: Pipeline, tm
 def test_the_kill_switch_keeps_changes_and_lets_them_go_on_return(running: Pipeline, tmp_path: Path) -> None:
     assert running.wait(running.idle)
     tick = running.stack.outputs["TickQueueUrl"]
+    returned_before = stopped_flushes(running)
     choose(running, tmp_path, "mode stopped")
     try:
         running.emulator.client("s3").put_object(Bucket=sample_site.SITE, Key="while-off.html", Body=b"changed")
         assert running.wait(lambda: running.depth("BufferQueueUrl") == 1)
-        # A flush has seen that the stack is stopped, and returned its tick.
+        # A flush has seen that the stack is stopped, and has returned its tick: if it were killed before, the tick
+        # would stay hidden for minutes.
+        assert running.wait(lambda: stopped_flushes(running) > returned_before)
         assert running.wait(lambda: in_flight(running.emulator.client("sqs"), tick) == 1)
         assert running.depth("BufferQueueUrl") == 1
         assert "/while-off.html" not in running.invalidated_paths("www")
@@ -186,6 +190,12 @@ def notification_configuration(running: Pipeline) -> dict:
     for configuration in answer.get("LambdaFunctionConfigurations", []):
         configuration["Events"].sort()
     return answer
+
+
+def stopped_flushes(running: Pipeline) -> int:
+    """How many flushes have ended because the stack is stopped, as the function logged it."""
+    lines = observe.log_lines(running.emulator, running.stack.outputs["LogGroupName"])
+    return sum(line.get("message") == "the tick comes back" and line.get("end") == "stopped" for line in lines)
 
 
 def in_flight(sqs, url: str) -> int:
