@@ -51,7 +51,7 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'+');
 
 /// The folder of the bucket that an origin serves: `""` or `/web`, without a trailing slash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord)]
 #[serde(transparent)]
 pub struct OriginPath(String);
 
@@ -270,6 +270,10 @@ pub enum WildcardCause {
     Asterisk,
     /// The object is an error page, which may be cached under any path.
     ErrorPage,
+    /// It costs less than the paths that it replaces.
+    Collapsed,
+    /// The distribution is to be trusted to have seen every change.
+    Trust,
 }
 
 impl WildcardCause {
@@ -278,7 +282,7 @@ impl WildcardCause {
     pub fn is_name(self) -> bool {
         match self {
             Self::Tilde | Self::TooLong | Self::Asterisk => true,
-            Self::QueryStrings | Self::ErrorPage => false,
+            Self::QueryStrings | Self::ErrorPage | Self::Collapsed | Self::Trust => false,
         }
     }
 
@@ -335,6 +339,11 @@ impl fmt::Display for WildcardCause {
             ),
             Self::Asterisk => write!(f, "the path ends with `*`"),
             Self::ErrorPage => write!(f, "any path may have an error"),
+            Self::Collapsed => write!(f, "it costs less than the paths that it replaces"),
+            Self::Trust => write!(
+                f,
+                "after it, uploads that change nothing need not be invalidated"
+            ),
         }
     }
 }

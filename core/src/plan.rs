@@ -5,6 +5,7 @@
 //! must cache, unless the object was deleted: with TTL 0 CloudFront may still hold the error page
 //! of a missing object.
 //!
+//! * [`adjustment`]: what is done about the paths of a target in order to pay less
 //! * [`changes`]: collects changes, then keeps one entry per key
 //! * [`behavior_list`]: what the behaviors of a distribution say about a path
 //! * [`origin_plan`]: the decisions on all keys of a bucket
@@ -13,17 +14,20 @@
 //! * [`rules`]: what planning goes by
 //! * [`versions`]: the versions that events created
 //! * [`interner`]: gives equal values the same small index
+//! * [`key_set`]: a set of keys
 
+mod adjustment;
 mod behavior_list;
 mod changes;
 mod interner;
+mod key_set;
 mod origin_plan;
 mod reason;
 mod rules;
 mod sets;
 mod versions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -32,12 +36,16 @@ use crate::distributions::{Distribution, Origin};
 use crate::event::BucketName;
 use crate::path::OriginPath;
 use crate::target::Target;
+use crate::wildcards::is_too_wide;
 use behavior_list::{ListIndex, Outcome};
 use changes::{BucketIndex, BucketKeys};
 use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
 use reason::Case;
+use sets::Needed;
 
+pub use adjustment::{Adjustment, KeyPath, NewWildcard};
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
+pub use key_set::KeySet;
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
 pub use rules::{Rules, index_document_of};
 pub use sets::{Fate, PathSet, SetLimits, Sets, Widest};
@@ -81,6 +89,8 @@ struct ServedOrigin<'a> {
 pub struct TargetPlan<'p> {
     /// The distribution or tenant.
     pub target: &'p Target,
+    /// The distribution.
+    pub distribution: &'p Distribution,
     plan: &'p Plan<'p>,
     origins: &'p [ServedOrigin<'p>],
 }
@@ -198,6 +208,7 @@ impl Plan<'_> {
             let targets = served.distribution.targets.iter();
             targets.map(move |target| TargetPlan {
                 target,
+                distribution: served.distribution,
                 plan: self,
                 origins: &served.origins,
             })
@@ -255,6 +266,19 @@ impl<'p> TargetPlan<'p> {
     /// The sets for the target, in this order; there may be none. `may_go` says of a bucket whether the
     /// wildcards that its names need may be submitted now. It is asked once for each bucket that has any.
     pub fn sets(&self, may_go: impl FnMut(&BucketName) -> bool) -> Sets<'p> {
+        static NOTHING: Adjustment = Adjustment::NOTHING;
+        self.adjusted_sets(&NOTHING, may_go)
+    }
+
+    /// The same, less or more what is to be done in order to pay less.
+    pub fn adjusted_sets<'s>(
+        &self,
+        adjustment: &'s Adjustment,
+        may_go: impl FnMut(&BucketName) -> bool,
+    ) -> Sets<'s>
+    where
+        'p: 's,
+    {
         let Plan {
             keys,
             origin_plans,
@@ -263,16 +287,95 @@ impl<'p> TargetPlan<'p> {
             ..
         } = self.plan;
         if let [only] = self.origins
+            && adjustment.wildcards.is_empty()
             && let Some(paths) =
                 origin_plans[only.origin_plan.get()].different_paths(only.list, keys)
         {
+            let paths = paths.filter(|(_, key)| !adjustment.left_out.contains(*key));
             return Sets::of_different(paths, keys, *limits);
         }
-        let mut paths = Vec::new();
+        let paths = self.needed(adjustment);
+        Sets::of_any(paths, keys, (*limits, *min_wildcard_depth), may_go)
+    }
+
+    /// All paths that are needed for the target; some may be there twice.
+    fn needed<'s>(&self, adjustment: &'s Adjustment) -> Vec<Needed<'s>>
+    where
+        'p: 's,
+    {
+        let Plan {
+            keys, origin_plans, ..
+        } = self.plan;
+        let wildcards = adjustment.wildcards.iter().map(|wildcard| Needed {
+            path: wildcard.path.clone(),
+            key: wildcard.key,
+            cause: Some(wildcard.cause),
+        });
+        let mut paths: Vec<Needed<'s>> = wildcards.collect();
         for origin in self.origins {
-            let add = |needed| paths.push(needed);
+            let add = |needed: Needed<'p>| {
+                if !adjustment.left_out.contains(needed.key) {
+                    paths.push(needed);
+                }
+            };
             origin_plans[origin.origin_plan.get()].for_each_path(origin.list, keys, add);
         }
-        Sets::of_any(paths, keys, (*limits, *min_wildcard_depth), may_go)
+        paths
+    }
+
+    /// The paths that are submitted for the target: in their order, each once, and none that another one
+    /// covers.
+    pub fn paths<'s>(&self, adjustment: &'s Adjustment) -> Vec<KeyPath<'s>>
+    where
+        'p: 's,
+    {
+        let min_depth = self.plan.min_wildcard_depth;
+        let mut needed = self.needed(adjustment);
+        needed.retain(|it| !is_too_wide(&it.path, it.cause, min_depth));
+        let mut paths: Vec<KeyPath<'s>> = Vec::new();
+        for it in sets::in_order(needed) {
+            match (it.path, paths.last_mut()) {
+                (Some(path), _) => paths.push(KeyPath {
+                    path,
+                    key: it.key,
+                    covered: Vec::new(),
+                }),
+                (None, Some(last)) => last.covered.push(it.key),
+                (None, None) => unreachable!("the first path cannot be covered"),
+            }
+        }
+        paths
+    }
+
+    /// The bucket of a key.
+    pub fn bucket_of(&self, key: KeyIndex) -> &'p BucketName {
+        let keys = &self.plan.keys;
+        keys.bucket(keys.bucket_of(key))
+    }
+
+    /// How many paths are submitted for the changes of each bucket.
+    pub fn count_paths(&self, adjustment: &Adjustment) -> BTreeMap<&'p BucketName, u64> {
+        let keys = &self.plan.keys;
+        let mut counts = BTreeMap::new();
+        if let [only] = self.origins
+            && adjustment.wildcards.is_empty()
+            && let Some(paths) =
+                self.plan.origin_plans[only.origin_plan.get()].different_paths(only.list, keys)
+        {
+            let paths = paths.filter(|(_, key)| !adjustment.left_out.contains(*key));
+            let count = paths.count() as u64;
+            if count > 0 {
+                counts.insert(keys.bucket(only.bucket), count);
+            }
+            return counts;
+        }
+        for of_bucket in self
+            .paths(adjustment)
+            .chunk_by(|a, b| keys.bucket_of(a.key) == keys.bucket_of(b.key))
+        {
+            let bucket = keys.bucket(keys.bucket_of(of_bucket[0].key));
+            *counts.entry(bucket).or_default() += of_bucket.len() as u64;
+        }
+        counts
     }
 }

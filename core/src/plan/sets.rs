@@ -106,7 +106,7 @@ pub(super) struct Needed<'a> {
 /// the set with what covers it answers for its messages.
 pub struct Sets<'a> {
     fate: Fate<'a>,
-    paths: Box<dyn Iterator<Item = KeyPath<'a>> + 'a>,
+    paths: Box<dyn Iterator<Item = OrderedPath<'a>> + 'a>,
     later: std::vec::IntoIter<(Fate<'a>, Vec<Needed<'a>>)>,
     keys: &'a KeyChanges,
     limits: SetLimits,
@@ -129,9 +129,9 @@ impl<'a> OpenSet<'a> {
 }
 
 /// A path and its key; no path if the one before covers it.
-struct KeyPath<'a> {
-    path: Option<InvalidationPath<'a>>,
-    key: KeyIndex,
+pub(super) struct OrderedPath<'a> {
+    pub path: Option<InvalidationPath<'a>>,
+    pub key: KeyIndex,
     cause: Option<WildcardCause>,
 }
 
@@ -174,16 +174,16 @@ impl<'a> Sets<'a> {
         keys: &'a KeyChanges,
         limits: SetLimits,
     ) -> Self {
-        let key_path = |(path, key)| KeyPath {
+        let ordered = |(path, key)| OrderedPath {
             path: Some(path),
             key,
             cause: None,
         };
-        Self::new(paths.map(key_path), Vec::new(), keys, limits)
+        Self::new(paths.map(ordered), Vec::new(), keys, limits)
     }
 
     fn new(
-        paths: impl Iterator<Item = KeyPath<'a>> + 'a,
+        paths: impl Iterator<Item = OrderedPath<'a>> + 'a,
         later: Vec<(Fate<'a>, Vec<Needed<'a>>)>,
         keys: &'a KeyChanges,
         limits: SetLimits,
@@ -289,9 +289,9 @@ fn few(mut needed: Vec<Needed<'_>>, min_depth: usize) -> Vec<Needed<'_>> {
 }
 
 /// Sorts paths, and leaves out those that another one covers.
-fn in_order(mut needed: Vec<Needed<'_>>) -> Vec<KeyPath<'_>> {
+pub(super) fn in_order(mut needed: Vec<Needed<'_>>) -> Vec<OrderedPath<'_>> {
     needed.sort_by(|a, b| a.path.order().cmp(&b.path.order()));
-    let mut paths: Vec<KeyPath<'_>> = Vec::with_capacity(needed.len());
+    let mut paths: Vec<OrderedPath<'_>> = Vec::with_capacity(needed.len());
     let mut last_kept = 0;
     for Needed { path, key, cause } in needed {
         let last = paths.get(last_kept).and_then(|it| it.path.as_ref());
@@ -300,7 +300,7 @@ fn in_order(mut needed: Vec<Needed<'_>>) -> Vec<KeyPath<'_>> {
             last_kept = paths.len();
         }
         let path = (!is_covered).then_some(path);
-        paths.push(KeyPath { path, key, cause });
+        paths.push(OrderedPath { path, key, cause });
     }
     paths
 }
@@ -310,7 +310,7 @@ impl<'a> Iterator for Sets<'a> {
 
     fn next(&mut self) -> Option<PathSet<'a>> {
         loop {
-            while let Some(KeyPath { path, key, cause }) = self.paths.next() {
+            while let Some(OrderedPath { path, key, cause }) = self.paths.next() {
                 let full = path.and_then(|path| self.add(path, key, cause));
                 self.add_messages(key);
                 if full.is_some() {

@@ -143,6 +143,8 @@ fn invalidated(planned: &PlannedPath<'_>, key: &KeyChange<'_>) -> Reason {
             WildcardCause::TooLong => "length",
             WildcardCause::Asterisk => "asterisk",
             WildcardCause::ErrorPage => "error page",
+            WildcardCause::Collapsed => "collapsed",
+            WildcardCause::Trust => "trust",
         }),
     }
 }
