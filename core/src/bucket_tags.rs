@@ -76,6 +76,11 @@ impl BucketSettings {
         }
     }
 
+    /// Our tags, by key, each with its value.
+    pub fn tags(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.tags.iter()
+    }
+
     /// How our tags differ from those before, in the order of their keys.
     pub fn changes_since(&self, before: &Self) -> Vec<TagChange> {
         let keys: BTreeSet<&String> = before.tags.keys().chain(self.tags.keys()).collect();

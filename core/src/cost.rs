@@ -9,6 +9,7 @@
 //! * [`month`]: a month of the bill
 //! * [`bars`]: where a wildcard may not be used
 //! * [`limits`]: what else a wildcard may not do
+//! * [`sources`]: which objects a wildcard clears
 //! * [`folders`]: where a wildcard could replace paths, and what else it would clear
 //! * [`cover`]: the cheapest cover of a set of paths
 //! * [`choose`]: how it is found
@@ -16,6 +17,7 @@
 //! * [`account`]: what was ordered so far, and the forecast
 //! * [`share`]: fair shares of something scarce
 //! * [`collapse`]: whether paths are exact, covered, or wait
+//! * [`order`]: what a flush orders for each target
 //! * [`ledger`]: how many paths were ordered this month, and which targets may be trusted
 //! * [`others`]: which invalidations are read to count what others have ordered
 //! * [`skip`]: which uploads change nothing that viewers get
@@ -33,7 +35,9 @@ pub mod ledger;
 pub mod limits;
 pub mod mode;
 pub mod month;
+pub mod order;
 pub mod others;
 pub mod price;
 pub mod share;
 pub mod skip;
+pub mod sources;

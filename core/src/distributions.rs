@@ -255,6 +255,11 @@ impl Distribution {
         })
     }
 
+    /// Its origins.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.origins.iter()
+    }
+
     /// The origins that a behavior may send a path to.
     pub fn origins_behind<'a>(
         &'a self,

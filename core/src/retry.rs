@@ -232,6 +232,10 @@ impl FlushEnd {
     }
 }
 
+/// Changes that a spending limit holds back are looked at again after this time: the longest delay of SQS.
+/// Each time, some more may go on.
+pub const HELD_WAIT: Duration = Duration::from_secs(900);
+
 /// The history of a tick: what is known about earlier flushes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickHistory {

@@ -1,6 +1,10 @@
 //! What an account has ordered so far, and what it is likely to order.
 
+use time::OffsetDateTime;
+
 use super::amount::NanoUsd;
+use super::ledger::Spending;
+use super::month::Month;
 use super::price::{FREE_PATHS, PATH};
 
 /// The paths of an account, at a time.
@@ -24,6 +28,20 @@ pub struct Account {
 const LAST_MONTH: f64 = 0.1;
 
 impl Account {
+    /// What the ledger says at a time. If an earlier ledger was lost, the budget of the month counts as spent:
+    /// nobody knows what was ordered before.
+    pub fn at(now: OffsetDateTime, spending: &Spending, budget: u64) -> Self {
+        let least = if spending.is_lost { budget } else { 0 };
+        let of_hour = u32::from(now.minute()) * 60 + u32::from(now.second());
+        Self {
+            this_month: spending.all().max(least),
+            this_hour: spending.this_hour,
+            last_month: spending.last_month,
+            elapsed: Month::elapsed(now),
+            elapsed_of_hour: f64::from(of_hour) / 3_600.0,
+        }
+    }
+
     /// How many paths are likely to be ordered until the month ends: as many in a day as until now.
     ///
     /// It counts paths, not flushes. While paths are exact, this is more than the wildcards that later
@@ -96,6 +114,30 @@ mod tests {
             };
             assert_eq!(account.forecast(), expected, "{account:?}");
         }
+    }
+
+    #[test]
+    fn a_lost_ledger_counts_as_a_spent_budget() {
+        let spending = Spending {
+            reserved: 300,
+            others: 20,
+            last_month: 7,
+            this_hour: 5,
+            ..Spending::default()
+        };
+        let lost = Spending {
+            is_lost: true,
+            ..spending
+        };
+        let now = time::macros::datetime!(2026-11-16 00:30 UTC);
+        let account = Account::at(now, &spending, 1_000);
+        let known = (account.this_month, account.this_hour, account.last_month);
+        assert_eq!(known, (320, 5, 7));
+        assert!(
+            (account.elapsed - 0.5).abs() < 0.01 && (account.elapsed_of_hour - 0.5).abs() < 0.01
+        );
+        assert_eq!(Account::at(now, &lost, 1_000).this_month, 1_000);
+        assert_eq!(Account::at(now, &lost, 100).this_month, 320);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::distributions::origin::OriginBuckets;
 use crate::distributions::{Behavior, Distribution};
-use crate::path::ViewerPath;
+use crate::path::{NormalizedPath, ViewerPath};
 
 /// The behavior that bars a wildcard over `folder`, an encoded path with its trailing slash: one that
 /// caches, may match a path below the folder, and may send it to an origin other than S3. A behavior has no
@@ -20,24 +20,26 @@ pub fn barring<'d>(
 ) -> Option<&'d Behavior> {
     let decoded = percent_decode_str(folder).decode_utf8_lossy();
     let folder = ViewerPath::of_whole_bucket(&decoded).normalized();
-    let takes_all = |behavior: &Behavior| {
-        let pattern = behavior.pattern.as_ref();
-        pattern.is_none_or(|pattern| pattern.matches_all_below(&folder))
-    };
-    let is_below = |behavior: &Behavior| {
-        let pattern = behavior.pattern.as_ref();
-        pattern.is_none_or(|pattern| pattern.may_match_below(&folder))
-    };
     for behavior in distribution.behaviors() {
-        let is_cached = is_below(behavior) && behavior.caching.caches();
+        let (takes_all, touches) = takes_and_touches(behavior, &folder);
+        let is_cached = touches && behavior.caching.caches();
         if is_cached && !is_all_of_s3(distribution, behavior, aliases) {
             return Some(behavior);
         }
-        if takes_all(behavior) {
+        if takes_all {
             return None;
         }
     }
     None
+}
+
+/// Whether a behavior takes all paths below a folder, if no other one took them before, and whether it may
+/// take any.
+pub(super) fn takes_and_touches(behavior: &Behavior, folder: &NormalizedPath<'_>) -> (bool, bool) {
+    let pattern = behavior.pattern.as_ref();
+    let takes_all = pattern.is_none_or(|pattern| pattern.matches_all_below(folder));
+    let touches = pattern.is_none_or(|pattern| pattern.may_match_below(folder));
+    (takes_all, touches)
 }
 
 /// Whether all responses of a behavior come from S3. An origin that is not known does not.

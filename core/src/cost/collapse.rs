@@ -152,11 +152,12 @@ impl Decision {
 
 /// Decides for each bucket of a flush, given how many exact paths its changes have for all targets.
 /// `account` is `None` if the ledger cannot be read.
-pub fn decide(rules: &CostRules, account: Option<&Account>, wants: &[u64]) -> Vec<Decision> {
+pub fn decide(rules: &CostRules, account: Option<&Account>, wants: &[Want]) -> Vec<Decision> {
     let admissions = admit(rules, account, wants);
     let left = account.map_or(0, |account| left_of_budget(rules, account));
-    let shares = fair_shares(left, wants);
-    let buckets = wants.iter().zip(shares).zip(admissions);
+    let paths: Vec<u64> = wants.iter().map(|want| want.paths).collect();
+    let shares = fair_shares(left, &paths);
+    let buckets = paths.iter().zip(shares).zip(admissions);
     let decisions = buckets.map(|((want, share), admission)| match admission.reached {
         Some(limit) => Decision::Cover(WhyCover::Limit(limit)),
         None => decide_within_limits(rules, account, *want, *want <= share),
@@ -204,14 +205,39 @@ pub struct Admission {
     pub reached: Option<LimitReached>,
 }
 
-/// A set of at most so many paths may use what is kept for small sets.
+/// A set of at most so many paths may use what is kept for small sets, as long as its bucket has ordered less
+/// than a tenth of the hour's limit: many small sets of one bucket are a flood, too.
 const SMALL_SET: u64 = 10;
+const SMALL_PART: u64 = 10;
+
+/// What a bucket wants, and what it has had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// How many paths its changes have.
+    pub paths: u64,
+    /// How many it has ordered in this hour.
+    pub had: u64,
+}
+
+impl From<u64> for Want {
+    /// Nothing was ordered before.
+    fn from(paths: u64) -> Self {
+        Self { paths, had: 0 }
+    }
+}
+
+impl Want {
+    fn is_small(self, rules: &CostRules) -> bool {
+        let most = rules.limits.hour.get() / PATH.amount.get() / SMALL_PART;
+        self.paths <= SMALL_SET && self.had + self.paths <= most.max(1)
+    }
+}
 
 /// Says for each bucket how many of its paths the spending limits allow, given how many there are. What they do
 /// not allow has to wait.
 ///
 /// Without a ledger nobody knows what was spent: then each flush may spend what an hour may.
-pub fn admit(rules: &CostRules, account: Option<&Account>, wants: &[u64]) -> Vec<Admission> {
+pub fn admit(rules: &CostRules, account: Option<&Account>, wants: &[Want]) -> Vec<Admission> {
     let unknown = Account {
         this_month: FREE_PATHS,
         elapsed: 1.0,
@@ -220,14 +246,14 @@ pub fn admit(rules: &CostRules, account: Option<&Account>, wants: &[u64]) -> Vec
     };
     let account = account.unwrap_or(&unknown);
     let rooms = [Period::Hour, Period::Month].map(|period| Room::new(rules, account, period));
-    let shares = rooms.map(|room| room.shares(wants));
-    let admission = |(place, want): (usize, &u64)| {
+    let shares = rooms.map(|room| room.shares(rules, wants));
+    let admission = |(place, want): (usize, &Want)| {
         let [by_hour, by_month] = [0, 1].map(|period| shares[period][place]);
         let (paths, room) = match by_hour <= by_month {
             true => (by_hour, rooms[0]),
             false => (by_month, rooms[1]),
         };
-        let reached = (paths < *want).then(|| room.reached(*want));
+        let reached = (paths < want.paths).then(|| room.reached(want.paths));
         Admission { paths, reached }
     };
     wants.iter().enumerate().map(admission).collect()
@@ -270,13 +296,11 @@ impl Room {
     }
 
     /// The small sets first: what they take is missing for the large ones.
-    fn shares(&self, wants: &[u64]) -> Vec<u64> {
+    fn shares(&self, rules: &CostRules, wants: &[Want]) -> Vec<u64> {
         let of_size = |small: bool| -> Vec<u64> {
-            let is_of_size = |want: u64| (want <= SMALL_SET) == small;
-            let wants = wants.iter().copied();
-            wants
-                .map(|want| if is_of_size(want) { want } else { 0 })
-                .collect()
+            let is_of_size = |want: &Want| want.is_small(rules) == small;
+            let paths = |want: &Want| if is_of_size(want) { want.paths } else { 0 };
+            wants.iter().map(paths).collect()
         };
         let small = fair_shares(self.for_small, &of_size(true));
         let left = self.for_large.saturating_sub(small.iter().sum());
@@ -471,7 +495,7 @@ mod tests {
                 "the cheapest cover: 100 paths would go beyond what is left of the spending limit of 5.00 USD for this hour, with 5.00 USD spent",
             ),
         ] {
-            let decision = decide(&rules(mode), account.as_ref(), &[wanted])[0];
+            let decision = decide(&rules(mode), account.as_ref(), &[wanted.into()])[0];
             assert_eq!(decision.to_string(), expected, "{mode} {wanted}");
         }
     }
@@ -500,7 +524,8 @@ mod tests {
     #[test]
     fn a_flooded_bucket_leaves_the_others_exact() {
         let is_exact = |wants: &[u64]| -> Vec<bool> {
-            let decisions = decide(&rules(CostMode::Balanced), Some(&account(0, 0.0)), wants);
+            let wants: Vec<Want> = wants.iter().copied().map(Want::from).collect();
+            let decisions = decide(&rules(CostMode::Balanced), Some(&account(0, 0.0)), &wants);
             let is_exact = |decision| matches!(decision, &Decision::Exact(_));
             decisions.iter().map(is_exact).collect()
         };
@@ -520,7 +545,7 @@ mod tests {
         for flush in 0..360 {
             spent.elapsed_of_hour = f64::from(flush) / 360.0;
             // A change of another bucket comes with each flush.
-            let admissions = admit(&rules, Some(&spent), &[2_778, 1]);
+            let admissions = admit(&rules, Some(&spent), &[2_778.into(), 1.into()]);
             let [flood, other] = admissions[..] else {
                 panic!("two buckets")
             };
@@ -535,6 +560,32 @@ mod tests {
         assert!(spent.spent_this_hour() <= rules.limits.hour);
         // Nor does the flood get less than it may.
         assert!(of_flood >= 2_000 - 360 - 20, "{of_flood}");
+    }
+
+    /// A flood that comes in small sets is one all the same.
+    #[test]
+    fn many_small_sets_of_a_bucket_leave_room_for_another() {
+        let rules = rules(CostMode::Exact);
+        let mut spent = account(1_000, 0.5);
+        let (mut of_flood, mut of_other) = (0, 0);
+        for second in (0..3_600).step_by(10) {
+            spent.elapsed_of_hour = f64::from(second) / 3_600.0;
+            let mut ask = |paths: u64, had: &mut u64| {
+                let admission = admit(&rules, Some(&spent), &[Want { paths, had: *had }])[0];
+                *had += admission.paths;
+                spent.this_month += admission.paths;
+                spent.this_hour += admission.paths;
+                admission.paths
+            };
+            ask(10, &mut of_flood);
+            // The other bucket changes once a minute, in a flush of its own.
+            if second % 60 == 30 {
+                assert_eq!(ask(1, &mut of_other), 1, "at {second} s");
+            }
+        }
+        assert_eq!(of_other, 60);
+        assert!((800..=940).contains(&of_flood), "{of_flood}");
+        assert!(spent.spent_this_hour() <= rules.limits.hour);
     }
 
     #[test]
@@ -554,7 +605,7 @@ mod tests {
                 elapsed_of_hour: 1.0,
                 ..account(this_month, 1.0)
             };
-            let admission = admit(&rules, Some(&account), &[want])[0];
+            let admission = admit(&rules, Some(&account), &[want.into()])[0];
             let reached = admission.reached.map(|reached| reached.period);
             assert_eq!(
                 (admission.paths, reached),
@@ -573,7 +624,8 @@ mod tests {
             account.elapsed = f64::from(minute) / (30.0 * 24.0 * 60.0);
             account.elapsed_of_hour = f64::from(minute % 60) / 60.0;
             account.this_hour *= u64::from(minute % 60 != 0);
-            let [flood, wildcard] = admit(&rules, Some(&account), &[5_000, 1])[..] else {
+            let [flood, wildcard] = admit(&rules, Some(&account), &[5_000.into(), 1.into()])[..]
+            else {
                 panic!("two sets")
             };
             waited = if wildcard.paths == 1 { 0 } else { waited + 1 };

@@ -182,6 +182,9 @@ pub struct Ledger {
     last_month: u64,
     hour: u64,
     this_hour: u64,
+    /// What each bucket has reserved in this hour.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    of_hour: BTreeMap<BucketName, u64>,
     /// Whether an earlier ledger was deleted or could not be read, so that more may have been ordered in the
     /// month in which this one began.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -191,6 +194,9 @@ pub struct Ledger {
     #[serde(default)]
     writes: Writes,
 }
+
+/// For how many buckets the paths of an hour are kept apart.
+const MOST_BUCKETS_OF_HOUR: usize = 1_000;
 
 /// More paths than this in a month cost 5 million USD: such a number was not written by us.
 const MOST_PATHS: u64 = 1_000_000_000;
@@ -275,6 +281,7 @@ impl SharedState for Ledger {
             last_month: 0,
             hour: 0,
             this_hour: 0,
+            of_hour: BTreeMap::new(),
             is_lost: reason != Beginning::First,
             targets: BTreeMap::new(),
             writes: Writes::default(),
@@ -301,6 +308,7 @@ impl Ledger {
         let hour = seconds(now) / 3_600;
         if hour > self.hour {
             (self.hour, self.this_hour) = (hour, 0);
+            self.of_hour.clear();
         }
     }
 
@@ -333,6 +341,26 @@ impl Ledger {
         self.turn(now);
         self.reserved = (self.reserved + paths).min(MOST_PATHS);
         self.this_hour = (self.this_hour + paths).min(MOST_PATHS);
+    }
+
+    /// Notes for which buckets paths of this hour were reserved. Of very many buckets some are left out, which
+    /// only means that they count as small.
+    pub fn attribute(&mut self, now: OffsetDateTime, paths: &BTreeMap<BucketName, u64>) {
+        self.turn(now);
+        for (bucket, paths) in paths {
+            if self.of_hour.contains_key(bucket) || self.of_hour.len() < MOST_BUCKETS_OF_HOUR {
+                let of_bucket = self.of_hour.entry(bucket.clone()).or_default();
+                *of_bucket = (*of_bucket + paths).min(MOST_PATHS);
+            }
+        }
+    }
+
+    /// How many paths a bucket has reserved in this hour.
+    pub fn of_hour(&self, now: OffsetDateTime, bucket: &BucketName) -> u64 {
+        match seconds(now) / 3_600 > self.hour {
+            true => 0,
+            false => self.of_hour.get(bucket).copied().unwrap_or(0),
+        }
     }
 
     /// Notes paths that CloudFront accepted.
@@ -637,6 +665,25 @@ mod tests {
         ledger.ask(NOW, &target);
         ledger.grant(NOW, &target, terms.clone());
         (ledger, target, terms)
+    }
+
+    #[test]
+    fn what_buckets_have_had_is_of_the_hour() {
+        let mut ledger = Ledger::begin(Beginning::First);
+        let site = BucketName::new("site");
+        let of_site = BTreeMap::from([(site.clone(), 3)]);
+        ledger.attribute(NOW, &of_site);
+        ledger.attribute(NOW + Duration::minutes(59), &of_site);
+        assert_eq!(ledger.of_hour(NOW + Duration::minutes(59), &site), 6);
+        assert_eq!(ledger.of_hour(NOW, &BucketName::new("other")), 0);
+        let read = Ledger::from_json(&ledger.to_json().unwrap()).unwrap();
+        assert_eq!(read.of_hour(NOW, &site), 6);
+        assert_eq!(ledger.of_hour(NOW + Duration::hours(1), &site), 0);
+        ledger.attribute(NOW + Duration::hours(1), &of_site);
+        assert_eq!(ledger.of_hour(NOW + Duration::hours(1), &site), 3);
+        let many = (0..2_000).map(|n| (BucketName::new(format!("b{n}")), 1));
+        ledger.attribute(NOW + Duration::hours(1), &many.collect());
+        assert!(ledger.of_hour.len() <= MOST_BUCKETS_OF_HOUR);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Endpoint {
 
 /// The buckets behind domains that do not name them: access point aliases and multi-region access
 /// points (`ORIGIN_BUCKETS`). One domain can stand for several buckets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OriginBuckets(Vec<(String, String)>);
 
 impl OriginBuckets {
@@ -57,6 +57,23 @@ impl OriginDomain {
 }
 
 impl OriginDomain {
+    /// The bucket that this is an endpoint of, if the name tells: for an alias of several buckets it does
+    /// not.
+    pub fn bucket(&self, aliases: &OriginBuckets) -> Option<String> {
+        let mut of_alias = aliases
+            .0
+            .iter()
+            .filter(|(alias, _)| self.0 == *alias || after_name(&self.0, alias).is_some());
+        match (of_alias.next(), of_alias.next()) {
+            (Some((_, bucket)), None) => return Some(bucket.clone()),
+            (Some(_), Some(_)) => return None,
+            (None, _) => {}
+        }
+        let mut dots = self.0.match_indices('.').map(|(at, _)| at);
+        let name = dots.find(|at| endpoint(&self.0[at + 1..]).is_some())?;
+        Some(self.0[..name].to_owned())
+    }
+
     /// Whether this is an endpoint of any bucket. What an access point serves is one, too.
     pub fn is_s3(&self, aliases: &OriginBuckets) -> bool {
         let mut rests = self.0.match_indices('.').map(|(at, _)| &self.0[at + 1..]);

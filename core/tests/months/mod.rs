@@ -66,12 +66,12 @@ impl Case {
             };
             let paths = set(texts);
             let want = paths.len() as u64;
-            let decision = decide(&rules, Some(&account), &[want])[0];
+            let decision = decide(&rules, Some(&account), &[want.into()])[0];
             let cost = match decision.cover_limits(mode) {
                 None => (want, NanoUsd::ZERO),
                 Some(limits) => self.cover(&paths, &limits, &mut bill.pages),
             };
-            let admitted = admit(&rules, Some(&account), &[cost.0])[0];
+            let admitted = admit(&rules, Some(&account), &[cost.0.into()])[0];
             bill.waiting += cost.0 - admitted.paths;
             bill.paths += admitted.paths;
             bill.refetches += cost.1;

@@ -116,7 +116,7 @@ impl Spender {
     pub fn cover_limits(&mut self, at: Second, wanted: u64) -> Option<Limits> {
         self.advance(at);
         let rules = self.rules?;
-        let decision = decide(&rules, Some(&self.account()), &[wanted])[0];
+        let decision = decide(&rules, Some(&self.account()), &[wanted.into()])[0];
         if let Decision::Cover(WhyCover::Limit(_)) = decision {
             self.spent.above_limits += 1;
         }
@@ -185,7 +185,7 @@ impl Spender {
     fn release(&mut self) {
         let wanted = self.waiting.paths();
         let admitted = match &self.rules {
-            Some(rules) => admit(rules, Some(&self.account()), &[wanted])[0].paths,
+            Some(rules) => admit(rules, Some(&self.account()), &[wanted.into()])[0].paths,
             None => wanted,
         };
         let ordered = self.waiting.take(admitted);

@@ -1,0 +1,254 @@
+//! What a flush orders for each target: which paths are left out, which wildcards replace others, and which
+//! changes wait. The decisions are those of [`super::collapse`] and [`super::cover`]; here they are applied to
+//! a plan.
+//!
+//! A bucket is the unit of a decision, because a flooded bucket must not take what the others need. A key
+//! waits as a whole, with all its paths.
+
+use std::collections::BTreeMap;
+
+use super::account::Account;
+use super::collapse::{
+    Admission, CostRules, Decision, LimitReached, Want, WhyCover, admit, decide,
+};
+use super::cover::Cover;
+use super::ledger::Terms;
+use super::limits::Limits;
+use crate::event::BucketName;
+use crate::path::{InvalidationPath, WildcardCause};
+use crate::plan::{Adjustment, KeyIndex, KeyPath, KeySet, NewWildcard, TargetPlan};
+
+/// What a flush orders.
+#[derive(Debug)]
+pub struct Order<'p> {
+    /// For each target.
+    pub targets: Vec<TargetOrder<'p>>,
+    decisions: BTreeMap<&'p BucketName, Decision>,
+    had: BTreeMap<BucketName, u64>,
+}
+
+/// What a flush orders for one target.
+#[derive(Debug)]
+pub struct TargetOrder<'p> {
+    /// The plan for the target.
+    pub plan: TargetPlan<'p>,
+    /// What is done about its paths.
+    pub adjustment: Adjustment,
+    /// The keys whose changes wait.
+    pub held: KeySet,
+    /// Under which terms the target may be trusted once it has accepted what is ordered, if that is a `/*`.
+    pub trust: Option<Terms>,
+    counts: BTreeMap<&'p BucketName, u64>,
+}
+
+/// A bucket whose changes wait, at least in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The limit.
+    pub reached: LimitReached,
+    /// How many paths wait.
+    pub paths: u64,
+}
+
+impl<'p> TargetOrder<'p> {
+    /// All paths of a target, less those of keys that are skipped.
+    pub fn new(plan: TargetPlan<'p>, skipped: KeySet) -> Self {
+        let adjustment = Adjustment {
+            left_out: skipped,
+            wildcards: Vec::new(),
+        };
+        Self {
+            counts: plan.count_paths(&adjustment),
+            plan,
+            adjustment,
+            held: KeySet::new(),
+            trust: None,
+        }
+    }
+
+    /// Orders a `/*` for the target, after which it may be trusted under these terms. It is reserved
+    /// elsewhere, and replaces all paths.
+    pub fn ask_for_trust(&mut self, terms: Terms, key: KeyIndex) {
+        self.trust = Some(terms);
+        self.counts.clear();
+        self.adjustment.wildcards.push(NewWildcard {
+            path: InvalidationPath::all_below("/"),
+            key,
+            cause: WildcardCause::Trust,
+        });
+    }
+
+    /// How many paths are ordered. A `/*` for trust is not counted.
+    pub fn paths(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// The paths of some buckets.
+    pub fn paths_of(&self, is_meant: impl Fn(&BucketName) -> bool) -> Vec<KeyPath<'_>> {
+        let mut paths = self.plan.paths(&self.adjustment);
+        paths.retain(|it| is_meant(self.plan.bucket_of(it.key)));
+        paths
+    }
+
+    /// Takes the wildcards of a cover of some of its paths. Returns how many paths that saves.
+    pub fn add_wildcards(&mut self, wildcards: Vec<NewWildcard>) -> u64 {
+        let before = self.paths();
+        if wildcards.is_empty() {
+            return 0;
+        }
+        self.adjustment.wildcards.extend(wildcards);
+        self.counts = self.plan.count_paths(&self.adjustment);
+        before.saturating_sub(self.paths())
+    }
+
+    /// Lets changes wait that have more paths than are left of each bucket.
+    fn hold(
+        &mut self,
+        left: &mut BTreeMap<&'p BucketName, u64>,
+        held: &mut BTreeMap<&'p BucketName, u64>,
+    ) {
+        let mut waiting = KeySet::new();
+        let mut dropped = Vec::new();
+        let mut counts: BTreeMap<&'p BucketName, u64> = BTreeMap::new();
+        let paths = self.plan.paths(&self.adjustment);
+        // Wildcards first: each is worth more.
+        let (wildcards, others): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .partition(|it| it.path.wildcard_prefix().is_some());
+        for path in wildcards.into_iter().chain(others) {
+            let bucket = self.plan.bucket_of(path.key);
+            let left = left.entry(bucket).or_default();
+            if *left > 0 {
+                *left -= 1;
+                *counts.entry(bucket).or_default() += 1;
+                continue;
+            }
+            *held.entry(bucket).or_default() += 1;
+            waiting.insert(path.key);
+            path.covered.iter().for_each(|key| waiting.insert(*key));
+            dropped.push(path.path.into_owned());
+        }
+        self.adjustment
+            .wildcards
+            .retain(|it| !dropped.contains(&it.path));
+        self.adjustment.left_out.add(&waiting);
+        self.held = waiting;
+        self.counts = counts;
+    }
+}
+
+impl<'p> Order<'p> {
+    /// All that the targets need. `had` is what buckets have ordered in this hour.
+    pub fn new(targets: Vec<TargetOrder<'p>>, had: BTreeMap<BucketName, u64>) -> Self {
+        Self {
+            had,
+            targets,
+            decisions: BTreeMap::new(),
+        }
+    }
+
+    /// How many paths are ordered for all targets.
+    pub fn paths(&self) -> u64 {
+        self.targets.iter().map(TargetOrder::paths).sum()
+    }
+
+    /// How many paths are ordered for each bucket.
+    pub fn wants(&self) -> BTreeMap<&'p BucketName, u64> {
+        let mut wants = BTreeMap::new();
+        for (bucket, count) in self.targets.iter().flat_map(|it| &it.counts) {
+            *wants.entry(*bucket).or_default() += count;
+        }
+        wants
+    }
+
+    fn with_had(&self, wants: &BTreeMap<&'p BucketName, u64>) -> Vec<Want> {
+        let wants = wants.iter().map(|(bucket, paths)| Want {
+            paths: *paths,
+            had: self.had.get(*bucket).copied().unwrap_or(0),
+        });
+        wants.collect()
+    }
+
+    /// Decides for each bucket whether its paths are exact or covered.
+    pub fn decide(&mut self, rules: &CostRules, account: Option<&Account>) {
+        let wants = self.wants();
+        let decisions = decide(rules, account, &self.with_had(&wants));
+        self.decisions = wants.into_keys().zip(decisions).collect();
+    }
+
+    /// What was decided for each bucket.
+    pub fn decisions(&self) -> impl Iterator<Item = (&'p BucketName, &Decision)> {
+        self.decisions
+            .iter()
+            .map(|(bucket, decision)| (*bucket, decision))
+    }
+
+    /// The targets of which some paths are to be covered: their places, and the limits.
+    pub fn to_cover(&self, rules: &CostRules) -> Vec<(usize, Limits)> {
+        let targets = self.targets.iter().enumerate();
+        let limits = targets.map(|(place, target)| {
+            let decisions = target.counts.keys().filter_map(|it| self.decisions.get(it));
+            // The limits of `frugal` are the wider ones.
+            let limits = decisions.filter_map(|it| it.cover_limits(rules.mode));
+            (place, limits.max_by_key(|limits| limits.others.is_none()))
+        });
+        limits
+            .filter_map(|(place, limits)| Some((place, limits?)))
+            .collect()
+    }
+
+    /// The paths of a target that are to be covered.
+    pub fn paths_to_cover(&self, place: usize) -> Vec<KeyPath<'_>> {
+        let is_covered = |bucket: &BucketName| {
+            let decision = self.decisions.get(bucket);
+            matches!(decision, Some(Decision::Cover(_)))
+        };
+        self.targets[place].paths_of(is_covered)
+    }
+
+    /// Lets changes wait that the spending limits do not allow now. Returns of which buckets.
+    pub fn admit(&mut self, rules: &CostRules, account: Option<&Account>) -> Vec<Held> {
+        let wants = self.wants();
+        let with_had = self.with_had(&wants);
+        let admissions: BTreeMap<&BucketName, Admission> = wants
+            .into_keys()
+            .zip(admit(rules, account, &with_had))
+            .collect();
+        if admissions.values().all(|it| it.reached.is_none()) {
+            return Vec::new();
+        }
+        let left = admissions.iter().map(|(bucket, it)| (*bucket, it.paths));
+        let mut left = left.collect();
+        let mut held = BTreeMap::new();
+        for target in self.targets.iter_mut().filter(|it| it.trust.is_none()) {
+            target.hold(&mut left, &mut held);
+        }
+        let held = held.into_iter().filter_map(|(bucket, paths)| {
+            let reached = admissions.get(bucket)?.reached?;
+            Some(Held {
+                bucket: bucket.clone(),
+                reached,
+                paths,
+            })
+        });
+        held.collect()
+    }
+
+    /// Whether the spending limits are what paths are covered for.
+    pub fn is_limited(&self) -> bool {
+        let is_limit = |it: &Decision| matches!(it, Decision::Cover(WhyCover::Limit(_)));
+        self.decisions.values().any(is_limit)
+    }
+}
+
+/// The wildcards of a cover, as a plan takes them. `paths` are those that it is a cover of.
+pub fn new_wildcards(cover: &Cover<'_>, paths: &[KeyPath<'_>]) -> Vec<NewWildcard> {
+    let wildcards = cover.wildcards.iter().map(|wildcard| NewWildcard {
+        path: wildcard.path(),
+        key: paths[wildcard.replaces.start].key,
+        cause: WildcardCause::Collapsed,
+    });
+    wildcards.collect()
+}
