@@ -13,6 +13,7 @@ use crate::rations::WildcardRations;
 use crate::state::{Reported, State};
 use crate::tags::BucketTags;
 use crate::ticker::Ticker;
+use crate::worth::BucketWorth;
 
 /// The state of an execution environment.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct App {
     pub last_flush: LastFlush,
     /// The rations of wildcards that names need.
     pub rations: WildcardRations,
+    /// In which buckets it is worth looking before paying.
+    pub worth: BucketWorth,
     /// What is known of the ledger.
     pub ledger: LedgerKeeper,
     /// What is known of the open incidents.
@@ -53,6 +56,7 @@ impl App {
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             rations: WildcardRations::new(config.wildcard_interval),
+            worth: BucketWorth::default(),
             ledger: LedgerKeeper::default(),
             incidents: Remembered::default(),
             reported: Reported::default(),

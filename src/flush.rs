@@ -10,9 +10,11 @@
 //! * [`rationed`]: wildcards that names need, and that have waited for their ration
 //! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
 //! * [`unreadable`]: hands messages that cannot be read over to submit
+//! * [`cost`]: what is done in order to pay less
 //! * [`log`]: logs the decision for each key
 //! * [`report`]: counts what a flush did
 
+pub mod cost;
 pub mod drain;
 pub mod enqueue;
 pub mod give_back;
@@ -87,6 +89,20 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
         }
     };
     report.is_not_live = mode != Mode::Live;
+    if mode == Mode::DryRun
+        && let Err(error) = app
+            .ledger
+            .distrust_all(app.state(), "a dry run has discarded changes")
+            .await
+    {
+        let error = format!("{error:#}");
+        error!(
+            stage = "flush",
+            error,
+            "the ledger cannot be changed, so nothing is received: targets would count as up to date"
+        );
+        return (FlushEnd::Failed, report);
+    }
     let mut drain = Drain::new(app);
     let mut rounds = Rounds {
         app,

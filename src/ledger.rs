@@ -4,6 +4,7 @@
 //! [`invalidator_core::cost::ledger`]. If it cannot be read, nobody knows what was spent and no target is
 //! trusted: then the cheapest cover is used, and nothing is skipped.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use anyhow::Result;
 use invalidator_core::cost::ledger::{
     LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted,
 };
+use invalidator_core::event::BucketName;
 use invalidator_core::state::{Beginning, Reading, SharedState};
 use invalidator_core::target::{DistributionId, Target};
 use time::OffsetDateTime;
@@ -38,6 +40,8 @@ struct Memory {
     /// The ledger, and when it was read.
     known: Option<(Ledger, SystemTime)>,
     lease: Lease,
+    /// For which buckets paths were taken from the lease since.
+    of_buckets: BTreeMap<BucketName, u64>,
     /// What is not in the ledger yet.
     news: News,
     /// When accepted paths were last written.
@@ -120,21 +124,41 @@ impl LedgerKeeper {
         Some(ledger)
     }
 
-    /// Reserves paths before they are enqueued, so that no two flushes spend the same budget.
+    /// How many paths a bucket has reserved in this hour.
+    pub fn of_hour(&self, ledger: &Ledger, now: OffsetDateTime, bucket: &BucketName) -> u64 {
+        let taken = self.memory().of_buckets.get(bucket).copied();
+        ledger.of_hour(now, bucket) + taken.unwrap_or(0)
+    }
+
+    /// Reserves paths for changes of buckets before they are enqueued, and some in advance if that is wanted, so that no two flushes spend the same budget.
     ///
     /// # Errors
     /// If the ledger could not be changed: nobody knows what was spent.
-    pub async fn reserve(&self, state: State<'_>, paths: u64) -> Result<()> {
+    pub async fn reserve(
+        &self,
+        state: State<'_>,
+        of_buckets: &BTreeMap<&BucketName, u64>,
+        in_advance: bool,
+    ) -> Result<()> {
         let now = state.clock.now_utc();
+        let paths = of_buckets.values().sum();
         let wanted = {
             let mut memory = self.memory();
+            for (bucket, paths) in of_buckets {
+                *memory.of_buckets.entry((*bucket).clone()).or_default() += paths;
+            }
             if memory.lease.take(now, paths) {
                 return Ok(());
             }
-            memory.lease.wanted(now, paths)
+            match in_advance {
+                true => memory.lease.wanted(now, paths),
+                false => paths,
+            }
         };
+        let of_buckets = std::mem::take(&mut self.memory().of_buckets);
         self.change(state, |ledger| {
             ledger.reserve(now, wanted);
+            ledger.attribute(now, &of_buckets);
             true
         })
         .await?;

@@ -37,6 +37,7 @@
 //! * [`ledger`]: what was spent, and which targets are trusted
 //! * [`others`]: counts what others have ordered in the account
 //! * [`rations`]: how often wildcards that names need are submitted
+//! * [`worth`]: in which buckets looking before paying has been worth it
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
@@ -69,3 +70,4 @@ pub mod state;
 pub mod submit;
 pub mod tags;
 pub mod ticker;
+pub mod worth;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use invalidator_core::buffered::{Packer, Scope};
-use invalidator_core::plan::KeyChanges;
+use invalidator_core::plan::{KeyChanges, KeyIndex, KeySet};
 use tokio::time::Instant;
 
 use super::drain::Buffered;
@@ -15,6 +15,14 @@ use crate::queue::{Entry, batches, send_persistently};
 /// How many targets one message names at most.
 const TARGETS_OF_A_MESSAGE: usize = 1_000;
 
+/// The changes of a round.
+pub struct Given<'a> {
+    pub keys: &'a KeyChanges,
+    pub messages: &'a [Buffered],
+    /// Only these keys, unless all.
+    pub only: Option<&'a KeySet>,
+}
+
 /// Puts changes back for the targets of `scope`, hidden for `delay` at first.
 ///
 /// # Errors
@@ -22,7 +30,7 @@ const TARGETS_OF_A_MESSAGE: usize = 1_000;
 pub async fn give_back(
     app: &App,
     scope: &Scope,
-    (keys, messages): (&KeyChanges, &[Buffered]),
+    of: &Given<'_>,
     (delay, until): (Duration, Instant),
 ) -> Result<()> {
     for targets in scope.targets.chunks(TARGETS_OF_A_MESSAGE) {
@@ -30,10 +38,11 @@ pub async fn give_back(
             targets: targets.to_vec(),
             ..scope.clone()
         }))?;
-        for index in keys.indices() {
-            let key = keys.get(index);
-            let of_key = keys.messages(index);
-            let oldest = of_key.filter_map(|it| messages[it.get()].oldest).min();
+        let is_meant = |index: &KeyIndex| of.only.is_none_or(|only| only.contains(*index));
+        for index in of.keys.indices().filter(is_meant) {
+            let key = of.keys.get(index);
+            let of_key = of.keys.messages(index);
+            let oldest = of_key.filter_map(|it| of.messages[it.get()].oldest).min();
             packer.add(key.bucket, key.name(), key.kind, oldest, None)?;
             send(app, packer.take_full(), delay, until).await?;
         }

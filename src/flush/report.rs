@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use invalidator_core::cost::account::Account;
+use invalidator_core::cost::collapse::SpendingLimits;
 use invalidator_core::path::{Reach, WildcardCause};
 use invalidator_core::plan::{Fate, PathSet};
 use invalidator_core::retry::FlushEnd;
@@ -30,6 +32,16 @@ counters! {
         /// Those of them that a distribution serves, but does not cache.
         not_cached: "KeysNotCached",
         paths: "PathsPlanned",
+        /// Paths that are not paid for, because an upload changed nothing that viewers get.
+        saved_unchanged: "PathsSavedUnchanged",
+        /// Those of keys that had no object before.
+        saved_first_upload: "PathsSavedFirstUpload",
+        /// Those that wildcards replace.
+        saved_collapsed: "PathsSavedCollapsed",
+        /// Calls to S3 that are made before paying.
+        look_ups: "LookUps",
+        /// Paths that wait, because a spending limit is reached.
+        held_back: "PathsHeldBack",
         /// Paths that a dry run did not enqueue.
         dry_run: "DryRunPaths",
         sets: "SetsEnqueued",
@@ -38,6 +50,8 @@ counters! {
         /// Wildcards over a whole distribution, by their cause.
         whole_by_name: "WholeDistributionByName",
         whole_by_error_page: "WholeDistributionByErrorPage",
+        whole_by_collapse: "WholeDistributionByCollapse",
+        whole_by_trust: "WholeDistributionByTrust",
     }
 }
 
@@ -52,18 +66,20 @@ impl FlushCounts {
         }
         let is_whole = |reach| reach == Reach::WholeDistribution;
         let whole = set.widest().filter(|(_, reach)| is_whole(*reach));
-        match whole.map(|(widest, _)| widest.cause) {
-            Some(WildcardCause::ErrorPage) if set.fate == Fate::Submit => {
-                self.whole_by_error_page += 1;
-            }
-            Some(_) if set.fate == Fate::Submit => self.whole_by_name += 1,
-            _ => {}
+        let Some((widest, _)) = whole.filter(|_| set.fate == Fate::Submit) else {
+            return;
+        };
+        match widest.cause {
+            WildcardCause::ErrorPage => self.whole_by_error_page += 1,
+            WildcardCause::Collapsed => self.whole_by_collapse += 1,
+            WildcardCause::Trust => self.whole_by_trust += 1,
+            _ => self.whole_by_name += 1,
         }
     }
 }
 
 /// The counts of a round or a flush, and what its end depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     pub counts: FlushCounts,
     /// Targets that are left for the next flush, because time ran out.
@@ -72,6 +88,31 @@ pub struct Report {
     pub oldest: Option<u64>,
     /// Whether the stack is stopped or in a dry run.
     pub is_not_live: bool,
+    /// What is spent, if it is known.
+    pub spent: Option<Spent>,
+}
+
+/// What is spent, with what this flush has ordered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spent {
+    pub account: Account,
+    pub limits: SpendingLimits,
+}
+
+impl Spent {
+    fn metrics(self) -> impl Iterator<Item = Metric> {
+        let Self { account, limits } = self;
+        let paths = usize::try_from(account.this_month).unwrap_or(usize::MAX);
+        let is_near = limits.half_spent(&account).is_some();
+        [
+            Metric::Count("PathsThisMonth", paths),
+            Metric::Count("SpendingLimitNear", usize::from(is_near)),
+            Metric::Usd("SpentThisMonth", account.spent_this_month()),
+            Metric::Usd("SpentThisHour", account.spent_this_hour()),
+            Metric::Usd("ForecastThisMonth", account.forecast_cost()),
+        ]
+        .into_iter()
+    }
 }
 
 impl Report {
@@ -80,6 +121,7 @@ impl Report {
         self.unsent += other.unsent;
         self.oldest = self.oldest.max(other.oldest);
         self.is_not_live |= other.is_not_live;
+        self.spent = other.spent.or(self.spent);
     }
 
     /// Logs the counts in one line and emits them as metrics.
@@ -89,6 +131,7 @@ impl Report {
             unsent,
             oldest,
             is_not_live,
+            spent,
         } = self;
         let waits_seconds = oldest.map(|milliseconds| milliseconds / 1_000);
         info!(stage = "flush", end = ?end, %counts, unsent, waits_seconds, "flushed");
@@ -99,6 +142,7 @@ impl Report {
             Metric::Count("NotLive", usize::from(is_not_live)),
             Metric::Milliseconds("OldestChange", oldest.into_iter().collect()),
         ]);
+        metrics.extend(spent.into_iter().flat_map(Spent::metrics));
         if counts.messages > 0 {
             metrics.push(Metric::duration("FlushDuration", duration));
         }

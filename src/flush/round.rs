@@ -6,21 +6,24 @@ use std::time::Duration;
 use anyhow::Result;
 use invalidator_core::buffered::{Scope, TargetScope, WaitingSet};
 use invalidator_core::caller_reference::SetId;
+use invalidator_core::cost::order::TargetOrder;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
+use invalidator_core::path::{InvalidationPath, Reach};
 use invalidator_core::plan::{
-    Fate, KeyChanges, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
+    Fate, KeyChanges, KeySet, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
-use invalidator_core::retry::{TIME_TO_STOP, unread_distributions_wait};
+use invalidator_core::retry::{HELD_WAIT, TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{Set, TooWide};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::cost::{Means, look_until};
 use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
-use super::give_back::give_back;
+use super::give_back::{Given, give_back};
 use super::log::{log_first, log_widest};
 use super::rationed;
 use super::report::{FlushCounts, Report};
@@ -67,8 +70,24 @@ struct Unfinished {
     unread: BTreeSet<TargetScope>,
     /// Targets for which there was no time.
     unsent: BTreeSet<TargetScope>,
+    /// Keys that wait because a spending limit is reached, and the targets for which they do.
+    held: Vec<(KeySet, BTreeSet<TargetScope>)>,
     /// How many sets are neither in SubmitQueue nor in the buffer.
     stranded: usize,
+}
+
+impl Unfinished {
+    /// Lets keys wait for a target. Targets for which the same keys wait share their messages.
+    fn hold(&mut self, target: &Target, keys: &KeySet) {
+        if keys.is_empty() {
+            return;
+        }
+        let target = TargetScope::of(target);
+        match self.held.iter_mut().find(|(held, _)| held == keys) {
+            Some((_, targets)) => _ = targets.insert(target),
+            None => self.held.push((keys.clone(), BTreeSet::from([target]))),
+        }
+    }
 }
 
 impl Rounds<'_> {
@@ -89,7 +108,10 @@ impl Rounds<'_> {
         if !sets.is_empty() && self.forward(sets, &mut end).await {
             self.delete(&messages, Part::Sets, &mut end).await;
         }
-        for (index, scoped) in scopes.into_iter().enumerate() {
+        // What has waited before must not take what new changes may spend.
+        let mut scopes: Vec<_> = scopes.into_iter().enumerate().collect();
+        scopes.sort_by_key(|(_, scoped)| scoped.targets.is_some());
+        for (index, scoped) in scopes {
             let part = Part::Scope(index);
             let has_time = self.deadline.remaining() > TIME_TO_STOP;
             if has_time && self.process_scope(scoped, &messages, &mut end).await {
@@ -306,14 +328,23 @@ impl Rounds<'_> {
         let min_depth = app.config.min_wildcard_depth;
         let mut logged = 0;
         let mut waiting = Vec::new();
-        for of_target in plan.targets().filter(|it| is_meant(it.target)) {
-            let target = of_target.target;
+        let time = self.deadline.remaining().saturating_sub(TIME_TO_STOP);
+        let means = Means {
+            app,
+            mode: self.mode,
+            until: look_until(plan.keys.len(), time),
+        };
+        let order = means.order(plan, is_meant, &mut end.report).await;
+        for of_target in &order.targets {
+            let target = of_target.plan.target;
             if self.deadline.remaining() < TIME_TO_STOP {
                 unfinished.unsent.insert(TargetScope::of(target));
                 continue;
             }
+            unfinished.hold(target, &of_target.held);
             let mut waits = BTreeMap::new();
-            for set in of_target.sets(|bucket| self.may_go(bucket, target, &mut waits)) {
+            let may_go = |bucket: &BucketName| self.may_go(bucket, target, &mut waits);
+            for set in of_target.plan.adjusted_sets(&of_target.adjustment, may_go) {
                 if logged < MAX_LOGGED_DECISIONS {
                     logged += usize::from(log_widest(&app.catalog, plan, target, &set));
                 }
@@ -326,7 +357,7 @@ impl Rounds<'_> {
                     continue;
                 }
                 let fate = set.fate;
-                match (entry(target, set, messages, min_depth), fate) {
+                match (entry(of_target, set, messages, min_depth), fate) {
                     (Ok(entry), Fate::Wait(bucket)) => {
                         let wait = waits.get(bucket).copied().unwrap_or_default();
                         waiting.push(entry.into_ration(bucket.clone(), wait));
@@ -416,15 +447,19 @@ impl Rounds<'_> {
         end.report.counts.unread += unfinished.unread.len();
         end.report.unsent += unfinished.unsent.len();
         let mut is_done = unfinished.stranded == 0;
-        for (targets, attempts, delay) in [
+        let of_all_keys = [
             (
                 unfinished.unread,
                 attempts,
                 unread_distributions_wait(attempts),
+                None,
             ),
             // No delay: there is nothing to wait for, and the tick comes back at once.
-            (unfinished.unsent, scope.attempts, Duration::ZERO),
-        ] {
+            (unfinished.unsent, scope.attempts, Duration::ZERO, None),
+        ];
+        let held = unfinished.held.into_iter();
+        let held = held.map(|(keys, targets)| (targets, scope.attempts, HELD_WAIT, Some(keys)));
+        for (targets, attempts, delay, only) in of_all_keys.into_iter().chain(held) {
             if targets.is_empty() {
                 continue;
             }
@@ -435,7 +470,12 @@ impl Rounds<'_> {
                 first_seen: scope.first_seen,
                 attempts,
             };
-            if let Err(error) = give_back(self.app, &scope, of, (delay, until)).await {
+            let of = Given {
+                keys: of.0,
+                messages: of.1,
+                only: only.as_ref(),
+            };
+            if let Err(error) = give_back(self.app, &scope, &of, (delay, until)).await {
                 error!(
                     stage = "flush",
                     error = format!("{error:#}"),
@@ -482,11 +522,16 @@ struct ReadDistributions {
 
 /// The message of a set.
 fn entry(
-    target: &Target,
+    of_target: &TargetOrder<'_>,
     set: PathSet<'_>,
     messages: &[Buffered],
     min_depth: usize,
 ) -> Result<Entry> {
+    let target = of_target.plan.target;
+    let is_everything =
+        |path: &InvalidationPath<'_>| path.reach() == Some(Reach::WholeDistribution);
+    let trust = of_target.trust.clone();
+    let trust = trust.filter(|_| set.fate == Fate::Submit && set.paths.iter().any(is_everything));
     let messages = set.messages.iter().map(|index| &messages[index.get()]);
     let messages: Vec<&Buffered> = messages.collect();
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
@@ -502,6 +547,7 @@ fn entry(
     };
     let set = Set {
         forbidden,
+        trust,
         ..Set::of_flush(target.clone(), set.paths, changed)
     };
     Entry::of_set(&set, group, &id)

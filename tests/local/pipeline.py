@@ -122,7 +122,8 @@ class Pipeline:
 def running(binary: Path, debounce_seconds: int, environment: dict[str, str] | None = None) -> Iterator[Pipeline]:
     """Start everything, and end it whatever happens."""
     with CloudFront() as cloudfront, Emulator(WORK_FOLDER, cloudfront.environment | (environment or {})) as emulator:
-        parameters = {"DebounceSeconds": str(debounce_seconds), "WithDashboard": "true"}
+        # What is not about cost wants each path, whatever the day of the month.
+        parameters = {"DebounceSeconds": str(debounce_seconds), "WithDashboard": "true", "CostMode": "exact"}
         deployed = stack.deploy(emulator, TEMPLATE, binary, parameters)
         iam_gaps.bridge(emulator, deployed.resources["FunctionRole"])
         site = sample_site.build(emulator, cloudfront)

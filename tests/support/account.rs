@@ -63,6 +63,10 @@ impl Account {
             ("SUBMIT_QUEUE_URL", queue(&clients, "submit.fifo").await),
             ("AWS_REGION", REGION.to_owned()),
             ("ERROR_BUCKET", "errors".to_owned()),
+            // What is not about cost wants each path.
+            ("COST_MODE", "exact".to_owned()),
+            ("SPENDING_LIMIT_PER_HOUR", "1000000".to_owned()),
+            ("SPENDING_LIMIT_PER_MONTH", "1000000".to_owned()),
             ("TOPIC_ARN", topic(&clients).await),
         ]);
         let sources = [
@@ -204,6 +208,8 @@ impl Account {
                 let name = definition["Name"].as_str().unwrap();
                 let values = match &line[name] {
                     Value::Array(values) => values.iter().map(|it| it.as_u64().unwrap()).collect(),
+                    // In USD.
+                    Value::Number(value) if value.is_f64() => continue,
                     value => vec![value.as_u64().unwrap()],
                 };
                 let name = of.clone().unwrap_or_default() + name;

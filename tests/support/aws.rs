@@ -191,6 +191,10 @@ impl Aws {
             ("TICK_QUEUE_URL", queue("tick.fifo")),
             ("SUBMIT_QUEUE_URL", queue("submit.fifo")),
             ("ERROR_BUCKET", "errors".to_owned()),
+            // Each path is wanted.
+            ("COST_MODE", "exact".to_owned()),
+            ("SPENDING_LIMIT_PER_HOUR", "1000000".to_owned()),
+            ("SPENDING_LIMIT_PER_MONTH", "1000000".to_owned()),
             (
                 "TOPIC_ARN",
                 "arn:aws:sns:us-east-1:123456789012:alerts".to_owned(),
