@@ -528,6 +528,9 @@ fn config(settings: &std::collections::BTreeMap<&'static str, String>) -> Config
             "https://sqs.sim/123456789012/submit.fifo",
         ),
         ("ERROR_BUCKET", "errors"),
+        ("COST_MODE", "exact"),
+        ("SPENDING_LIMIT_PER_HOUR", "1000000"),
+        ("SPENDING_LIMIT_PER_MONTH", "1000000"),
         ("TOPIC_ARN", "arn:aws:sns:sim:123456789012:topic"),
     ]);
     Config::from_variables(|name| {

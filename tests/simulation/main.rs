@@ -40,9 +40,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use invalidator_core::cost::ledger::LEDGER_KEY;
+use invalidator_core::state::StateObject;
 use lambda::Lambda;
 use report::Report;
-use scenario::Scenario;
+use scenario::{Kind, Scenario};
 use verdict::{Outcome, PLANTED, judge};
 use world::Sim;
 
@@ -85,6 +87,12 @@ fn play(scenario: Scenario, trace: bool) -> Outcome {
 
 fn plant(sim: &Sim) {
     let mut world = sim.world();
+    if let Some(paths) = world.scenario.reserved {
+        let mut ledger = world.ledger();
+        ledger.reserve(world.scenario.begins() - HOUR, paths);
+        let text = ledger.to_json().unwrap();
+        world.objects.put(LEDGER_KEY, ("", ""), &text);
+    }
     for _ in 0..world.scenario.planted {
         let mut rng = world.rng.fork();
         let buffer = &mut world.buffer;
@@ -173,6 +181,8 @@ fn run_in_processes(seeds: std::ops::Range<u64>, at_once: u64, stop: bool) -> Re
     report
 }
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
     Some(value.parse().expect("a number"))
@@ -248,4 +258,87 @@ fn a_burst_of_events_does_not_keep_flush_and_submit_from_running() {
     let shown = &outcome.violations[..outcome.violations.len().min(10)];
     assert!(outcome.violations.is_empty(), "{shown:#?}");
     assert_eq!((outcome.lost, outcome.not_accepted), (0, 0));
+}
+
+/// How many seeds run in `balanced`, and in `exact` to compare.
+const COMPARED: u64 = 120;
+
+#[test]
+fn balanced_loses_nothing_and_never_pays_more_than_exact() {
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let count = variable("SIM_SEEDS").unwrap_or(COMPARED);
+    let (mut of_exact, mut of_balanced, mut collapsed) = (0, 0, 0);
+    for seed in first..first + count {
+        let exact = run(seed, false);
+        let balanced = play(Scenario::balanced(seed), false);
+        let shown = &balanced.violations[..balanced.violations.len().min(10)];
+        assert!(balanced.violations.is_empty(), "seed {seed}: {shown:#?}");
+        assert_eq!(balanced.lost, 0, "seed {seed}");
+        of_exact += exact.paths;
+        of_balanced += balanced.paths;
+        collapsed += balanced.collapsed;
+        // In the same weather: whatever fails may make a path be paid twice.
+        if exact.faults.is_empty() && balanced.faults.is_empty() {
+            let (less, more) = (balanced.paths, exact.paths);
+            assert!(less <= more, "seed {seed}: {less} paths, {more} in exact");
+        }
+    }
+    println!(
+        "{of_balanced} paths and {collapsed} wildcards in balanced, {of_exact} paths in exact"
+    );
+    assert!(collapsed > 0 && of_balanced < of_exact);
+}
+
+/// Whoever may upload could make us pay: here 10,000 uploads within an hour, and 1,000 paths are used up.
+#[test]
+fn a_flood_stays_within_the_limits_and_other_buckets_stay_fresh() {
+    let mut scenario = Scenario::flood(
+        10_000,
+        &[("COST_MODE", "balanced"), ("SPENDING_LIMIT_PER_HOUR", "5")],
+    );
+    scenario.reserved = Some(1_000);
+    // At the limit, its own changes are late on purpose.
+    scenario.kind = Kind::Storm;
+    let outcome = play(scenario, false);
+    let shown = &outcome.violations[..outcome.violations.len().min(10)];
+    assert!(outcome.violations.is_empty(), "{shown:#?}");
+    assert_eq!(outcome.lost, 0);
+    println!(
+        "{} paths in the hour, others took {:?}",
+        outcome.of_first_hour, outcome.longest_of_other
+    );
+    assert!(outcome.of_first_hour <= 1_000, "{}", outcome.of_first_hour);
+    assert!(
+        outcome.longest_of_other < Duration::from_secs(60),
+        "{:?}",
+        outcome.longest_of_other
+    );
+}
+
+/// Where no wildcard may be used, what is above the limit waits. It goes on hour by hour.
+#[test]
+fn where_wildcards_are_barred_a_flood_waits_and_is_worked_off() {
+    let settings = [
+        ("COST_MODE", "balanced"),
+        ("SPENDING_LIMIT_PER_HOUR", "3"),
+        ("MIN_WILDCARD_DEPTH", "9"),
+    ];
+    let mut scenario = Scenario::flood(1_000, &settings);
+    scenario.reserved = Some(1_000);
+    // What waits is late on purpose.
+    scenario.kind = Kind::Storm;
+    let outcome = play(scenario, false);
+    let shown = &outcome.violations[..outcome.violations.len().min(10)];
+    assert!(outcome.violations.is_empty(), "{shown:#?}");
+    assert_eq!(outcome.lost, 0);
+    println!(
+        "{} paths in the hour, others took {:?}",
+        outcome.of_first_hour, outcome.longest_of_other
+    );
+    assert!(outcome.of_first_hour <= 600, "{}", outcome.of_first_hour);
+    assert!(
+        outcome.longest_of_other < Duration::from_secs(60),
+        "{:?}",
+        outcome.longest_of_other
+    );
 }

@@ -124,6 +124,8 @@ pub struct Scenario {
     pub new_environment: f64,
     /// How many invocations may run at once in the account.
     pub concurrency: usize,
+    /// How many paths are reserved before the first hour, if there is a ledger.
+    pub reserved: Option<u64>,
     /// Bodies in the buffer that nobody can read.
     pub planted: usize,
     /// Calls a second and burst, paths in progress, and how long they are.
@@ -175,6 +177,7 @@ impl Scenario {
             mapping_forgets: 0.0,
             new_environment: 0.2,
             concurrency: 1_000,
+            reserved: None,
             planted: 0,
             throttle: None,
             denial: None,
@@ -225,6 +228,80 @@ impl Scenario {
         scenario.healed_at = Duration::from_secs(1_800);
         scenario.new_environment = 0.0;
         scenario
+    }
+
+    /// As from this seed, with few exact paths a month.
+    pub fn balanced(seed: u64) -> Self {
+        let mut scenario = Self::from_seed(seed);
+        let budget = ["0", "5", "40"][(seed / 12 % 3) as usize];
+        scenario.settings.insert("COST_MODE", "balanced".to_owned());
+        scenario
+            .settings
+            .insert("MONTHLY_PATH_BUDGET", budget.to_owned());
+        scenario
+    }
+
+    /// A flood of uploads to one bucket, so many within an hour, and now and then a change in the other. Little
+    /// may be spent.
+    pub fn flood(uploads: usize, settings: &[(&'static str, &str)]) -> Self {
+        const SEED: u64 = 0;
+        let mut scenario = Self::from_seed(SEED);
+        let of_second = uploads.div_ceil(3_600 / 2);
+        let flood = |second: usize| Event {
+            at: Duration::from_secs(second as u64),
+            changes: (0..of_second)
+                .map(|n| Change {
+                    bucket: ALPHA,
+                    key: format!("flood/{second:04}-{n}.jpg"),
+                    deleted: false,
+                })
+                .collect(),
+        };
+        let other = |minute: usize| Event {
+            at: Duration::from_secs(60 * minute as u64 + 1),
+            changes: vec![Change {
+                bucket: BETA,
+                key: format!("page-{minute}.html"),
+                deleted: true,
+            }],
+        };
+        scenario.events = (0..3_600)
+            .step_by(2)
+            .map(flood)
+            .chain((0..60).map(other))
+            .collect();
+        scenario.events.sort_by_key(|event| event.at);
+        scenario.settings = settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        scenario.debounce = Duration::from_secs(10);
+        scenario.healed_at = Duration::from_secs(3_600);
+        scenario.new_environment = 0.0;
+        scenario.quota = Quota::None;
+        // It begins with an hour of the ledger.
+        scenario.phase = Duration::ZERO;
+        scenario
+    }
+
+    /// The time of day at its beginning.
+    pub fn begins(&self) -> OffsetDateTime {
+        OffsetDateTime::from(epoch() + self.phase)
+    }
+
+    /// How much later a path may be because a wildcard takes its place: CloudFront takes one a second.
+    pub fn wait_for_wildcards(&self) -> Duration {
+        match self.collapses() {
+            true => Duration::from_secs(60),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Whether wildcards may take the place of paths.
+    pub fn collapses(&self) -> bool {
+        self.settings
+            .get("COST_MODE")
+            .is_some_and(|mode| mode == "balanced")
     }
 
     fn go_wrong(&mut self, rng: &mut Rng) {

@@ -24,6 +24,11 @@ pub struct Outcome {
     /// How many paths CloudFront accepted, and how many of those no change needed any more.
     pub paths: u64,
     pub needless: u64,
+    /// Wildcards that took the place of paths.
+    pub collapsed: u64,
+    /// How long the changes of a bucket took at most, and how many paths were ordered in the first hour.
+    pub longest_of_other: Duration,
+    pub of_first_hour: u64,
     /// Paths that CloudFront accepted more often than they changed.
     pub paid_twice: u64,
     /// Different paths of the changes, and invalidations.
@@ -132,9 +137,14 @@ fn fresh(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &
                 match at {
                     Some(at) => {
                         outcome.longest = outcome.longest.max(at - event.at);
+                        if !change.key.starts_with("flood/") {
+                            outcome.longest_of_other = outcome.longest_of_other.max(at - event.at);
+                        }
                         let after = at.saturating_sub(ingested);
                         outcome.longest_after_ingest = outcome.longest_after_ingest.max(after);
                         let promised = scenario.promises(distribution, &path);
+                        let promised =
+                            promised.map(|within| within + scenario.wait_for_wildcards());
                         if promised.is_some_and(|within| after > within) {
                             outcome.violations.push(format!(
                                 "event {n}: {path} of {distribution} reached CloudFront at {:.3}, {:.3} s after its ingest",
@@ -177,7 +187,17 @@ fn waste(world: &World, accepted: &Accepted, outcome: &mut Outcome) {
     outcome.asked = possible.len() as u64;
     for ((distribution, path), times) in &accepted.exact {
         outcome.paths += times.len() as u64;
+        let in_first_hour = times.iter().filter(|at| at.as_secs() < 3_600);
+        outcome.of_first_hour += in_first_hour.count() as u64;
         let known = (distribution.as_str(), path.trim_end_matches('*').to_owned());
+        let covers = |(of, covered): &(&str, String)| {
+            *of == known.0 && path.ends_with("/*") && covered.starts_with(&known.1)
+        };
+        let is_collapsed = !possible.contains(&known) && possible.iter().any(covers);
+        if scenario.collapses() && is_collapsed {
+            outcome.collapsed += times.len() as u64;
+            continue;
+        }
         let Some(changes) = changes.get(&known).filter(|_| possible.contains(&known)) else {
             outcome.violations.push(format!(
                 "{path} of {distribution} was invalidated for nothing"

@@ -1,6 +1,6 @@
 //! The simulated account: the effects of the function's calls, and a record of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -472,6 +472,9 @@ impl World {
                 None => Answer::new(404, error_xml("NoSuchTagSet")),
             };
         }
+        if request.method == "GET" && request.query.contains("list-type=2") {
+            return self.list(bucket, &request.query, now);
+        }
         let key = percent_decode_str(segments.next().unwrap()).decode_utf8_lossy();
         if key.starts_with("state/") {
             return self.state(request, &key);
@@ -505,9 +508,35 @@ impl World {
         answer
     }
 
-    fn ledger(&self) -> Ledger {
+    /// The ledger in the error bucket.
+    pub fn ledger(&self) -> Ledger {
         let (_, _, body) = self.objects.get(LEDGER_KEY);
         Ledger::from_json(&body).unwrap()
+    }
+
+    /// `ListObjectsV2`, on one page: all keys that have changed so far. Every other account does not allow it.
+    fn list(&self, bucket: &str, query: &str, now: Duration) -> Answer {
+        if self.scenario.seed % 2 == 1 {
+            return Answer::new(403, error_xml("AccessDenied"));
+        }
+        let prefix = query.split('&').find_map(|it| it.strip_prefix("prefix="));
+        let prefix = percent_decode_str(prefix.unwrap_or_default()).decode_utf8_lossy();
+        let happened = self.scenario.events.iter().filter(|event| event.at <= now);
+        let changes = happened.flat_map(|event| &event.changes);
+        let keys = changes.filter(|it| it.bucket == bucket && it.key.starts_with(&*prefix));
+        let keys: BTreeSet<&str> = keys.map(|it| it.key.as_str()).collect();
+        let object = |key: &&str| {
+            let key = key.replace('&', "&amp;").replace('<', "&lt;");
+            format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>")
+        };
+        let objects: String = keys.iter().take(1_000).map(object).collect();
+        let is_truncated = keys.len() > 1_000;
+        Answer::new(
+            200,
+            format!(
+                "<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{objects}</ListBucketResult>"
+            ),
+        )
     }
 
     /// An object that is read and written conditionally.
