@@ -77,7 +77,7 @@ def log() -> list[str]:
     inside = []
     for n, row in enumerate([("time", "level", "stage", "distribution", "message"), *sample_day.LOG]):
         weight = "bold" if n == 0 else "normal"
-        for x, cell in zip((12, 72, 142, 222, 372), row, strict=True):
+        for x, cell in zip((12, 62, 122, 192, 316), row, strict=True):
             inside.append(text(x, 52 + n * 22, cell, 11, "#d62728" if cell == "ERROR" else "#222", weight))
     return inside
 

@@ -2,14 +2,14 @@
 
 Editors work from eight to six. At nine a new release of the site is published. From one to two CloudFront is busy, so
 sets wait, and an alarm is raised. At half past five CloudFront rejects twelve paths of a distribution. At eight in the
-evening two events cannot be buffered; somebody replays them an hour later.
+evening two events cannot be buffered.
 """
 
 import math
 
 SLOTS = 96
 HOUR = 4  # slots
-RELEASE, BUSY_FROM, BUSY_TO, REJECTED, FAILED, REPLAYED = 9 * HOUR, 13 * HOUR, 14 * HOUR, 70, 80, 84
+RELEASE, BUSY_FROM, BUSY_TO, REJECTED, FAILED = 9 * HOUR, 13 * HOUR, 14 * HOUR, 70, 80
 
 Series = list[float]
 
@@ -55,6 +55,16 @@ def accepted(slot: int) -> float:
     return round(0.9 * (changes(slot) + waited))
 
 
+def ordered(slot: int) -> float:
+    """How many paths the month has had so far."""
+    return 410 + sum(map(accepted, range(slot + 1)))
+
+
+def spent(slot: int) -> float:
+    """What they cost in USD: a thousand are free."""
+    return 0.005 * max(0, ordered(slot) - 1_000)
+
+
 def waiting(slot: int) -> float:
     """How many sets wait for CloudFront."""
     return 3 * (slot - BUSY_FROM + 1) if is_busy(slot) else 0
@@ -81,7 +91,6 @@ DAY: dict[str, Series] = {
     "MessagesDrained": part(0.3),
     "ChangesDrained": part(0.7),
     "MessagesUnreadable": QUIET,
-    "MessagesReleased": QUIET,
     "TargetsUnread": only(FAILED, 1),
     "Keys": part(0.6),
     "KeysUnmatched": part(0.05),
@@ -109,17 +118,16 @@ DAY: dict[str, Series] = {
     "SubmitDuration": over_the_day(lambda slot: 310 + 60 * math.sin(slot * 0.9) + (1_900 if is_busy(slot) else 0)),
     "Errors": only(FAILED, 2),
     "Throttles": QUIET,
-    "Invocations": over_the_day(lambda slot: changes(slot) + 2 * FLUSHES[slot]),
-    "ConcurrentExecutions": over_the_day(lambda slot: 2 + changes(slot) ** 0.5),
+    "PathsSavedUnchanged": over_the_day(lambda slot: 180 if slot == RELEASE else round(0.1 * changes(slot))),
+    "PathsSavedFirstUpload": part(0.15),
+    "PathsSavedCollapsed": only(RELEASE, 60),
+    "PathsHeldBack": QUIET,
+    "LookUps": over_the_day(lambda slot: 30 if slot == RELEASE else round(0.2 * changes(slot))),
+    "PathsThisMonth": over_the_day(ordered),
+    "SpentThisMonth": over_the_day(spent),
+    "ForecastThisMonth": over_the_day(lambda slot: 1.8 + 1.15 * spent(slot)),
     "ApproximateNumberOfMessagesVisible BufferQueue": part(0.02),
-    "ApproximateNumberOfMessagesNotVisible BufferQueue": part(0.05),
     "ApproximateNumberOfMessagesVisible SubmitQueue": over_the_day(lambda slot: 1 if changes(slot) > 60 else 0),
-    "ApproximateNumberOfMessagesNotVisible SubmitQueue": over_the_day(waiting),
-    "ApproximateNumberOfMessagesVisible FailedEventsQueue": over_the_day(
-        lambda slot: 2 if FAILED <= slot < REPLAYED else 0
-    ),
-    "ApproximateNumberOfMessagesVisible BufferDeadLetterQueue": QUIET,
-    "ApproximateNumberOfMessagesVisible SubmitDeadLetterQueue": QUIET,
 }
 
 # Newest first, as the dashboard lists them.

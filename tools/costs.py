@@ -144,7 +144,7 @@ def newspaper() -> list[Line]:
         Line("ticks and sets", 4 * flushes + 3 * flushes, "SQS FIFO request"),
         Line("logs", 0.3, "GB of logs"),
         Line("traces, sampled (one a second and 5 % of the rest)", 25_000, "X-Ray trace"),
-        Line("metrics, in the hours in which they are emitted", 20, "custom metric"),
+        Line("metrics, in the hours in which they are emitted", 24, "custom metric"),
     ]
     return on_top_of(at_rest(), lines)
 

@@ -64,6 +64,21 @@ def test_an_hour_in_which_nothing_came_or_something_was_kept_is_not_ignored() ->
     assert of_hour((received, 3), (excepted, 3)) == "ALARM"
 
 
+def test_a_threshold_may_be_a_parameter() -> None:
+    forecast = Series("Invalidator", "ForecastThisMonth", "Function")
+    assert alarms.state("ForecastHigh", of(forecast, [9.5, 10.0])) == "OK"
+    assert alarms.state("ForecastHigh", of(forecast, [9.5, 10.5])) == "ALARM"
+
+
+def test_what_is_spent_is_told_once_a_day_and_what_waits_only_while_it_waits() -> None:
+    near = Series("Invalidator", "SpendingLimitNear", "Function")
+    held_back = Series("Invalidator", "PathsHeldBack", "Function")
+    for hours, expected in ((0, "ALARM"), (23, "ALARM"), (24, "OK")):
+        assert alarms.state("SpendingLimitNear", of(near, *[[]] * hours, [1])) == expected
+    assert alarms.state("SpendingLimitReached", of(held_back, [3])) == "ALARM"
+    assert alarms.state("SpendingLimitReached", of(held_back, [], [3])) == "OK"
+
+
 def test_every_alarm_can_be_evaluated() -> None:
     for name in alarms.names():
         assert alarms.state(name, Metrics()) != "ALARM", name

@@ -235,9 +235,20 @@ def metric_names(widget: dict) -> set[str]:
     return {row[1] for row in rows if row[0] == "Invalidator"} | set(searched)
 
 
-def test_the_dashboard_shows_exactly_the_metrics_that_are_emitted() -> None:
+# A free dashboard has 50 metrics (test_costs.py). These say more about something that is shown, or have an alarm.
+NOT_SHOWN = {
+    "MessagesReleased",
+    "SpendingLimitNear",
+    "SpentThisHour",
+    "WholeDistributionByCollapse",
+    "WholeDistributionByTrust",
+}
+
+
+def test_the_dashboard_shows_the_metrics_that_are_emitted() -> None:
     shown = set().union(*(metric_names(widget) for widget in dashboard()))
-    assert shown == docs.emitted_metrics()
+    assert not shown & NOT_SHOWN
+    assert shown | NOT_SHOWN == docs.emitted_metrics()
 
 
 def test_the_dashboard_shows_every_alarm() -> None:
@@ -260,7 +271,7 @@ def metrics_of(alarm: dict) -> list[dict]:
 
 def test_there_are_few_alarms() -> None:
     # Each is a mail that somebody must understand.
-    assert len(ALARMS) <= 12
+    assert len(ALARMS) <= 15
 
 
 @each(ALARMS)

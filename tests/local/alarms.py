@@ -66,6 +66,7 @@ def state(name: str, metrics: Metrics) -> str:
     needed = alarm.get("DatapointsToAlarm", periods)
     missing = alarm.get("TreatMissingData", "missing")
     compare = COMPARISONS[alarm["ComparisonOperator"]]
+    threshold = float(alarm["Threshold"])
     breaching = 0
     present = 0
     for period in range(periods):
@@ -74,7 +75,7 @@ def state(name: str, metrics: Metrics) -> str:
         if value is None:
             breaching += missing == "breaching"
         else:
-            breaching += compare(value, alarm["Threshold"])
+            breaching += compare(value, threshold)
     if breaching >= needed:
         return "ALARM"
     return "INSUFFICIENT_DATA" if present == 0 and missing in ("missing", "ignore") else "OK"

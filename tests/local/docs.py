@@ -42,7 +42,7 @@ def table(page: str, heading: str) -> list[str]:
 
 
 # In the code, and in the lists of counters.
-EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)",', re.MULTILINE)
+EMITTED = re.compile(r'(?:Metric::(?:Count|Milliseconds|Usd|duration)\(\s*|^ {8}\w+: )"([A-Z]\w+)",', re.MULTILINE)
 
 
 def emitted_metrics() -> set[str]:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import ClientError
@@ -29,6 +30,7 @@ NAME = "alarms"
 # A day and more ago.
 LONG_AGO = "2026-11-21T02:03:04.000Z"
 PATIENCE_SECONDS = 60
+FREE_PATHS = 1_000
 STOPPED = b'{"v":1,"mode":"stopped","since":"2026-11-21T02:03:04Z","by":"ada","why":""}'
 
 
@@ -305,6 +307,36 @@ def test_names_with_or_keep_needing_wildcards(watched: Watched) -> None:
 def test_all_uploads_are_ignored(watched: Watched) -> None:
     watched.change("tmp/ignored.html")
     assert watched.raises("UploadsIgnored")
+
+
+def test_half_of_a_spending_limit_is_spent(watched: Watched) -> None:
+    watched.set_variable(SPENDING_LIMIT_PER_MONTH="2")
+    ordered(watched, FREE_PATHS + 210)
+    watched.change("half.html")
+    assert watched.raises("SpendingLimitNear")
+
+
+def test_a_spending_limit_is_reached(watched: Watched) -> None:
+    watched.set_variable(SPENDING_LIMIT_PER_MONTH="0.05")
+    ordered(watched, FREE_PATHS + 10)
+    watched.change("held.html")
+    assert watched.raises("SpendingLimitReached")
+    assert watched.complaints("changes wait: the spending limit is reached")
+    assert watched.complaints("the spending limit of 0.05 USD for this month")
+
+
+def test_the_month_becomes_expensive(watched: Watched) -> None:
+    ordered(watched, FREE_PATHS + 2_100)
+    watched.change("expensive.html")
+    assert watched.raises("ForecastHigh")
+
+
+def ordered(watched: Watched, paths: int) -> None:
+    """Let the ledger say that so many paths were ordered this month, none of them in this hour."""
+    now = datetime.now(UTC)
+    ledger = {"v": 1, "month": now.year * 12 + now.month - 1, "reserved": paths, "hour": 0, "this_hour": 0}
+    bucket = watched.stack.outputs["ErrorBucketName"]
+    watched.client("s3").put_object(Bucket=bucket, Key="state/ledger/ledger.json", Body=json.dumps(ledger))
 
 
 def test_the_stack_is_stopped_or_in_a_dry_run(watched: Watched) -> None:
