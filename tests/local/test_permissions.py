@@ -1,9 +1,11 @@
 """Least privilege: compares the function's policy, rendered from the template, with the calls it makes."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
+import observe
 import policy
 import sample_site
 import stack
@@ -14,6 +16,9 @@ from recorder import Recorder
 
 # Conditions that hold for the function's calls, and would not for others.
 CONTEXT = {"aws:ResourceAccount": ACCOUNT, "kms:ViaService": f"sns.{REGION}.amazonaws.com"}
+
+# A bucket that opted in to looking before paying, its distribution, and where the function keeps what it trusts.
+OPTED_IN, TRUSTED, LEDGER = "opted-in-site", "E5TRUSTED", "state/ledger/ledger.json"
 
 # A key for the alert topic, which a stack may be given.
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a2b3c4d-0000-1111-2222-333344445555"
@@ -50,6 +55,7 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     www, cloudfront = running.site.distributions["www"], running.cloudfront
     serve_with_custom_policy(running)
     serve_by_tenant(running)
+    look_before_paying(running)
     # Refused for good: a file and a mail.
     cloudfront.fail("AccessDenied", "CreateInvalidation", www)
     put(running, "refused-once.html")
@@ -196,9 +202,9 @@ def has_called(running: Pipeline, recorder: Recorder, action: str) -> bool:
     return any(call.action == action for call in called(running, recorder))
 
 
-def put(running: Pipeline, key: str) -> None:
+def put(running: Pipeline, key: str, bucket: str = sample_site.SITE) -> None:
     """Change an object of the site."""
-    running.emulator.client("s3").put_object(Bucket=sample_site.SITE, Key=key, Body=b"changed")
+    running.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"changed")
 
 
 def enqueue(running: Pipeline, queue: str, message: dict) -> None:
@@ -207,6 +213,72 @@ def enqueue(running: Pipeline, queue: str, message: dict) -> None:
     running.emulator.client("sqs").send_message(
         QueueUrl=running.stack.outputs[queue], MessageBody=body, MessageGroupId="test", MessageDeduplicationId=body[:80]
     )
+
+
+def look_before_paying(running: Pipeline) -> None:
+    """Let a bucket opt in, and its distribution be trusted: then the function looks at versions, and skips an upload.
+
+    It also counts what others have ordered.
+    """
+    assert running.wait(running.idle)
+    s3 = running.emulator.client("s3")
+    s3.create_bucket(Bucket=OPTED_IN, ObjectOwnership="BucketOwnerEnforced")
+    s3.put_bucket_versioning(Bucket=OPTED_IN, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_tagging(Bucket=OPTED_IN, Tagging={"TagSet": [{"Key": "invalidate", "Value": "changed"}]})
+    # Errors that outlive an invalidation would be a reason not to skip.
+    errors = [{"ErrorCode": code, "ErrorCachingMinTTL": 1} for code in (403, 404, 500, 501, 502, 503, 504)]
+    running.cloudfront.add(
+        {
+            "Id": TRUSTED,
+            "Enabled": True,
+            "Origins": sample_site.items([sample_site.origin("bucket", f"{OPTED_IN}.s3.amazonaws.com")]),
+            "DefaultCacheBehavior": sample_site.behavior("bucket", CachePolicyId=sample_site.CACHING_OPTIMIZED),
+            "CustomErrorResponses": sample_site.items(errors),
+        }
+    )
+    running.cloudfront.add_earlier(TRUSTED, "release 7", "/a", "/b")
+    sample_site.connect(running.emulator, OPTED_IN, running.stack.outputs["FunctionArn"])
+    running.restart_function()
+    put(running, "first.html", OPTED_IN)
+    assert running.wait(lambda: ledger(running).get("targets", {}).get(TRUSTED))
+    # It is asked for trust when all was calm for ten minutes.
+    assert running.wait(running.idle)
+    put_ledger_back(running, seconds=700)
+    running.restart_function()
+    put(running, "second.html", OPTED_IN)
+    assert running.wait(lambda: "trusted" in ledger(running)["targets"][TRUSTED])
+    put(running, "third.html", OPTED_IN)
+    assert running.wait(lambda: "the first upload of this key" in str(list(running_lines(running))))
+    assert running.wait(running.idle)
+    accepted = [path for it in running.cloudfront.invalidations(TRUSTED) for path in it.paths]
+    assert "/*" in accepted
+    assert "/third.html" not in accepted
+
+
+def ledger(running: Pipeline) -> dict:
+    """The ledger."""
+    s3 = running.emulator.client("s3")
+    try:
+        answer = s3.get_object(Bucket=running.stack.outputs["ErrorBucketName"], Key=LEDGER)
+    except s3.exceptions.NoSuchKey:
+        return {}
+    return json.load(answer["Body"])
+
+
+def put_ledger_back(running: Pipeline, seconds: int) -> None:
+    """Let what the ledger says of the opted-in bucket's distribution be so old, and nothing of others be counted."""
+    changed = ledger(running)
+    changed["targets"][TRUSTED]["lost"]["since"] -= seconds
+    changed["others_until"] = {}
+    running.emulator.client("s3").put_object(
+        Bucket=running.stack.outputs["ErrorBucketName"], Key=LEDGER, Body=json.dumps(changed)
+    )
+
+
+def running_lines(running: Pipeline) -> Iterator[dict]:
+    """The function's log, which the emulator collects with the next invocation."""
+    running.invoke_with_test_event()
+    return observe.log_lines(running.emulator, running.stack.outputs["LogGroupName"])
 
 
 def serve_with_custom_policy(running: Pipeline) -> None:
