@@ -1,5 +1,6 @@
 //! `invalidatorctl plan`: what the function would do with an event, and why.
 
+mod cost;
 mod explanation;
 mod source;
 
@@ -10,6 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use invalidator_core::cost::account::Account;
+use invalidator_core::cost::collapse::CostRules;
+use invalidator_core::cost::mode::CostMode;
+use invalidator_core::cost::month::Month;
+use invalidator_core::cost::price::FREE_PATHS;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
 use invalidator_core::plan::{
@@ -17,9 +23,11 @@ use invalidator_core::plan::{
 };
 use invalidator_core::problems::MAX_TOLD;
 use invalidator_core::target::DistributionId;
+use time::OffsetDateTime;
 
 use crate::account;
 use crate::output::{Format, show, show_json};
+use cost::Costs;
 use explanation::Explanation;
 use source::{Source, TagFile};
 
@@ -58,6 +66,15 @@ pub struct Options {
     /// How many folders deep a wildcard must be, as in the function's MIN_WILDCARD_DEPTH.
     #[arg(long, default_value_t = 0, value_name = "FOLDERS", value_parser = clap::value_parser!(u8).range(..=9))]
     min_wildcard_depth: u8,
+    /// When paths are collapsed into wildcards, as in the function's COST_MODE: exact, balanced or frugal.
+    #[arg(long, default_value_t = CostMode::Balanced, value_name = "MODE")]
+    cost_mode: CostMode,
+    /// How many paths of a month may be exact in balanced, as in the function's MONTHLY_PATH_BUDGET.
+    #[arg(long, default_value_t = FREE_PATHS, value_name = "NUMBER")]
+    monthly_path_budget: u64,
+    /// How many paths the account has ordered this month, as the dashboard and `invalidatorctl bill` show.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    ordered: u64,
     /// Seconds between a change and its flush, as in the function's DEBOUNCE_SECONDS. A changed error
     /// page counts if its error is cached for longer.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=300))]
@@ -97,6 +114,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         limits: SetLimits::with_paths(usize::from(options.max_paths)),
         debounce: Duration::from_secs(options.debounce.into()),
         min_wildcard_depth: usize::from(options.min_wildcard_depth),
+        cost: CostRules {
+            mode: options.cost_mode,
+            budget: options.monthly_path_budget,
+            ..CostRules::default()
+        },
+        ordered: options.ordered,
     };
     let aliases = OriginBuckets::new(options.origin_buckets);
     let explanation = explained(&source, reading, &aliases, &settings).await?;
@@ -147,6 +170,9 @@ struct Settings {
     limits: SetLimits,
     debounce: Duration,
     min_wildcard_depth: usize,
+    cost: CostRules,
+    /// How many paths were ordered this month.
+    ordered: u64,
 }
 
 async fn explained(
@@ -194,6 +220,16 @@ async fn explained(
             explanation.add_verdict(&keys.get(index), &verdict);
         }
     }
-    explanation.add_sets(&plan);
+    let costs = Costs {
+        rules: function.cost,
+        account: Account {
+            this_month: function.ordered,
+            elapsed: Month::elapsed(OffsetDateTime::now_utc()),
+            ..Account::default()
+        },
+        origin_buckets: aliases,
+        min_wildcard_depth: function.min_wildcard_depth,
+    };
+    explanation.add_sets(&plan, &costs);
     Ok(explanation)
 }

@@ -129,6 +129,55 @@ fn a_wildcard_that_is_wider_than_the_setting_allows_is_shown_as_rejected() {
 }
 
 #[test]
+fn a_plan_says_what_it_costs_and_when_wildcards_would_take_the_place_of_its_paths() {
+    let record = |n: usize| {
+        serde_json::json!({
+            "eventName": "ObjectCreated:Put",
+            "s3": { "bucket": { "name": "example-site" }, "object": { "key": format!("blog/{n}.html") } },
+        })
+    };
+    let event = serde_json::json!({ "Records": (0..300).map(record).collect::<Vec<_>>() });
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("costly-event.json");
+    std::fs::write(&file, event.to_string()).unwrap();
+    for (arguments, expected) in [
+        (
+            &["--cost-mode", "exact"][..],
+            &[
+                "  example-site: exact paths: the cost mode is exact",
+                "  300 paths: 0 USD, after 0 paths of the account this month",
+            ][..],
+        ),
+        (
+            &["--cost-mode", "exact", "--ordered", "900"],
+            &["  300 paths: 1.00 USD, after 900 paths of the account this month"],
+        ),
+        (
+            &["--ordered", "900"],
+            &[
+                "  example-site: the cheapest cover: no room for 300 paths in the month's budget: 900 of 1,000 reserved",
+                "  E1WWWEXAMPLE01: collapsed 300 paths into /blog/*: saves 1.495 USD",
+                "  1 path: 0 USD, after 900 paths of the account this month",
+            ],
+        ),
+        (
+            &["--ordered", "900", "--monthly-path-budget", "10000000"],
+            &[
+                "  example-site: exact paths: fits into the month's budget: 900 of 10,000,000 reserved",
+            ],
+        ),
+    ] {
+        let one = ["--distribution-ids", "E1WWWEXAMPLE01"];
+        let output = plan(&[&[file.to_str().unwrap()][..], arguments, &one, &FILES].concat());
+        let shown = text(output.stdout);
+        for line in expected {
+            assert!(shown.contains(line), "{arguments:?}: {line}\n{shown}");
+        }
+    }
+    let output = plan(&[file.to_str().unwrap(), "--cost-mode", "cheap"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn every_sample_event_is_read() {
     for entry in std::fs::read_dir(format!("{REPOSITORY}/events")).unwrap() {
         let file = entry.unwrap().path();

@@ -10,6 +10,8 @@ use invalidator_core::target::{DistributionId, Target};
 use invalidator_core::text::Lines;
 use serde::Serialize;
 
+use super::cost::{Costs, ExplainedCost};
+
 /// What would become of the changes of some events.
 #[derive(Debug, Default, Serialize)]
 pub struct Explanation {
@@ -19,6 +21,7 @@ pub struct Explanation {
     skipped_events: BTreeMap<String, usize>,
     changes: Vec<ExplainedChange>,
     sets: Vec<ExplainedSet>,
+    cost: ExplainedCost,
     counts: AllCounts,
     excepted: usize,
 }
@@ -147,13 +150,17 @@ impl Explanation {
         }
     }
 
-    pub fn add_sets(&mut self, plan: &Plan<'_>) {
+    pub fn add_sets<'p>(&mut self, plan: &'p Plan<'p>, costs: &Costs<'_>) {
         self.counts.of_keys = plan.counts;
-        for of_target in plan.targets() {
+        let (order, cost) = costs.order(plan);
+        self.cost = cost;
+        for of_target in &order.targets {
             // As the first wildcards that names need for a while: the function would let later ones wait.
-            let sets = of_target.sets(|_| true);
+            let sets = of_target
+                .plan
+                .adjusted_sets(&of_target.adjustment, |_| true);
             self.sets.extend(sets.map(|set| ExplainedSet {
-                target: of_target.target.clone(),
+                target: of_target.plan.target.clone(),
                 paths: owned(&set.paths),
                 rejected: set.fate == Fate::Reject,
             }));
@@ -223,6 +230,8 @@ impl Explanation {
         ));
         let sets = self.sets.iter().filter(|set| !set.rejected).count();
         lines.line(format_args!("  {paths} paths in {sets} sets"));
+        lines.line("what it costs:");
+        self.cost.add_to(&mut lines);
         lines
     }
 }
