@@ -1,6 +1,6 @@
 //! Logs the decision for each key, with its reason.
 
-use invalidator_core::path::Reach;
+use invalidator_core::path::{Reach, WildcardCause};
 use invalidator_core::plan::{Decision, Fate, KeyChange, PathSet, Plan, Verdict};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use invalidator_core::text::Shown;
@@ -44,12 +44,13 @@ fn log(catalog: &Catalog, key_change: &KeyChange<'_>, verdict: &Verdict<'_>) {
 }
 
 /// Logs the widest wildcard of a set if it covers the whole distribution, waits or is rejected. Returns
-/// whether it does.
+/// whether it does. One that no key needs, but that is cheaper or for trust, has told its reason before.
 pub fn log_widest(catalog: &Catalog, plan: &Plan<'_>, target: &Target, set: &PathSet<'_>) -> bool {
     let Some((widest, reach)) = set.widest() else {
         return false;
     };
     let consequence = match set.fate {
+        Fate::Submit if is_chosen(widest.cause) => return false,
         Fate::Submit if reach == Reach::WholeDistribution => "it is submitted",
         Fate::Submit => return false,
         Fate::Wait(_) => "it waits, because names in this bucket needed wildcards a moment ago",
@@ -81,4 +82,8 @@ fn log_decision(
             info!(stage = "flush", decision = "skip", %bucket, %key, %kind, %distribution, alias, reason = %skip, "decision");
         }
     }
+}
+
+fn is_chosen(cause: WildcardCause) -> bool {
+    matches!(cause, WildcardCause::Collapsed | WildcardCause::Trust)
 }
