@@ -18,7 +18,7 @@ const PRODUCTS: usize = 125_000;
 fn check(name: &str, case: &Case, mode: CostMode, most: u64) {
     let bill = case.bill(mode);
     println!(
-        "{name}, {mode}: {} paths of at most {most}, {}; exact {}, `/*` {}; {} pages listed",
+        "| {name}, {mode}, full size | {}, {} | at most {most} | exact {} | `/*` {} | {} pages listed |",
         bill.paths,
         bill.price(),
         case.bill_of_exact(),
