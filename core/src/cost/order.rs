@@ -5,7 +5,7 @@
 //! A bucket is the unit of a decision, because a flooded bucket must not take what the others need. A key
 //! waits as a whole, with all its paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::Account;
 use super::collapse::{
@@ -103,40 +103,65 @@ impl<'p> TargetOrder<'p> {
         before.saturating_sub(self.paths())
     }
 
-    /// Lets changes wait that have more paths than are left of each bucket.
+    /// Lets keys wait whose paths do not all fit into what is left of their buckets.
     fn hold(
         &mut self,
         left: &mut BTreeMap<&'p BucketName, u64>,
         held: &mut BTreeMap<&'p BucketName, u64>,
     ) {
-        let mut waiting = KeySet::new();
-        let mut dropped = Vec::new();
-        let mut counts: BTreeMap<&'p BucketName, u64> = BTreeMap::new();
         let paths = self.plan.paths(&self.adjustment);
-        // Wildcards first: each is worth more.
-        let (wildcards, others): (Vec<_>, Vec<_>) = paths
-            .into_iter()
-            .partition(|it| it.path.wildcard_prefix().is_some());
-        for path in wildcards.into_iter().chain(others) {
-            let bucket = self.plan.bucket_of(path.key);
-            let left = left.entry(bucket).or_default();
-            if *left > 0 {
-                *left -= 1;
-                *counts.entry(bucket).or_default() += 1;
-                continue;
+        let new: Vec<bool> = paths.iter().map(|it| self.is_new(&it.path)).collect();
+        let mut taken = vec![false; paths.len()];
+        let mut waiting = KeySet::new();
+        let of_keys = by_key(&paths);
+        // First what new wildcards stand for: each is worth more than a path.
+        for of_new in [true, false] {
+            for of_key in of_keys.chunk_by(|(a, _), (b, _)| a == b) {
+                if of_key.iter().any(|(_, path)| new[*path]) != of_new {
+                    continue;
+                }
+                let key = of_key[0].0;
+                let left = left.entry(self.plan.bucket_of(key)).or_default();
+                let missing = of_key.iter().filter(|(_, path)| !taken[*path]).count() as u64;
+                if missing > *left {
+                    waiting.insert(key);
+                    continue;
+                }
+                *left -= missing;
+                of_key.iter().for_each(|(_, path)| taken[*path] = true);
             }
-            *held.entry(bucket).or_default() += 1;
-            waiting.insert(path.key);
-            path.covered.iter().for_each(|key| waiting.insert(*key));
-            dropped.push(path.path.into_owned());
+        }
+        let mut dropped = BTreeSet::new();
+        for (place, path) in paths.iter().enumerate().filter(|(place, _)| !taken[*place]) {
+            *held.entry(self.plan.bucket_of(path.key)).or_default() += 1;
+            if new[place] {
+                dropped.insert(path.path.as_str().to_owned());
+            }
         }
         self.adjustment
             .wildcards
-            .retain(|it| !dropped.contains(&it.path));
+            .retain(|it| !dropped.contains(it.path.as_str()));
         self.adjustment.left_out.add(&waiting);
         self.held = waiting;
-        self.counts = counts;
+        self.counts = self.plan.count_paths(&self.adjustment);
     }
+
+    /// Whether a path is one of the new wildcards.
+    fn is_new(&self, path: &InvalidationPath<'_>) -> bool {
+        self.adjustment.wildcards.iter().any(|it| it.path == *path)
+    }
+}
+
+/// Each key with the places of its paths, in the order of the keys.
+fn by_key(paths: &[KeyPath<'_>]) -> Vec<(KeyIndex, usize)> {
+    let of_path = |(place, path): (usize, &KeyPath<'_>)| {
+        let keys = [path.key].into_iter().chain(path.covered.iter().copied());
+        keys.map(|key| (key, place)).collect::<Vec<_>>()
+    };
+    let mut of_keys: Vec<_> = paths.iter().enumerate().flat_map(of_path).collect();
+    of_keys.sort_unstable();
+    of_keys.dedup();
+    of_keys
 }
 
 impl<'p> Order<'p> {
