@@ -332,6 +332,8 @@ impl<'p> TargetPlan<'p> {
         let min_depth = self.plan.min_wildcard_depth;
         let mut needed = self.needed(adjustment);
         needed.retain(|it| !is_too_wide(&it.path, it.cause, min_depth));
+        let (mut needed, of_names) = sets::names(needed, self.plan.keys, min_depth);
+        needed.extend(of_names.into_iter().flat_map(|(_, of_bucket)| of_bucket));
         let mut paths: Vec<KeyPath<'s>> = Vec::new();
         for it in sets::in_order(needed) {
             match (it.path, paths.last_mut()) {

@@ -1,6 +1,6 @@
 //! The paths of one target, each once, cut into sets.
 
-use super::changes::{KeyChanges, KeyIndex, MessageIndex};
+use super::changes::{BucketIndex, KeyChanges, KeyIndex, MessageIndex};
 use crate::event::BucketName;
 use crate::path::{InvalidationPath, Reach, WildcardCause};
 use crate::set::{JSON_BYTES_PER_PATH, Lane, MAX_SET_BYTES};
@@ -146,15 +146,9 @@ impl<'a> Sets<'a> {
     ) -> Self {
         let is_too_wide = |it: &Needed<'_>| is_too_wide(&it.path, it.cause, min_depth);
         let (reject, needed): (Vec<_>, Vec<_>) = needed.into_iter().partition(is_too_wide);
-        let is_name = |it: &Needed<'_>| it.cause.is_some_and(WildcardCause::is_name);
-        let (mut of_names, mut submit): (Vec<_>, Vec<_>) = needed.into_iter().partition(is_name);
-        of_names.sort_by_key(|it| keys.bucket_of(it.key));
+        let (mut submit, of_names) = names(needed, keys, min_depth);
         let mut later = Vec::new();
-        while let Some(first) = of_names.first() {
-            let bucket = keys.bucket_of(first.key);
-            let end = of_names.partition_point(|it| keys.bucket_of(it.key) == bucket);
-            let rest = of_names.split_off(end);
-            let of_bucket = few(std::mem::replace(&mut of_names, rest), min_depth);
+        for (bucket, of_bucket) in of_names {
             let bucket = keys.bucket(bucket);
             match may_go(bucket) {
                 true => submit.extend(of_bucket),
@@ -274,6 +268,38 @@ fn finished(mut set: PathSet<'_>) -> PathSet<'_> {
     set.messages.sort_unstable();
     set.messages.dedup();
     set
+}
+
+/// The paths that a set has, and beside them the wildcards that names need, few for each bucket. What a wildcard
+/// covers that no key needs, such as one that is cheaper, waits for no ration.
+pub(super) fn names<'a>(
+    needed: Vec<Needed<'a>>,
+    keys: &KeyChanges,
+    min_depth: usize,
+) -> (Vec<Needed<'a>>, Vec<(BucketIndex, Vec<Needed<'a>>)>) {
+    let is_new = |it: &&Needed<'_>| {
+        matches!(
+            it.cause,
+            Some(WildcardCause::Collapsed | WildcardCause::Trust)
+        )
+    };
+    let new = needed.iter().filter(is_new).map(|it| it.path.clone());
+    let new: Vec<InvalidationPath<'a>> = new.collect();
+    let is_name = |it: &Needed<'_>| {
+        it.cause.is_some_and(WildcardCause::is_name)
+            && !new.iter().any(|wildcard| wildcard.clears(&it.path))
+    };
+    let (mut of_names, rest): (Vec<_>, Vec<_>) = needed.into_iter().partition(is_name);
+    of_names.sort_by_key(|it| keys.bucket_of(it.key));
+    let mut by_bucket = Vec::new();
+    while let Some(first) = of_names.first() {
+        let bucket = keys.bucket_of(first.key);
+        let end = of_names.partition_point(|it| keys.bucket_of(it.key) == bucket);
+        let others = of_names.split_off(end);
+        let of_bucket = std::mem::replace(&mut of_names, others);
+        by_bucket.push((bucket, few(of_bucket, min_depth)));
+    }
+    (rest, by_bucket)
 }
 
 /// At most [`AT_ONCE`] different wildcards in place of these.
