@@ -353,6 +353,16 @@ impl Catalog {
         self.known.lock().await.summary(id).is_some()
     }
 
+    /// The ids of all distributions that are listed and may be invalidated.
+    pub async fn listed_ids(&self) -> BTreeSet<String> {
+        let known = self.known.lock().await;
+        let ids = known.summaries().iter().map(|summary| summary.id.clone());
+        let may_touch = |id: &String| {
+            self.only.is_empty() || self.only.contains(&DistributionId::new(id.as_str()))
+        };
+        ids.filter(may_touch).collect()
+    }
+
     /// Whether a target exists and may be invalidated. See [`Catalog::standing`].
     ///
     /// # Errors

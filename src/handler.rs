@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use invalidator_core::text::one_line;
 use serde::Deserialize;
+use tracing::warn;
 
 use crate::app::App;
 use crate::clock::Deadline;
@@ -95,10 +96,32 @@ const MAX_ARN: usize = 300;
 /// If the whole event must be repeated, or go to the on-failure queue.
 pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchResponse> {
     let deadline = Deadline::from_milliseconds(deadline, app.clock.clone());
+    // On the heap: they are large, and the compiler limits how deep futures are nested.
     match Stage::of(&app.config, payload)? {
-        Stage::Ingest => ingest::ingest(app, payload).await,
-        Stage::Flush => Ok(flush::flush(app, &records(payload)?, &deadline).await),
-        Stage::Submit => Ok(submit::submit(app, records(payload)?, &deadline).await),
+        Stage::Ingest => {
+            let answer = Box::pin(ingest::ingest(app, payload)).await;
+            if answer.is_err() {
+                Box::pin(distrust_all(app)).await;
+            }
+            answer
+        }
+        Stage::Flush => Ok(Box::pin(flush::flush(app, &records(payload)?, &deadline)).await),
+        Stage::Submit => Ok(Box::pin(submit::submit(app, records(payload)?, &deadline)).await),
+    }
+}
+
+/// Notes that an event was not taken: it may end in the on-failure queue, and wait there for days.
+async fn distrust_all(app: &App) {
+    let noted = app
+        .ledger
+        .distrust_all(app.state(), "an event could not be taken");
+    if let Err(error) = noted.await {
+        let error = format!("{error:#}");
+        warn!(
+            stage = "ingest",
+            error,
+            "the ledger cannot be changed: targets may count as told of an event that failed"
+        );
     }
 }
 

@@ -113,6 +113,9 @@ async fn without_excepted<'a>(
     counts: &mut EventCounts,
 ) -> Vec<Change<'a>> {
     let settings = settings(app, &changes, counts).await;
+    if !may_ignore(app, &changes, &settings).await {
+        return changes;
+    }
     let mut logged = 0;
     changes.retain_mut(|change| {
         let settings = settings.get(&change.bucket);
@@ -138,6 +141,37 @@ async fn without_excepted<'a>(
         false
     });
     changes
+}
+
+/// Whether uploads may be ignored. No target may count as told of them: if it did, a later upload of the same
+/// bytes could be skipped, under other exception rules.
+async fn may_ignore(
+    app: &App,
+    changes: &[Change<'_>],
+    settings: &HashMap<BucketName, Arc<BucketSettings>>,
+) -> bool {
+    let ignored = changes.iter().filter_map(|change| {
+        let settings = settings.get(&change.bucket)?;
+        settings.exceptions.exempting(change)?;
+        Some((&change.bucket, settings.tags_hash()))
+    });
+    let ignored: BTreeMap<&BucketName, String> = ignored.collect();
+    if ignored.is_empty() {
+        return true;
+    }
+    let is_opted_in = |bucket: &BucketName| settings.get(bucket).is_some_and(|it| it.only_changed);
+    let any_opted_in = ignored.keys().any(|bucket| is_opted_in(bucket));
+    let noted = app.ledger.uploads_ignored(app.state(), &ignored).await;
+    if let Err(error) = &noted
+        && any_opted_in
+    {
+        let error = format!("{error:#}");
+        warn!(
+            stage = "ingest",
+            error, "the ledger cannot be changed, so uploads under exception paths are invalidated"
+        );
+    }
+    noted.is_ok() || !any_opted_in
 }
 
 /// The settings of the buckets with creations. A bucket with only deletions needs none, because no rule

@@ -4,11 +4,11 @@
 //! [`invalidator_core::cost::ledger`]. If it cannot be read, nobody knows what was spent and no target is
 //! trusted: then the cheapest cover is used, and nothing is skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use invalidator_core::cost::ledger::{
     LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted,
 };
@@ -16,6 +16,7 @@ use invalidator_core::event::BucketName;
 use invalidator_core::state::{Beginning, Reading, SharedState};
 use invalidator_core::target::{DistributionId, Target};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::state::State;
@@ -29,6 +30,9 @@ pub const TIME_TO_TELL: Duration = Duration::from_secs(5);
 /// Accepted paths are written this often: they are for people, and the reserved ones are what counts.
 const REPORT_EVERY: Duration = Duration::from_secs(300);
 
+/// How long reading the ledger may take.
+const TIME_TO_READ: Duration = Duration::from_secs(4);
+
 /// What an environment knows of the ledger.
 #[derive(Debug, Default)]
 pub struct LedgerKeeper {
@@ -40,6 +44,9 @@ struct Memory {
     /// The ledger, and when it was read.
     known: Option<(Ledger, SystemTime)>,
     lease: Lease,
+    /// Paths that could not be reserved, because the ledger could not be changed: in all, and in an hour.
+    unwritten: u64,
+    unwritten_of_hour: (i64, u64),
     /// For which buckets paths were taken from the lease since.
     of_buckets: BTreeMap<BucketName, u64>,
     /// What is not in the ledger yet.
@@ -91,6 +98,19 @@ impl News {
     }
 }
 
+impl Memory {
+    fn unwritten_of(&self, now: OffsetDateTime) -> u64 {
+        match self.unwritten_of_hour {
+            (of, paths) if of == hour(now) => paths,
+            _ => 0,
+        }
+    }
+}
+
+fn hour(now: OffsetDateTime) -> i64 {
+    now.unix_timestamp() / 3_600
+}
+
 impl LedgerKeeper {
     /// The ledger, at most a minute old. `None` if it cannot be read.
     pub async fn current(&self, state: State<'_>) -> Option<Ledger> {
@@ -105,7 +125,10 @@ impl LedgerKeeper {
 
     /// The ledger as it is now. `None` if it cannot be read.
     pub async fn read(&self, state: State<'_>) -> Option<Ledger> {
-        let ledger = match state.read::<Ledger>(LEDGER_KEY).await {
+        // A body that stays away has no time limit of its own.
+        let reading = timeout(TIME_TO_READ, state.read::<Ledger>(LEDGER_KEY)).await;
+        let late = || Err(anyhow!("S3 did not answer in time"));
+        let ledger = match reading.unwrap_or_else(|_| late()) {
             Ok(Reading::Found(ledger, _)) => ledger,
             Ok(Reading::Absent) => Ledger::begin(Beginning::First),
             Ok(Reading::Deleted) => Ledger::begin(Beginning::Deleted),
@@ -130,7 +153,8 @@ impl LedgerKeeper {
         ledger.of_hour(now, bucket) + taken.unwrap_or(0)
     }
 
-    /// Reserves paths for changes of buckets before they are enqueued, and some in advance if that is wanted, so that no two flushes spend the same budget.
+    /// Reserves paths for changes of buckets before they are enqueued, and some in advance if that is wanted, so
+    /// that no two flushes spend the same budget. What cannot be reserved is remembered, and reserved later.
     ///
     /// # Errors
     /// If the ledger could not be changed: nobody knows what was spent.
@@ -155,14 +179,79 @@ impl LedgerKeeper {
                 false => paths,
             }
         };
-        let of_buckets = std::mem::take(&mut self.memory().of_buckets);
-        self.change(state, |ledger| {
-            ledger.reserve(now, wanted);
+        let (of_buckets, unwritten) = {
+            let mut memory = self.memory();
+            (std::mem::take(&mut memory.of_buckets), memory.unwritten)
+        };
+        let changed = self.change(state, |ledger| {
+            ledger.reserve(now, wanted + unwritten);
             ledger.attribute(now, &of_buckets);
             true
-        })
-        .await?;
-        self.memory().lease.reserved(now, wanted, paths);
+        });
+        let changed = changed.await;
+        let mut memory = self.memory();
+        match changed {
+            Ok(_) => {
+                memory.unwritten -= unwritten;
+                memory.unwritten_of_hour = (0, 0);
+                memory.lease.reserved(now, wanted, paths);
+                Ok(())
+            }
+            Err(error) => {
+                memory.unwritten += paths;
+                memory.unwritten_of_hour = (hour(now), memory.unwritten_of(now) + paths);
+                for (bucket, paths) in of_buckets {
+                    *memory.of_buckets.entry(bucket).or_default() += paths;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// How many paths this environment could not reserve: in all, and in this hour.
+    pub fn unwritten(&self, now: OffsetDateTime) -> (u64, u64) {
+        let memory = self.memory();
+        (memory.unwritten, memory.unwritten_of(now))
+    }
+
+    /// Notes which targets are listed: the others are not told of changes, so they are not trusted.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed.
+    pub async fn distrust_unlisted(
+        &self,
+        state: State<'_>,
+        listed: &BTreeSet<String>,
+    ) -> Result<Ledger> {
+        let now = state.clock.now_utc();
+        self.change(state, |ledger| ledger.distrust_unlisted(now, listed))
+            .await
+    }
+
+    /// Notes that uploads to buckets are ignored, each with the hash of its tags. Usually that is known, and
+    /// costs at most one call in a minute.
+    ///
+    /// # Errors
+    /// If the ledger could not be changed: the uploads must then not be ignored.
+    pub async fn uploads_ignored(
+        &self,
+        state: State<'_>,
+        buckets: &BTreeMap<&BucketName, String>,
+    ) -> Result<()> {
+        let now = state.clock.now_utc();
+        let mut known = self
+            .current(state)
+            .await
+            .context("the ledger cannot be read")?;
+        let lose = |ledger: &mut Ledger| {
+            let lost = buckets
+                .iter()
+                .map(|(bucket, tags)| ledger.distrust_other_tags(now, bucket, tags));
+            lost.fold(false, |any, is_new| any | is_new)
+        };
+        if lose(&mut known) {
+            self.change(state, lose).await?;
+        }
         Ok(())
     }
 

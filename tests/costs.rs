@@ -394,3 +394,20 @@ async fn a_dry_run_takes_the_trust_of_all_targets() {
     let trust = format!("{:?}", ledger.trust_of(&target));
     assert!(trust.contains("a dry run has discarded changes"), "{trust}");
 }
+
+/// An exception path that was tagged by mistake for a while: the uploads it hid are not taken for known.
+#[tokio::test]
+async fn uploads_that_were_ignored_under_other_tags_take_the_trust() {
+    let account = versioned(&[]).await;
+    account.cloudfront.add(site("E1"));
+    gain_trust(&account).await;
+    let by_mistake = [("invalidate", "changed"), ("exceptionPaths", "img")];
+    account.tag(&by_mistake).await;
+    account.put_forward(Duration::from_secs(61));
+    upload_with_event(&account, &[("img/a.jpg", "ignored")]).await;
+    account.tag(&[("invalidate", "changed")]).await;
+    account.put_forward(Duration::from_secs(61));
+    upload_with_event(&account, &[("new.jpg", "a")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(new_paths(&account), ["/new.jpg"]);
+}

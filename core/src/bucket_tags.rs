@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
@@ -76,9 +77,11 @@ impl BucketSettings {
         }
     }
 
-    /// Our tags, by key, each with its value.
-    pub fn tags(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.tags.iter()
+    /// A hash of our tags, the same in all environments of a version of the function.
+    pub fn tags_hash(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.tags.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
     }
 
     /// How our tags differ from those before, in the order of their keys.

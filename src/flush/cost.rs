@@ -23,6 +23,7 @@ use invalidator_core::cost::folders::Folders;
 use invalidator_core::cost::ledger::Ledger;
 use invalidator_core::cost::limits::Limits;
 use invalidator_core::cost::order::{Held, Order, TargetOrder, new_wildcards};
+use invalidator_core::cost::price::FREE_PATHS;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
 use invalidator_core::plan::{NewWildcard, Plan};
@@ -93,7 +94,8 @@ impl Means<'_> {
         counts.look_ups += looks.calls;
         // A dry run orders nothing.
         if self.mode == Mode::Live {
-            for held in order.admit(rules, account.as_ref()) {
+            let unknown = self.without_ledger();
+            for held in order.admit(rules, account.as_ref().or(Some(&unknown))) {
                 counts.held_back += saturated(held.paths);
                 self.warn(&held);
             }
@@ -107,7 +109,8 @@ impl Means<'_> {
             this_hour: before.this_hour + order.paths(),
             ..before
         });
-        let spent = account.map(|account| Spent {
+        let spent = account.filter(|_| self.mode == Mode::Live);
+        let spent = spent.map(|account| Spent {
             account,
             limits: rules.limits,
         });
@@ -131,7 +134,25 @@ impl Means<'_> {
     fn account(&self, ledger: &Ledger) -> Account {
         let now = self.app.clock.now_utc();
         let budget = self.app.config.cost.budget;
-        Account::at(now, &ledger.spending(now), budget)
+        let account = Account::at(now, &ledger.spending(now), budget);
+        let (unwritten, of_hour) = self.app.ledger.unwritten(now);
+        Account {
+            this_month: account.this_month + unwritten,
+            this_hour: account.this_hour + of_hour,
+            ..account
+        }
+    }
+
+    /// What is known to be spent where the ledger cannot be read: what this environment has ordered since.
+    fn without_ledger(&self) -> Account {
+        let (_, of_hour) = self.app.ledger.unwritten(self.app.clock.now_utc());
+        Account {
+            this_month: FREE_PATHS + of_hour,
+            this_hour: of_hour,
+            elapsed: 1.0,
+            elapsed_of_hour: 1.0,
+            ..Account::default()
+        }
     }
 
     /// What each bucket of a plan has ordered in this hour.

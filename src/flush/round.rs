@@ -334,7 +334,7 @@ impl Rounds<'_> {
             mode: self.mode,
             until: look_until(plan.keys.len(), time),
         };
-        let order = means.order(plan, is_meant, &mut end.report).await;
+        let order = Box::pin(means.order(plan, is_meant, &mut end.report)).await;
         for of_target in &order.targets {
             let target = of_target.plan.target;
             if self.deadline.remaining() < TIME_TO_STOP {

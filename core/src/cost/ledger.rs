@@ -19,7 +19,7 @@
 //! for a target that accepted a `/*` after the bucket opted in, and for which nothing failed since:
 //! [`Trust`]. Whatever is missing or unclear means: not trusted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ const FIRST_WAIT: u64 = 3_600;
 /// The longest wait between two of them.
 const LONGEST_WAIT: u64 = 7 * 24 * 3_600;
 
-/// The hash of the rules of a bucket that a skip relies on: its exception paths, and that it opted in.
+/// What a skip relies on of a bucket: first the hash of our tags, then its versioning and ownership.
 pub type RulesHash = String;
 
 /// The configuration under which a target is trusted.
@@ -563,6 +563,38 @@ impl Ledger {
         lost.fold(false, |any, is_new| any | is_new)
     }
 
+    /// Notes that the targets that are not listed are not told of changes. Returns whether that is new.
+    pub fn distrust_unlisted(&mut self, now: OffsetDateTime, listed: &BTreeSet<String>) -> bool {
+        let unlisted = self
+            .targets
+            .iter_mut()
+            .filter(|(id, _)| !listed.contains(*id));
+        let lost =
+            unlisted.map(|(_, trust)| trust.lose(seconds(now), "the stack did not serve it"));
+        lost.fold(false, |any, is_new| any | is_new)
+    }
+
+    /// Notes that uploads to a bucket are ignored while its tags have this hash: a target that is or would be
+    /// trusted under other tags does not know of that. Returns whether that is new.
+    pub fn distrust_other_tags(
+        &mut self,
+        now: OffsetDateTime,
+        bucket: &BucketName,
+        tags: &str,
+    ) -> bool {
+        let others = self.targets.values_mut().filter(|trust| {
+            let terms = match trust {
+                Trust::Trusted { terms, .. } => Some(terms),
+                Trust::Lost { terms, .. } => terms.as_ref(),
+            };
+            let rules = terms.and_then(|terms| terms.buckets.get(bucket));
+            rules.is_some_and(|rules| !rules.starts_with(tags))
+        });
+        let lost =
+            others.map(|trust| trust.lose(seconds(now), "uploads were ignored under other tags"));
+        lost.fold(false, |any, is_new| any | is_new)
+    }
+
     fn put(&mut self, target: &Target, trust: Trust) {
         if self.targets.len() < MAX_TARGETS || self.targets.contains_key(target.id()) {
             self.targets.insert(target.id().to_owned(), trust);
@@ -665,6 +697,30 @@ mod tests {
         ledger.ask(NOW, &target);
         ledger.grant(NOW, &target, terms.clone());
         (ledger, target, terms)
+    }
+
+    #[test]
+    fn a_target_that_is_left_out_or_knows_nothing_of_ignored_uploads_loses_its_trust() {
+        let site = BucketName::new("site");
+        for (listed, tags, keeps) in [
+            (Some("E1"), None, true),
+            (Some("E2"), None, false),
+            (None, Some("r1"), true),
+            (None, Some("r2"), false),
+        ] {
+            let (mut ledger, target, terms) = trusting();
+            let is_new = match (listed, tags) {
+                (Some(listed), _) => {
+                    ledger.distrust_unlisted(NOW, &BTreeSet::from([listed.to_owned()]))
+                }
+                (_, Some(tags)) => ledger.distrust_other_tags(NOW, &site, tags),
+                _ => false,
+            };
+            assert_eq!(is_new, !keeps);
+            assert_eq!(ledger.trusts(&target, &site, &terms).is_ok(), keeps);
+        }
+        let (mut ledger, ..) = trusting();
+        assert!(!ledger.distrust_other_tags(NOW, &BucketName::new("other"), "r2"));
     }
 
     #[test]

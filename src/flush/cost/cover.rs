@@ -68,9 +68,12 @@ impl<'a> Looks<'a> {
                 .collect()
                 .await;
             for (folder, found) in found {
-                folders.begin_look(folder);
-                for (path, refetch) in &found.keys {
-                    folders.found(path, *refetch);
+                // What was found in it before stays, if it cannot be listed now.
+                if found.listed != Listed::Refused {
+                    folders.begin_look(folder);
+                    for (path, refetch) in &found.keys {
+                        folders.found(path, *refetch);
+                    }
                 }
                 folders.end_look(folder, found.listed);
                 self.left = self.left.saturating_sub(found.calls);

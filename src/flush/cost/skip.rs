@@ -94,6 +94,25 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
     skips
 }
 
+/// The ledger, after targets that are not listed have lost their trust: the stack may have left them out for a
+/// time. `None` if that cannot be noted.
+async fn without_unlisted(app: &App, ledger: Ledger) -> Option<Ledger> {
+    let listed = app.catalog.listed_ids().await;
+    let now = app.clock.now_utc();
+    if !ledger.clone().distrust_unlisted(now, &listed) {
+        return Some(ledger);
+    }
+    let changed = app.ledger.distrust_unlisted(app.state(), &listed).await;
+    if let Err(error) = &changed {
+        let error = format!("{error:#}");
+        warn!(
+            stage = "flush",
+            error, "the ledger cannot be changed, so nothing is skipped"
+        );
+    }
+    changed.ok()
+}
+
 /// What decides whether keys may be skipped at a target.
 struct Gates<'p> {
     app: &'p App,
@@ -140,6 +159,7 @@ impl<'p> Gates<'p> {
             trust::facts(app, all_opted_in, means.until, calls),
             app.ledger.read(app.state())
         );
+        let ledger = without_unlisted(app, ledger?).await?;
         let terms = distributions.iter().filter_map(|it| {
             let target = it.targets.first()?.clone();
             Some((target, trust::terms(app, it, &settings, &facts)?))
@@ -148,7 +168,7 @@ impl<'p> Gates<'p> {
             app,
             terms: terms.collect(),
             facts,
-            ledger: ledger?,
+            ledger,
             distributions,
         })
     }

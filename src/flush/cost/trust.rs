@@ -147,11 +147,7 @@ fn rules_hash(settings: &BucketSettings, facts: BucketFacts) -> String {
         owner_enforced,
         ..
     } = facts;
-    let facts = format!("{versioning:?} {owner_enforced:?}");
-    format!(
-        "{:016x}",
-        hash(&(settings.tags().collect::<Vec<_>>(), facts))
-    )
+    format!("{} {versioning:?} {owner_enforced:?}", settings.tags_hash())
 }
 
 /// A hash that is the same in all environments of a version of the function. If another version hashes
