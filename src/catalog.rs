@@ -356,11 +356,10 @@ impl Catalog {
     /// The ids of all distributions that are listed and may be invalidated.
     pub async fn listed_ids(&self) -> BTreeSet<String> {
         let known = self.known.lock().await;
-        let ids = known.summaries().iter().map(|summary| summary.id.clone());
-        let may_touch = |id: &String| {
-            self.only.is_empty() || self.only.contains(&DistributionId::new(id.as_str()))
-        };
-        ids.filter(may_touch).collect()
+        let ids = known.summaries().iter().map(id_of);
+        ids.filter(|id| !self.leaves_out_distribution(id))
+            .map(|id| id.to_string())
+            .collect()
     }
 
     /// Whether a target exists and may be invalidated. See [`Catalog::standing`].
@@ -403,9 +402,13 @@ impl Catalog {
         }
     }
 
+    fn leaves_out_distribution(&self, id: &DistributionId) -> bool {
+        !self.only.is_empty() && !self.only.contains(id)
+    }
+
     /// Whether `DISTRIBUTION_IDS` leaves a target out.
     fn leaves_out(&self, target: &Target) -> bool {
-        let is_left_out = !self.only.is_empty() && !self.only.contains(&target.distribution);
+        let is_left_out = self.leaves_out_distribution(&target.distribution);
         is_left_out || target.tenant.as_ref().is_some_and(|it| !self.may_touch(it))
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use invalidator_core::cost::ledger::{
-    LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted,
+    LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted, any_new,
 };
 use invalidator_core::event::BucketName;
 use invalidator_core::state::{Beginning, Reading, SharedState};
@@ -247,7 +247,7 @@ impl LedgerKeeper {
             let lost = buckets
                 .iter()
                 .map(|(bucket, tags)| ledger.distrust_other_tags(now, bucket, tags));
-            lost.fold(false, |any, is_new| any | is_new)
+            any_new(lost)
         };
         if lose(&mut known) {
             self.change(state, lose).await?;
@@ -284,7 +284,7 @@ impl LedgerKeeper {
             let counts = counted.iter().map(|(distribution, time, paths)| {
                 ledger.count_others(now, distribution, *time, *paths)
             });
-            counts.fold(false, |any, is_new| any | is_new)
+            any_new(counts)
         })
         .await?;
         Ok(())
@@ -347,7 +347,7 @@ impl LedgerKeeper {
             let lost = targets
                 .iter()
                 .map(|(target, why)| ledger.distrust(now, target, why));
-            lost.fold(false, |any, is_new| any | is_new)
+            any_new(lost)
         })
         .await?;
         Ok(())
@@ -380,7 +380,7 @@ impl LedgerKeeper {
                 Some(since) => ledger.distrust_if_waiting(now, target, *since),
                 None => ledger.distrust(now, target, "nobody knows for how long paths have waited"),
             });
-            lost.fold(false, |any, is_new| any | is_new)
+            any_new(lost)
         })
         .await?;
         Ok(())

@@ -182,6 +182,24 @@ proptest! {
     }
 }
 
+fn exact() -> CostRules {
+    CostRules {
+        mode: CostMode::Exact,
+        ..CostRules::default()
+    }
+}
+
+/// The free paths are used up, and so many were ordered in this hour, which is nearly over.
+fn after_this_hour(paths: u64) -> Account {
+    Account {
+        this_month: 3_000,
+        this_hour: paths,
+        elapsed: 1.0,
+        elapsed_of_hour: 1.0,
+        ..Account::default()
+    }
+}
+
 #[test]
 fn a_flooded_bucket_waits_and_the_other_one_does_not() {
     let mut changed: Vec<(bool, String)> = (0..500).map(|n| (false, format!("{n}.jpg"))).collect();
@@ -189,18 +207,9 @@ fn a_flooded_bucket_waits_and_the_other_one_does_not() {
     with_plan(&changed, |keys, plan| {
         let targets = plan.targets().map(|it| TargetOrder::new(it, KeySet::new()));
         let mut order = Order::new(targets.collect(), BTreeMap::new());
-        let rules = CostRules {
-            mode: CostMode::Exact,
-            ..CostRules::default()
-        };
+        let rules = exact();
         // 5.00 USD an hour, of which 4.50 are spent.
-        let account = Account {
-            this_month: 3_000,
-            this_hour: 900,
-            elapsed: 1.0,
-            elapsed_of_hour: 1.0,
-            ..Account::default()
-        };
+        let account = after_this_hour(900);
         let held = order.admit(&rules, Some(&account));
         let waits: BTreeMap<&str, u64> = held
             .iter()
@@ -234,17 +243,8 @@ fn a_key_goes_with_all_its_paths_or_waits() {
     with_plan(&changed, |keys, plan| {
         let targets = plan.targets().map(|it| TargetOrder::new(it, KeySet::new()));
         let mut order = Order::new(targets.collect(), BTreeMap::new());
-        let rules = CostRules {
-            mode: CostMode::Exact,
-            ..CostRules::default()
-        };
-        let account = Account {
-            this_month: 3_000,
-            this_hour: 901,
-            elapsed: 1.0,
-            elapsed_of_hour: 1.0,
-            ..Account::default()
-        };
+        let rules = exact();
+        let account = after_this_hour(901);
         // 99 paths are left, and each key has two.
         assert_eq!(order.paths(), 200);
         let held = order.admit(&rules, Some(&account));

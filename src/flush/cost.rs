@@ -210,7 +210,7 @@ impl Means<'_> {
             let error = format!("{error:#}");
             warn!(
                 stage = "flush",
-                error, paths, "the ledger cannot be changed, so it counts too little"
+                error, paths, "the ledger cannot be changed, so it counts too little until it can"
             );
         }
     }

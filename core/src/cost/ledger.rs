@@ -560,7 +560,7 @@ impl Ledger {
     pub fn distrust_all(&mut self, now: OffsetDateTime, why: &str) -> bool {
         let lost = self.targets.values_mut();
         let lost = lost.map(|trust| trust.lose(seconds(now), why));
-        lost.fold(false, |any, is_new| any | is_new)
+        any_new(lost)
     }
 
     /// Notes that the targets that are not listed are not told of changes. Returns whether that is new.
@@ -571,7 +571,7 @@ impl Ledger {
             .filter(|(id, _)| !listed.contains(*id));
         let lost =
             unlisted.map(|(_, trust)| trust.lose(seconds(now), "the stack did not serve it"));
-        lost.fold(false, |any, is_new| any | is_new)
+        any_new(lost)
     }
 
     /// Notes that uploads to a bucket are ignored while its tags have this hash: a target that is or would be
@@ -592,7 +592,7 @@ impl Ledger {
         });
         let lost =
             others.map(|trust| trust.lose(seconds(now), "uploads were ignored under other tags"));
-        lost.fold(false, |any, is_new| any | is_new)
+        any_new(lost)
     }
 
     fn put(&mut self, target: &Target, trust: Trust) {
@@ -600,6 +600,11 @@ impl Ledger {
             self.targets.insert(target.id().to_owned(), trust);
         }
     }
+}
+
+/// Whether any of several changes is new. Unlike [`Iterator::any`], it makes all of them.
+pub fn any_new(changes: impl Iterator<Item = bool>) -> bool {
+    changes.fold(false, |any, is_new| any | is_new)
 }
 
 fn wait(asks: u32) -> u64 {

@@ -8,9 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::Account;
-use super::collapse::{
-    Admission, CostRules, Decision, LimitReached, Want, WhyCover, admit, decide,
-};
+use super::collapse::{Admission, CostRules, Decision, LimitReached, Want, admit, decide};
 use super::cover::Cover;
 use super::ledger::Terms;
 use super::limits::Limits;
@@ -259,12 +257,6 @@ impl<'p> Order<'p> {
             })
         });
         held.collect()
-    }
-
-    /// Whether the spending limits are what paths are covered for.
-    pub fn is_limited(&self) -> bool {
-        let is_limit = |it: &Decision| matches!(it, Decision::Cover(WhyCover::Limit(_)));
-        self.decisions.values().any(is_limit)
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
         if !app.worth.is_worth_looking(&bucket, now) {
             continue;
         }
-        let candidates = gates.candidates(app, plan, &bucket);
+        let candidates = gates.candidates(plan, &bucket);
         let looks = candidates.len();
         let found = look_up(means, &bucket, &candidates, &mut counts.look_ups).await;
         let mut saved = 0;
@@ -206,7 +206,8 @@ impl<'p> Gates<'p> {
     }
 
     /// The keys of a bucket that may be skipped, with what is known of them: in the order of S3.
-    fn candidates<'k>(&self, app: &App, plan: &'k Plan<'_>, bucket: &BucketName) -> Vec<Key<'k>> {
+    fn candidates<'k>(&self, plan: &'k Plan<'_>, bucket: &BucketName) -> Vec<Key<'k>> {
+        let app = self.app;
         let now = EventTime(i64::try_from(milliseconds(app.clock.now())).unwrap_or(i64::MAX));
         let of_bucket = plan
             .keys
