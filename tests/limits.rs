@@ -380,6 +380,8 @@ async fn few_calls_are_made_in_a_row() {
         buffer_singly(&aws, std::iter::once("a.html".to_owned()));
         assert!(!aws.flush(TIMEOUT).await.unwrap());
         if is_cold {
+            // It may still be about to ask for the next, which would be given to a dead process.
+            aws.somebody_waits().await;
             function.kill(&aws);
             aws.nobody_waits().await;
             function = Function::start(&aws, 1_024, &[]);
