@@ -1,7 +1,7 @@
 //! The file of rejected paths in the error bucket.
 //! Administrators and their scripts rely on these formats, so they are fixed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use time::OffsetDateTime;
@@ -52,6 +52,9 @@ pub enum InvalidErrorFile {
     /// The first line is wrong.
     #[error("the first line is not `CloudFront Id [..]`")]
     NoId,
+    /// It is more than one file.
+    #[error("it holds several files, one after the other")]
+    Several,
     /// The id is neither a distribution's nor a tenant's.
     #[error("the first line: {0}")]
     Id(#[from] InvalidName),
@@ -93,40 +96,108 @@ impl ErrorFile<'_> {
     /// Reads a file back.
     ///
     /// # Errors
-    /// If the text was not written by [`ErrorFile::to_text`].
+    /// If the text was not written by [`ErrorFile::to_text`], or holds several files.
     pub fn from_text(text: &str) -> Result<Self, InvalidErrorFile> {
-        let mut lines = (1..).zip(text.lines().map(str::trim_end));
-        let first = lines
-            .next()
-            .and_then(|(_, line)| line.strip_prefix("CloudFront Id ["));
-        let id = first
-            .and_then(|line| line.strip_suffix(']'))
-            .ok_or(InvalidErrorFile::NoId)?
-            .parse()?;
-        let mut sets: Vec<Vec<_>> = Vec::new();
+        let mut sections = Section::all_from_text(text)?;
+        match sections.pop() {
+            Some(only) if sections.is_empty() => Ok(only.file),
+            _ => Err(InvalidErrorFile::Several),
+        }
+    }
+}
+
+/// A part of a text that people may have edited: the paths of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// The target and its paths.
+    pub file: ErrorFile<'a>,
+    /// The hosts of the URLs that stood in the place of paths.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Section<'_> {
+    /// Reads what the function wrote, also after people have edited it: with a byte order mark, with white space
+    /// around the lines, with lines that begin with `#`, with URLs instead of paths, and with several files one
+    /// after the other.
+    ///
+    /// # Errors
+    /// If the first line that says something names no target, or another line is no path.
+    pub fn all_from_text(text: &str) -> Result<Vec<Self>, InvalidErrorFile> {
+        let mut sections: Vec<Self> = Vec::new();
         let mut problems = Problems::default();
-        for (line, text) in lines {
-            if text.starts_with("(Set ") && text.ends_with(" Start)") {
-                sets.push(Vec::new());
-            } else if text.is_empty() || (text.starts_with("(Set ") && text.ends_with(" End)")) {
+        let text = text.trim_start_matches('\u{feff}');
+        for (line, text) in (1..).zip(text.lines().map(str::trim)) {
+            if text.is_empty() || text.starts_with('#') {
                 continue;
-            } else {
-                match InvalidationPath::try_from(text.to_owned()) {
-                    Ok(path) => match sets.last_mut() {
-                        Some(set) => set.push(path),
-                        None => sets.push(vec![path]),
-                    },
-                    Err(_) => problems.push(BadLine {
-                        line,
-                        text: one_line(text, 120),
-                    }),
-                }
+            }
+            if let Some(id) = id_of_line(text) {
+                sections.push(Self::new(id.parse()?));
+                continue;
+            }
+            let section = sections.last_mut().ok_or(InvalidErrorFile::NoId)?;
+            if !section.take(text) {
+                problems.push(BadLine {
+                    line,
+                    text: one_line(text, 120),
+                });
             }
         }
         if !problems.is_empty() {
             return Err(InvalidErrorFile::Lines(problems));
         }
-        Ok(Self { id, sets })
+        if sections.is_empty() {
+            return Err(InvalidErrorFile::NoId);
+        }
+        Ok(sections)
+    }
+
+    fn new(id: TargetId) -> Self {
+        Self {
+            file: ErrorFile {
+                id,
+                sets: Vec::new(),
+            },
+            hosts: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a line that is not empty. Whether it could be read.
+    fn take(&mut self, line: &str) -> bool {
+        let sets = &mut self.file.sets;
+        if line.starts_with("(Set ") && line.ends_with(" Start)") {
+            sets.push(Vec::new());
+            return true;
+        }
+        if line.starts_with("(Set ") && line.ends_with(" End)") {
+            return true;
+        }
+        let url = url_parts(line);
+        let path = url.map_or(line, |(_, path)| path).to_owned();
+        let Ok(path) = InvalidationPath::try_from(path) else {
+            return false;
+        };
+        self.hosts.extend(url.map(|(host, _)| host.to_owned()));
+        match sets.last_mut() {
+            Some(set) => set.push(path),
+            None => sets.push(vec![path]),
+        }
+        true
+    }
+}
+
+fn id_of_line(line: &str) -> Option<&str> {
+    line.strip_prefix("CloudFront Id [")?.strip_suffix(']')
+}
+
+/// The host of a URL, and its path with the query string, as a viewer sends it.
+fn url_parts(line: &str) -> Option<(&str, &str)> {
+    let scheme = ["https://", "http://"];
+    let rest = scheme.iter().find_map(|it| line.strip_prefix(it))?;
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    match rest.find('/') {
+        Some(0) => None,
+        Some(at) => Some(rest.split_at(at)),
+        None => Some((rest, "/")),
     }
 }
 
@@ -339,6 +410,41 @@ mod tests {
             ErrorFile::from_text(&text.replace('\n', "\r\n")).unwrap(),
             file
         );
+    }
+
+    #[test]
+    fn what_people_edited_is_read() {
+        let text = "\u{feff}# from the mail of Monday\n\n  CloudFront Id [E1]\r\n(Set 1 Start)\n\n \t/a \n\
+                    https://www.example.org/b?x=1#top\nhttp://example.org\n# /left-out\n\n(Set 1 End)\n\
+                    CloudFront Id [E2]\n/c*\n";
+        let sections = Section::all_from_text(text).unwrap();
+        let read: Vec<_> = sections
+            .iter()
+            .map(|it| {
+                let paths: Vec<&str> = it.file.sets.iter().flatten().map(|it| it.as_str()).collect();
+                let hosts: Vec<&str> = it.hosts.iter().map(String::as_str).collect();
+                (it.file.id.as_str(), paths, hosts)
+            })
+            .collect();
+        let of_first = ["/a", "/b?x=1", "/"];
+        assert_eq!(
+            read,
+            [
+                ("E1", of_first.to_vec(), vec!["example.org", "www.example.org"]),
+                ("E2", vec!["/c*"], vec![]),
+            ]
+        );
+        assert!(matches!(ErrorFile::from_text(text), Err(InvalidErrorFile::Several)));
+        for (text, expected) in [
+            ("# nothing\n", "the first line is not"),
+            ("/a\nCloudFront Id [E1]\n", "the first line is not"),
+            ("CloudFront Id [E1]\nhttps:///a\n", "line 2: `https:///a`"),
+            ("CloudFront Id [E1]\nftp://example.org/a\n", "line 2: `ftp:"),
+            ("CloudFront Id [E1]\nhttps://example.org/a b\n", "line 2: `https:"),
+        ] {
+            let error = Section::all_from_text(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::str::Utf8Error;
 
-use crate::error_file::{ErrorFile, FOLDER, InvalidErrorFile, Unreadable};
+use crate::error_file::{FOLDER, InvalidErrorFile, Section, Unreadable};
 use crate::text::one_line;
 
 /// The longest object that is read, in bytes. A submit that rejects ten messages of a mebibyte each writes
@@ -77,33 +77,50 @@ fn is_alphanumeric(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Reads the error file with this key.
+/// Reads the error file with this key, which people may have edited.
 ///
 /// # Errors
 /// If the object is none that the function may have written.
-pub fn read(key: &str, object: &[u8]) -> Result<ErrorFile<'static>, NotReplayable> {
+pub fn read(key: &str, object: &[u8]) -> Result<Section<'static>, NotReplayable> {
     let id = id_in_key(key)?;
-    if object.len() > MAX_FILE_BYTES {
-        return Err(NotReplayable::TooLong(object.len()));
-    }
-    let text = std::str::from_utf8(object).map_err(NotReplayable::NotUtf8)?;
-    let file = ErrorFile::from_text(text).map_err(NotReplayable::Text)?;
-    if file.id.as_str() != id {
+    let mut sections = read_text(object)?;
+    if let Some(other) = sections.iter().find(|it| it.file.id.as_str() != id) {
         return Err(NotReplayable::OtherTarget {
             of_key: one_line(id, 100),
-            of_text: file.id.to_string(),
+            of_text: other.file.id.to_string(),
         });
     }
-    if file.sets.iter().all(Vec::is_empty) {
-        return Err(NotReplayable::Empty);
+    let first = sections.pop().ok_or(NotReplayable::Empty)?;
+    Ok(sections.into_iter().fold(first, joined))
+}
+
+fn joined(mut section: Section<'static>, other: Section<'static>) -> Section<'static> {
+    section.file.sets.extend(other.file.sets);
+    section.hosts.extend(other.hosts);
+    section
+}
+
+/// Reads a text that somebody has at hand: an error file, or several one after the other.
+///
+/// # Errors
+/// If it is none.
+pub fn read_text(text: &[u8]) -> Result<Vec<Section<'static>>, NotReplayable> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(NotReplayable::TooLong(text.len()));
     }
-    Ok(file)
+    let text = std::str::from_utf8(text).map_err(NotReplayable::NotUtf8)?;
+    let sections = Section::all_from_text(text).map_err(NotReplayable::Text)?;
+    let mut paths = sections.iter().flat_map(|it| &it.file.sets).flatten();
+    match paths.next() {
+        Some(_) => Ok(sections),
+        None => Err(NotReplayable::Empty),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error_file::error_key;
+    use crate::error_file::{ErrorFile, error_key};
     use crate::path::InvalidationPath;
     use proptest::prelude::*;
     use time::OffsetDateTime;
@@ -159,7 +176,7 @@ mod tests {
             ),
         ] {
             let told = match read(&key, text.as_bytes()) {
-                Ok(file) => file.sets[0][0].to_string(),
+                Ok(section) => section.file.sets[0][0].to_string(),
                 Err(refusal) => refusal.to_string(),
             };
             assert!(told.contains(expected), "{key}: {told}");
@@ -202,7 +219,7 @@ mod tests {
             text in prop_oneof![nearly(), any::<String>()],
         ) {
             match read(&key, text.as_bytes()) {
-                Ok(file) => {
+                Ok(Section { file, .. }) => {
                     let again = ErrorFile::from_text(&file.to_text()).unwrap();
                     prop_assert_eq!(&again, &file);
                     prop_assert_eq!(id_in_key(&key).unwrap(), file.id.as_str());
@@ -226,7 +243,7 @@ mod tests {
             let key = error_key(now, &random, &id).unwrap();
             let paths = paths.into_iter().map(|path| InvalidationPath::try_from(path).unwrap());
             let file = ErrorFile { id: id.parse().unwrap(), sets: vec![paths.collect()] };
-            prop_assert_eq!(read(&key, file.to_text().as_bytes()).unwrap(), file);
+            prop_assert_eq!(read(&key, file.to_text().as_bytes()).unwrap().file, file);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! what is read is written and read alike.
 #![no_main]
 
-use invalidator_core::error_file::ErrorFile;
+use invalidator_core::error_file::{ErrorFile, Section};
 use invalidator_core::replay::read;
 use invalidator_core::target::TargetId;
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|object: &[u8]| {
         _ => (KEY.into(), object),
     };
     match read(&key, object) {
-        Ok(file) => {
+        Ok(Section { file, .. }) => {
             let again = ErrorFile::from_text(&file.to_text()).expect("what was written is read");
             assert_eq!(again, file);
             assert!(file.id.as_str().parse::<TargetId>().is_ok());
