@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use crate::incident::Rejection;
@@ -31,6 +32,13 @@ pub struct ErrorFile<'a> {
     pub sets: Vec<Vec<InvalidationPath<'a>>>,
 }
 
+/// How the time is written in a key.
+const KEY_TIME: StaticFormatDescription =
+    format_description!("[year][month][day][hour][minute][second][subsecond digits:6]");
+
+/// The digits of the time in a key.
+const KEY_TIME_DIGITS: usize = 20;
+
 /// The key of an error file. `random` is ten of `[a-z0-9]`.
 ///
 /// # Errors
@@ -40,10 +48,15 @@ pub fn error_key(
     random: &str,
     id: &str,
 ) -> Result<String, time::error::Format> {
-    let format =
-        format_description!("[year][month][day][hour][minute][second][subsecond digits:6]");
-    let time = now.to_offset(time::UtcOffset::UTC).format(format)?;
+    let time = now.to_offset(time::UtcOffset::UTC).format(KEY_TIME)?;
     Ok(format!("{FOLDER}{time}{random}_{id}.txt"))
+}
+
+/// When an error file was written, as its key says. `None` if the function did not make the key.
+pub fn time_in_key(key: &str) -> Option<OffsetDateTime> {
+    let digits = key.strip_prefix(FOLDER)?.get(..KEY_TIME_DIGITS)?;
+    let time = time::PrimitiveDateTime::parse(digits, KEY_TIME).ok()?;
+    Some(time.assume_utc())
 }
 
 /// A text that is not an error file.
@@ -395,6 +408,23 @@ mod tests {
             error_key(elsewhere, "x", "E").unwrap(),
             "invalidation_error/20261121020304000001x_E.txt"
         );
+        for key in [
+            error_key(now, "abcde01234", "E2QWRUHAPOMQZL").unwrap(),
+            error_key(elsewhere.replace_day(20).unwrap(), "0123456789", "E").unwrap(),
+        ] {
+            let again = error_key(time_in_key(&key).unwrap(), "", "").unwrap();
+            assert_eq!(
+                again.split_once('_').unwrap().0,
+                &key[..FOLDER.len() + KEY_TIME_DIGITS]
+            );
+        }
+        for key in [
+            "invalidation_error/1_E1.txt",
+            "invalidation_error/2026112102030456789é_E1.txt",
+            "a",
+        ] {
+            assert_eq!(time_in_key(key), None);
+        }
     }
 
     #[test]
@@ -421,7 +451,13 @@ mod tests {
         let read: Vec<_> = sections
             .iter()
             .map(|it| {
-                let paths: Vec<&str> = it.file.sets.iter().flatten().map(|it| it.as_str()).collect();
+                let paths: Vec<&str> = it
+                    .file
+                    .sets
+                    .iter()
+                    .flatten()
+                    .map(|it| it.as_str())
+                    .collect();
                 let hosts: Vec<&str> = it.hosts.iter().map(String::as_str).collect();
                 (it.file.id.as_str(), paths, hosts)
             })
@@ -430,17 +466,27 @@ mod tests {
         assert_eq!(
             read,
             [
-                ("E1", of_first.to_vec(), vec!["example.org", "www.example.org"]),
+                (
+                    "E1",
+                    of_first.to_vec(),
+                    vec!["example.org", "www.example.org"]
+                ),
                 ("E2", vec!["/c*"], vec![]),
             ]
         );
-        assert!(matches!(ErrorFile::from_text(text), Err(InvalidErrorFile::Several)));
+        assert!(matches!(
+            ErrorFile::from_text(text),
+            Err(InvalidErrorFile::Several)
+        ));
         for (text, expected) in [
             ("# nothing\n", "the first line is not"),
             ("/a\nCloudFront Id [E1]\n", "the first line is not"),
             ("CloudFront Id [E1]\nhttps:///a\n", "line 2: `https:///a`"),
             ("CloudFront Id [E1]\nftp://example.org/a\n", "line 2: `ftp:"),
-            ("CloudFront Id [E1]\nhttps://example.org/a b\n", "line 2: `https:"),
+            (
+                "CloudFront Id [E1]\nhttps://example.org/a b\n",
+                "line 2: `https:",
+            ),
         ] {
             let error = Section::all_from_text(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

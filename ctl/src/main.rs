@@ -15,6 +15,7 @@ mod confirm;
 mod estimate;
 mod html;
 mod in_json;
+mod invalidations;
 mod mode;
 mod output;
 mod plan;

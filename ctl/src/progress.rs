@@ -7,8 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{is_on_terminal, tell};
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written where there is no terminal, and when the first one is: a short work has none.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+const BEFORE_FIRST_LINE: Duration = Duration::from_secs(5);
 
 /// How a work is shown of which it is not known how many steps it has.
 const SPINNER: &str = "{spinner} {prefix}: {pos}  {msg}";
@@ -18,8 +19,8 @@ const SPINNER: &str = "{spinner} {prefix}: {pos}  {msg}";
 pub struct Progress {
     bar: ProgressBar,
     is_terminal: bool,
-    /// When the last line was written.
-    line: Cell<Option<Instant>>,
+    /// From when on the next line is due.
+    next_line: Cell<Instant>,
 }
 
 impl Progress {
@@ -36,7 +37,7 @@ impl Progress {
         let progress = Self {
             bar,
             is_terminal,
-            line: Cell::new(None),
+            next_line: Cell::new(Instant::now() + BEFORE_FIRST_LINE),
         };
         progress.show();
         progress
@@ -52,7 +53,7 @@ impl Progress {
             &self.bar,
             "{prefix} {wide_bar} {pos}/{len}, {eta} left  {msg}",
         );
-        self.line.set(None);
+        self.next_line.set(Instant::now() + BEFORE_FIRST_LINE);
         self.show();
     }
 
@@ -62,7 +63,7 @@ impl Progress {
         self.bar.unset_length();
         self.bar.set_position(0);
         set_style(&self.bar, SPINNER);
-        self.line.set(None);
+        self.next_line.set(Instant::now() + BEFORE_FIRST_LINE);
         self.show();
     }
 
@@ -89,11 +90,11 @@ impl Progress {
     }
 
     fn show(&self) {
-        let is_due = |last: Instant| last.elapsed() >= BETWEEN_LINES;
-        if self.is_terminal || !self.line.get().is_none_or(is_due) {
+        let now = Instant::now();
+        if self.is_terminal || now < self.next_line.get() {
             return;
         }
-        self.line.set(Some(Instant::now()));
+        self.next_line.set(now + BETWEEN_LINES);
         let done = self.bar.position();
         let of = self
             .bar

@@ -1,10 +1,25 @@
-//! `invalidatorctl replay`: submits the paths of error files again, once their cause is fixed.
+//! `invalidatorctl replay`: submits the paths of error files again, once their cause is fixed, and puts back
+//! failed events and dead letters.
 //!
+//! * [`inputs`]: which error files
 //! * [`files`]: reads the files, and believes none
+//! * [`record`]: the record of a replay
+//! * [`before`]: what became of files that were submitted before
 //! * [`sets`]: merges their paths into sets
+//! * [`summary`]: what would be submitted, and what came of it
+//! * [`direct`]: submits from this machine
+//! * [`wait`]: waits for the answers
+//! * [`queues`]: failed events and dead letters
 
+mod before;
+mod direct;
 mod files;
+mod inputs;
+mod queues;
+mod record;
 mod sets;
+mod summary;
+mod wait;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,36 +30,53 @@ use invalidator::aws::Clients;
 use invalidator::config::QueueUrl;
 use invalidator::mode::read_mode;
 use invalidator::queue::{Entry, send};
-use invalidator::submit::answer::Answer;
-use invalidator::submit::call::create_invalidation;
-use invalidator::submit::unit::{Call, Means, Paces, Unit};
-use invalidator_core::cost::amount::Of;
-use invalidator_core::cost::price;
-use invalidator_core::merge::Merge;
 use invalidator_core::mode::{ChosenMode, Mode};
 use invalidator_core::problems::Problems;
 use invalidator_core::set::Lane;
-use invalidator_core::text::Lines;
+use time::OffsetDateTime;
 
-use crate::account;
+use crate::account::{self, Account};
 use crate::confirm::confirm;
-use crate::output::{error, show, show_line, tell, warn};
+use crate::output::{Format, error, show, show_json, show_line, tell, warn};
+use crate::progress::Progress;
 use crate::stack::{self, Stack};
 use crate::usage::Usage;
-use sets::{MAX_PATHS, Replay, replays};
+use files::Files;
+use inputs::Input;
+use queues::Choices;
+use record::Record;
+use sets::{Replay, Sender, replays};
+use summary::{Report, count, summary, totals};
+use wait::{Outcome, Patience, Watch};
 
-/// Submit the paths of error files again.
+/// Submit the paths of error files again, or put back failed events or dead letters.
 ///
-/// The files must be as the function wrote them, for distributions of this account; otherwise nothing is
-/// submitted. The paths are shown first, wildcards before all others.
+/// An error file of the bucket must be as the function wrote it, for a distribution of this account; people
+/// may have added white space, lines that begin with `#`, and URLs. The paths are shown first, wildcards
+/// before all others. A file that was submitted is kept under invalidation_error_done/ with who did it and
+/// when, and is not submitted a second time.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  invalidatorctl replay invalidation_error/20261121020304567891abcde01234_E2QWRUHAPOMQZL.txt
-  invalidatorctl replay --bucket BUCKET --submit-queue URL KEY KEY   (as the mail says)")]
+  invalidatorctl replay invalidation_error/20261121020304567891abcde01234_E2QWRUHAPOMQZL.txt --wait
+  invalidatorctl replay --bucket BUCKET --submit-queue URL KEY KEY   (as the mail says)
+  invalidatorctl replay --all
+  invalidatorctl replay paths.txt      (a file of this machine: `CloudFront Id [E2QWRUHAPOMQZL]`, then paths)
+  invalidatorctl replay --events       (what is in FailedEventsQueue)
+  invalidatorctl replay --dead-letters")]
 pub struct Options {
-    /// The keys of the error files, as the mail lists them.
-    #[arg(required = true, value_name = "KEY")]
-    keys: Vec<String>,
+    /// Error files: keys of the bucket, as the mail lists them, files of this machine, or `-` for standard
+    /// input.
+    #[arg(value_name = "KEY|FILE", required_unless_present_any = ["all", "events", "dead_letters"])]
+    files: Vec<String>,
+    /// All error files of the bucket. What cannot be replayed is told, and stays.
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
+    /// Invoke the function with the events that failed.
+    #[arg(long, conflicts_with_all = ["files", "all"])]
+    events: bool,
+    /// Put dead letters back into BufferQueue and SubmitQueue.
+    #[arg(long, conflicts_with_all = ["files", "all", "events"])]
+    dead_letters: bool,
     #[command(flatten)]
     stack: stack::Options,
     /// The stack's SubmitQueue, if its outputs cannot be read: the function submits the paths, at the
@@ -54,6 +86,21 @@ pub struct Options {
     /// Submit from this machine, without the function.
     #[arg(long, conflicts_with = "submit_queue")]
     directly: bool,
+    /// Submit also what was submitted before, and pay for it again.
+    #[arg(long)]
+    again: bool,
+    /// Wait until CloudFront has accepted the paths, or rejected them.
+    #[arg(long, conflicts_with = "directly")]
+    wait: bool,
+    /// Wait until the paths are invalidated at all edges.
+    #[arg(long, conflicts_with = "directly")]
+    complete: bool,
+    /// How long to wait. What was submitted goes on without this program.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    timeout: u64,
+    /// For a person or for a machine.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -61,51 +108,74 @@ pub struct Options {
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
-    let stack = stack::find(&account, options.stack).await?;
+    let stack = stack::find(&account, options.stack.clone()).await?;
+    let Options { yes, output, .. } = options;
+    if options.events {
+        return queues::replay_events(&account, &stack, Choices { yes, output }).await;
+    }
+    if options.dead_letters {
+        return queues::replay_dead_letters(&account, &stack, Choices { yes, output }).await;
+    }
     let queue = match options.directly {
         true => None,
-        false => Some(queue_of(&stack, options.submit_queue)?),
+        false => Some(queue_of(&stack, options.submit_queue.clone())?),
     };
-    let files = match files::read(&account, &stack.error_bucket, options.keys).await? {
-        Ok(files) => files,
-        Err(problems) => {
-            tell_problems(&problems);
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    let replays = replays(files, &account.caller);
-    show(&summary(&replays));
-    let mode = mode_of(&account.clients, &stack.error_bucket).await;
-    refuse_if_not_live(mode.as_ref(), options.directly)?;
-    let (paths, sets) = totals(&replays);
-    let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
-    if !options.yes && !confirm(&question)? {
+    let progress = Progress::new("distributions");
+    let files = read(&account, &stack, &options, &progress).await;
+    progress.finish();
+    let Files {
+        mut files,
+        problems,
+    } = files?;
+    tell_problems(&problems);
+    if !problems.is_empty() && !options.all {
         tell("nothing was submitted");
         return Ok(ExitCode::FAILURE);
     }
-    let Some(queue) = queue else {
-        let mut all_accepted = true;
-        for replay in replays {
-            all_accepted &= submit(&account.clients, replay).await;
+    let mut befores = Vec::new();
+    if !options.again {
+        let cloudfront = account.clients.cloudfront();
+        befores = before::take_out_what_was_done(cloudfront, &mut files).await;
+        befores.iter().for_each(tell);
+        if befores.iter().any(|it| !it.is_unfinished) {
+            tell("say --again to submit once more what was submitted before");
         }
-        return Ok(match all_accepted {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        });
+        tidy(&account, &stack, &files).await;
+    }
+    let now = OffsetDateTime::now_utc();
+    let sender = Sender {
+        caller: &account.caller,
+        again: options
+            .again
+            .then(|| format!("again {}", now.unix_timestamp())),
+        window: format!("window {}", now.unix_timestamp() / 300),
     };
-    enqueue(&account.clients, &queue, replays).await?;
-    let then = match mode {
-        Some(ChosenMode {
-            mode: Mode::Stopped,
-            ..
-        }) => "they wait there until `invalidatorctl mode live`",
-        _ => "the function submits them",
+    let replays = replays(files, &sender);
+    let mut report = Report::of(&account.to_string(), &replays);
+    report.before = befores;
+    report.problems = problems.first().to_vec();
+    let is_well = problems.is_empty();
+    let run = Run {
+        account: &account,
+        stack: &stack,
+        options: &options,
+        now,
+        progress: &progress,
     };
-    show_line(format_args!(
-        "{} in SubmitQueue; {then}",
-        count(sets, "set")
-    ));
-    Ok(ExitCode::SUCCESS)
+    let is_done = match replays.is_empty() {
+        true => {
+            tell("there is nothing to submit");
+            true
+        }
+        false => run.submit(&replays, queue.as_ref(), &mut report).await?,
+    };
+    if let Format::Json = options.output {
+        show_json(&report)?;
+    }
+    Ok(match is_done && is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// # Errors
@@ -118,7 +188,53 @@ fn queue_of(stack: &Stack, named: Option<QueueUrl>) -> Result<QueueUrl> {
                 .to_owned(),
         )
         .into()),
-        None => stack.submit_queue(),
+        None => stack
+            .queue("SubmitQueueUrl")
+            .context("say --submit-queue, or deploy the stack again"),
+    }
+}
+
+async fn read(
+    account: &Account,
+    stack: &Stack,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Files> {
+    let bucket = &stack.error_bucket;
+    let inputs = match options.all {
+        false => {
+            let files = options.files.iter();
+            files.map(|it| Input::of_argument(it, bucket)).collect()
+        }
+        true => {
+            let (keys, others) = inputs::all(account.clients.s3(), bucket).await?;
+            if others > 0 {
+                tell(format_args!(
+                    "{} without paths, such as messages that could not be read, are left out",
+                    count(others, "file")
+                ));
+            }
+            keys.into_iter().map(Input::Key).collect()
+        }
+    };
+    files::read(account, bucket, inputs, progress).await
+}
+
+/// Deletes error files whose replay was interrupted, and of which nothing is left to submit.
+async fn tidy(account: &Account, stack: &Stack, files: &[files::File]) {
+    for file in files.iter().filter(|file| file.paths.is_empty()) {
+        if let Some(object) = file.place.object.as_ref().filter(|it| it.is_there) {
+            delete(account, stack, &object.key).await;
+        }
+    }
+}
+
+async fn delete(account: &Account, stack: &Stack, key: &str) {
+    let deleted = record::delete(account.clients.s3(), &stack.error_bucket, key).await;
+    if let Err(error) = deleted {
+        warn(format_args!(
+            "{key} was submitted, but stays where it is: {error:#}"
+        ));
     }
 }
 
@@ -128,70 +244,170 @@ fn tell_problems(problems: &Problems<String>) {
         let files = count(problems.untold(), "more file");
         error(format_args!("{files} cannot be replayed"));
     }
-    tell("nothing was submitted");
 }
 
-fn totals(replays: &[Replay]) -> (usize, usize) {
-    let paths = replays.iter().map(|replay| replay.paths().count()).sum();
-    (paths, replays.iter().map(|replay| replay.sets.len()).sum())
+/// A replay that is about to be made.
+struct Run<'a> {
+    account: &'a Account,
+    stack: &'a Stack,
+    options: &'a Options,
+    now: OffsetDateTime,
+    progress: &'a Progress,
 }
 
-/// How many wildcards, and how many other paths, are shown of each target.
-const MAX_SHOWN: usize = 10;
+impl Run<'_> {
+    /// Whether all was done that was asked for.
+    async fn submit(
+        &self,
+        replays: &[Replay],
+        queue: Option<&QueueUrl>,
+        report: &mut Report,
+    ) -> Result<bool> {
+        let Options { output, yes, .. } = self.options;
+        if let Format::Text = output {
+            show(&summary(replays));
+        }
+        let mode = mode_of(&self.account.clients, &self.stack.error_bucket).await;
+        refuse_if_not_live(mode.as_ref(), self.options)?;
+        let (paths, sets) = totals(replays);
+        let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
+        if !yes && !confirm(&question)? {
+            tell("nothing was submitted");
+            return Ok(false);
+        }
+        self.write_records(replays).await;
+        report.is_submitted = true;
+        match queue {
+            None => Ok(self.submit_directly(replays, report).await),
+            Some(queue) => self.enqueue(replays, queue, mode, report).await,
+        }
+    }
 
-/// What would be submitted, wildcards first, the widest of them at the top.
-fn summary(replays: &[Replay]) -> Lines {
-    let mut lines = Lines::new();
-    for replay in replays {
-        let (mut wildcards, plain): (Vec<_>, Vec<_>) = replay
-            .paths()
-            .partition(|path| Lane::of(path) == Lane::Wildcards);
-        wildcards.sort_by_key(|path| path.as_str().len());
-        let of_them = match wildcards.len() {
-            0 => String::new(),
-            wildcards => format!(", of them {}", count(wildcards, "wildcard")),
+    /// Writes the record of each file. Without it the replay goes on: at worst somebody pays twice.
+    async fn write_records(&self, replays: &[Replay]) {
+        let record = Record {
+            at: self.now,
+            by: self.account.caller.clone(),
         };
-        let paths = count(wildcards.len() + plain.len(), "path");
-        let files = count(replay.keys.len(), "file");
-        let Replay { target, alias, .. } = replay;
-        lines.line(format_args!(
-            "{target} ({alias}): {paths} of {files}{of_them}"
-        ));
-        let what = match target.tenant {
-            None => "distribution",
-            Some(_) => "tenant",
-        };
-        for path in wildcards.iter().take(MAX_SHOWN) {
-            match path.as_str() {
-                "/*" => lines.line(format_args!("  {path} (the whole {what})")),
-                _ => lines.line(format_args!("  {path}")),
+        self.progress.begin_unknown("records");
+        let objects = replays.iter().flat_map(|it| &it.places);
+        for object in objects.filter_map(|it| it.object.as_ref()) {
+            let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
+            let from = object.from();
+            if let Err(error) = record::write(s3, bucket, &from, &object.key, &record).await {
+                warn(format_args!(
+                    "that {} is submitted cannot be recorded, so a second replay would pay again: {error:#}",
+                    object.key
+                ));
             }
+            self.progress.step();
         }
-        add_more(&mut lines, wildcards.len(), "more wildcard");
-        for path in plain.iter().take(MAX_SHOWN) {
-            lines.line(format_args!("  {path}"));
-        }
-        add_more(&mut lines, plain.len(), "more path");
+        self.progress.finish();
     }
-    let (paths, sets) = totals(replays);
-    lines.line(format_args!(
-        "in all {} for {} in {}, at most {}",
-        count(paths, "path"),
-        count(replays.len(), "target"),
-        count(sets, "set"),
-        price::PATH.amount.times(paths as u64)
+
+    /// Deletes the error files of a target that was submitted as a whole.
+    async fn delete_files(&self, replay: &Replay) {
+        let objects = replay.places.iter().filter_map(|it| it.object.as_ref());
+        for object in objects.filter(|it| it.is_there) {
+            delete(self.account, self.stack, &object.key).await;
+        }
+    }
+
+    async fn submit_directly(&self, replays: &[Replay], report: &mut Report) -> bool {
+        let mut outcomes = Vec::new();
+        self.progress.begin("sets", totals(replays).1 as u64);
+        for replay in replays {
+            let outcome = direct::submit(&self.account.clients, replay, self.progress).await;
+            if outcome.rejected + outcome.waiting == 0 {
+                self.delete_files(replay).await;
+            }
+            outcomes.push(outcome);
+        }
+        self.progress.finish();
+        let are_good = outcomes.iter().all(|it| it.rejected + it.waiting == 0);
+        report.add(outcomes);
+        are_good
+    }
+
+    async fn enqueue(
+        &self,
+        replays: &[Replay],
+        queue: &QueueUrl,
+        mode: Option<ChosenMode>,
+        report: &mut Report,
+    ) -> Result<bool> {
+        let is_stopped = mode.is_some_and(|it| it.mode == Mode::Stopped);
+        let waits = self.options.wait || self.options.complete;
+        let watch = match waits && !is_stopped {
+            true => {
+                let bucket = &self.stack.error_bucket;
+                Some(Watch::begin(self.account, bucket, replays).await?)
+            }
+            false => None,
+        };
+        self.progress.begin("sets", totals(replays).1 as u64);
+        for replay in replays {
+            enqueue(&self.account.clients, queue, replay).await?;
+            self.progress.steps(replay.sets.len() as u64);
+            self.delete_files(replay).await;
+        }
+        self.progress.finish();
+        let then = match is_stopped {
+            true => "they wait there until `invalidatorctl mode live`",
+            false => "the function submits them",
+        };
+        let sets = count(totals(replays).1, "set");
+        if let Format::Text = self.options.output {
+            show_line(format_args!("{sets} in SubmitQueue; {then}"));
+        }
+        match watch {
+            Some(watch) => self.wait(watch, replays, report).await,
+            None => Ok(!waits),
+        }
+    }
+
+    async fn wait(
+        &self,
+        watch: Watch<'_>,
+        replays: &[Replay],
+        report: &mut Report,
+    ) -> Result<bool> {
+        let patience = Patience {
+            is_for_edges: self.options.complete,
+            timeout: Duration::from_secs(self.options.timeout),
+        };
+        let outcomes = watch.wait(patience, self.progress).await;
+        self.progress.finish();
+        let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
+        if let Format::Text = self.options.output {
+            let targets = replays.iter().zip(&outcomes);
+            targets.for_each(|(replay, outcome)| show_outcome(replay, outcome));
+        }
+        let are_good = outcomes.iter().all(|it| it.is_good(patience));
+        report.add(outcomes);
+        Ok(are_good)
+    }
+}
+
+fn show_outcome(replay: &Replay, outcome: &Outcome) {
+    let Outcome {
+        accepted,
+        rejected,
+        waiting,
+        invalidations,
+        completed,
+        error_files,
+    } = outcome;
+    let Replay { target, alias, .. } = replay;
+    show_line(format_args!(
+        "{target} ({alias}): {} accepted, {rejected} rejected, {waiting} without an answer; {} of {} done at all edges",
+        count(*accepted, "path"),
+        completed,
+        count(invalidations.len(), "invalidation"),
     ));
-    lines
-}
-
-fn add_more(lines: &mut Lines, all: usize, noun: &'static str) {
-    if all > MAX_SHOWN {
-        lines.line(format_args!("  and {}", count(all - MAX_SHOWN, noun)));
+    for key in error_files {
+        show_line(format_args!("  rejected again: {key}"));
     }
-}
-
-fn count(number: usize, noun: &'static str) -> Of {
-    Of(number as u64, noun)
 }
 
 /// The mode that somebody chose for the stack of this error bucket. If it cannot be read, the replay goes
@@ -210,13 +426,13 @@ async fn mode_of(clients: &Clients, bucket: &str) -> Option<ChosenMode> {
 
 /// # Errors
 /// In a dry run, and if this machine would submit for a stack that is stopped.
-fn refuse_if_not_live(chosen: Option<&ChosenMode>, directly: bool) -> Result<()> {
+fn refuse_if_not_live(chosen: Option<&ChosenMode>, options: &Options) -> Result<()> {
     match chosen {
         Some(chosen) if chosen.mode == Mode::DryRun => bail!(
             "nothing was submitted: the mode is {chosen}. In a dry run nothing may be invalidated; \
              choose `invalidatorctl mode live` first"
         ),
-        Some(chosen) if chosen.mode == Mode::Stopped && directly => bail!(
+        Some(chosen) if chosen.mode == Mode::Stopped && options.directly => bail!(
             "nothing was submitted: the mode is {chosen}. Choose `invalidatorctl mode live` first, or \
              replay without --directly: then the sets wait until the stack is live"
         ),
@@ -224,50 +440,15 @@ fn refuse_if_not_live(chosen: Option<&ChosenMode>, directly: bool) -> Result<()>
     }
 }
 
-async fn enqueue(clients: &Clients, queue: &QueueUrl, replays: Vec<Replay>) -> Result<()> {
+async fn enqueue(clients: &Clients, queue: &QueueUrl, replay: &Replay) -> Result<()> {
     let mut entries = Vec::new();
-    for (id, set) in replays.into_iter().flat_map(|replay| replay.sets) {
+    for (id, set) in &replay.sets {
         let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
-        entries.push(Entry::of_set(&set, lane.group(&set.target), &id)?);
+        entries.push(Entry::of_set(set, lane.group(&set.target), id)?);
     }
     let queue_name = queue.as_str();
-    send(clients.sqs(), queue, entries)
-        .await
-        .with_context(|| format!("failed to put sets into {queue_name}; replay again"))
-}
-
-/// Submits the sets of a target from this machine. Whether CloudFront accepted all of them.
-async fn submit(clients: &Clients, replay: Replay) -> bool {
-    const A_DAY: Duration = Duration::from_secs(24 * 3_600);
     let target = &replay.target;
-    let means = Means {
-        call: async |merge: &Merge<'static>, call: &Call| -> Answer {
-            let paths: Vec<_> = call.paths.iter().map(|index| merge.path(*index)).collect();
-            create_invalidation(clients.cloudfront(), target, &paths, &call.reference).await
-        },
-        remaining: || A_DAY,
-    };
-    let mut paces = Paces::new(MAX_PATHS);
-    let mut are_accepted = true;
-    for (id, set) in replay.sets {
-        paces.begin();
-        let cause = set.cause();
-        let mut unit = Unit::new(target, Merge::new(vec![set.paths]), vec![id], cause);
-        unit.submit(None, &mut paces, &means).await;
-        for accepted in &unit.accepted {
-            show_line(format_args!(
-                "{target}: invalidation {} of {}",
-                accepted.invalidation_id,
-                count(accepted.paths, "path")
-            ));
-        }
-        for (reason, paths) in unit.merge.rejected() {
-            error(format_args!(
-                "{target}: {} rejected: {reason}",
-                count(paths.len(), "path")
-            ));
-        }
-        are_accepted &= unit.merge.rejected().is_empty() && unit.merge.waiting().is_empty();
-    }
-    are_accepted
+    send(clients.sqs(), queue, entries).await.with_context(|| {
+        format!("failed to put the sets of {target} into {queue_name}; run the same command again")
+    })
 }

@@ -1,5 +1,6 @@
 //! The stack to work with, found by its name or by its error bucket.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,9 +11,10 @@ use invalidator_core::mode::Mode;
 
 use crate::account::Account;
 use crate::output;
+use crate::usage::Usage;
 
 /// Which stack.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[group(skip)] // Its name would be that of the account's options.
 #[command(next_help_heading = "Stack")]
 pub struct Options {
@@ -30,8 +32,8 @@ pub struct Stack {
     /// `None` if only its bucket is known.
     name: Option<String>,
     pub error_bucket: String,
-    /// `None` if only its bucket is known.
-    submit_queue: Option<String>,
+    /// Empty if only its bucket is known.
+    outputs: BTreeMap<String, String>,
     /// Its parameter `InitialMode`. `None` if only its bucket is known.
     pub initial_mode: Option<Mode>,
 }
@@ -57,18 +59,32 @@ impl Stack {
         Self {
             name: None,
             error_bucket,
-            submit_queue: None,
+            outputs: BTreeMap::new(),
             initial_mode: None,
         }
     }
 
-    /// Its SubmitQueue.
+    /// The value of an output.
     ///
     /// # Errors
-    /// If only its bucket is known, or its outputs name no queue.
-    pub fn submit_queue(&self) -> Result<QueueUrl> {
-        let url = self.submit_queue.as_deref();
-        let url = url.context("the stack has no output SubmitQueueUrl: say --submit-queue")?;
+    /// If only its bucket is known, or it has no such output.
+    pub fn output(&self, name: &str) -> Result<&str> {
+        let Some(stack) = &self.name else {
+            let usage = "name the stack with --stack: of one that is named by its bucket, nothing else is known";
+            return Err(Usage(usage.to_owned()).into());
+        };
+        let value = self.outputs.get(name).map(String::as_str);
+        value.with_context(|| {
+            format!("the stack {stack} has no output {name}: deploy this version of it")
+        })
+    }
+
+    /// The queue whose URL is this output.
+    ///
+    /// # Errors
+    /// If only its bucket is known, or it has no such output.
+    pub fn queue(&self, output: &str) -> Result<QueueUrl> {
+        let url = self.output(output)?;
         url.parse()
             .map_err(|expected| anyhow!("`{url}` is not {expected}"))
     }
@@ -98,19 +114,18 @@ async fn named(account: &Account, name: String) -> Result<Stack> {
         .stacks()
         .first()
         .context("DescribeStacks brought no stack")?;
-    let output = |key: &str| {
-        let mut outputs = stack.outputs().iter();
-        let output = outputs.find(|it| it.output_key() == Some(key));
-        output.and_then(|it| it.output_value()).map(str::to_owned)
-    };
+    let outputs = stack.outputs().iter();
+    let outputs: BTreeMap<String, String> = outputs
+        .filter_map(|it| Some((it.output_key.clone()?, it.output_value.clone()?)))
+        .collect();
     let mut parameters = stack.parameters().iter();
     let initial = parameters.find(|it| it.parameter_key() == Some("InitialMode"));
     let initial = initial.and_then(|it| it.parameter_value());
     Ok(Stack {
-        error_bucket: output("ErrorBucketName").with_context(|| {
+        error_bucket: outputs.get("ErrorBucketName").cloned().with_context(|| {
             format!("the stack {name} has no output ErrorBucketName: it is not one of invalidator")
         })?,
-        submit_queue: output("SubmitQueueUrl"),
+        outputs,
         initial_mode: initial.and_then(|mode| mode.parse().ok()),
         name: Some(name),
     })

@@ -1,33 +1,83 @@
 //! Error files from the bucket. Whoever may write there can make one, so none is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
+use futures_util::stream::{self, StreamExt};
 use invalidator::aws::Clients;
 use invalidator::aws::error::service_error;
 use invalidator::catalog::Catalog;
 use invalidator::clock::Clock;
+use invalidator_core::error_file::{FOLDER, Section};
 use invalidator_core::path::InvalidationPath;
 use invalidator_core::problems::Problems;
 use invalidator_core::replay::{self, MAX_FILE_BYTES, NotReplayable, id_in_key};
+use invalidator_core::service_error::ServiceError;
 use invalidator_core::target::{DistributionId, Target, TargetId, TenantId};
 use tokio::time::Instant;
 
+use super::inputs::{Input, read_local};
+use super::record::{self, DONE, Record, done_key};
 use crate::account::Account;
+use crate::output::warn;
+use crate::progress::Progress;
 
 /// Reading the list of distributions may take so long.
 const TIME_TO_READ: Duration = Duration::from_secs(120);
 
-/// An error file that may be replayed.
+/// How many objects are read at once.
+const CONCURRENCY: usize = 8;
+
+/// The paths of one target in an error file.
 #[derive(Debug)]
 pub struct File {
-    pub key: String,
+    pub place: Place,
     pub target: Target,
     /// The alias of the target's distribution.
     pub alias: String,
     pub paths: Vec<InvalidationPath<'static>>,
+    /// The hosts of URLs that stood in the place of paths.
+    pub hosts: BTreeSet<String>,
+}
+
+/// Where an error file is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What people call it.
+    pub name: String,
+    /// `None` for a file of this machine.
+    pub object: Option<Object>,
+}
+
+/// An error file in the bucket.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its key, as the function wrote it.
+    pub key: String,
+    /// Whether it is still there. Otherwise only its record is.
+    pub is_there: bool,
+    /// The earlier replay.
+    pub before: Option<Record>,
+}
+
+impl Object {
+    /// Where its text is.
+    pub fn from(&self) -> String {
+        match self.is_there {
+            true => self.key.clone(),
+            false => done_key(&self.key),
+        }
+    }
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub files: Vec<File>,
+    /// What cannot be replayed, file by file.
+    pub problems: Problems<String>,
 }
 
 /// Reads error files. All that cannot be replayed is told, file by file.
@@ -37,55 +87,137 @@ pub struct File {
 pub async fn read(
     account: &Account,
     bucket: &str,
-    mut keys: Vec<String>,
-) -> Result<Result<Vec<File>, Problems<String>>> {
-    keys.sort();
-    keys.dedup();
-    let mut catalog = Targets::new(account).await?;
-    let (mut files, mut problems) = (Vec::new(), Problems::default());
-    for key in keys {
-        match read_one(account, bucket, &key, &mut catalog).await {
-            Ok(file) => files.push(file),
-            Err(error) => problems.push(format!("s3://{bucket}/{key} is not replayed: {error:#}")),
+    mut inputs: Vec<Input>,
+    progress: &Progress,
+) -> Result<Files> {
+    inputs.sort();
+    inputs.dedup();
+    let mut targets = Targets::new(account).await?;
+    progress.begin("error files", inputs.len() as u64);
+    let mut files = Files::default();
+    let mut read = stream::iter(inputs)
+        .map(async |input| match input {
+            Input::Key(key) => {
+                let name = format!("s3://{bucket}/{key}");
+                (name, read_key(&account.clients, bucket, key).await)
+            }
+            Input::Local(name) => {
+                let read = read_local_file(&name);
+                (name, read)
+            }
+        })
+        .buffered(CONCURRENCY);
+    while let Some((name, sections)) = read.next().await {
+        let found = match sections {
+            Ok(sections) => with_targets(sections, &mut targets).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => files.files.extend(found),
+            Err(error) => files
+                .problems
+                .push(format!("{name} is not replayed: {error:#}")),
         }
+        progress.step();
     }
-    Ok(match problems.is_empty() {
-        true => Ok(files),
-        false => Err(problems),
-    })
+    Ok(files)
 }
 
-async fn read_one(
-    account: &Account,
-    bucket: &str,
-    key: &str,
+async fn with_targets(
+    sections: Vec<(Place, Section<'static>)>,
     targets: &mut Targets<'_>,
-) -> Result<File> {
-    id_in_key(key)?;
-    let object = object(&account.clients, bucket, key).await?;
-    let file = replay::read(key, &object)?;
-    let (target, alias) = targets.find(&file.id).await?;
-    Ok(File {
-        key: key.to_owned(),
-        target,
-        alias,
-        paths: file.sets.into_iter().flatten().collect(),
-    })
+) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for (place, Section { file, hosts }) in sections {
+        let (target, alias) = targets.find(&file.id).await?;
+        files.push(File {
+            place,
+            target,
+            alias,
+            paths: file.sets.into_iter().flatten().collect(),
+            hosts,
+        });
+    }
+    Ok(files)
 }
 
-async fn object(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<u8>> {
+fn read_local_file(name: &str) -> Result<Vec<(Place, Section<'static>)>> {
+    let text = read_local(name)?;
+    let sections = replay::read_text(&text)?;
+    let place = Place {
+        name: match name {
+            "-" => "standard input".to_owned(),
+            name => name.to_owned(),
+        },
+        object: None,
+    };
+    Ok(sections.into_iter().map(|it| (place.clone(), it)).collect())
+}
+
+async fn read_key(
+    clients: &Clients,
+    bucket: &str,
+    key: String,
+) -> Result<Vec<(Place, Section<'static>)>> {
+    // The key of a record is one of the error file, too.
+    let key = match key.strip_prefix(DONE) {
+        Some(name) => format!("{FOLDER}{name}"),
+        None => key,
+    };
+    id_in_key(&key)?;
+    let before = match record::find(clients.s3(), bucket, &key).await {
+        Ok(before) => before,
+        Err(error) => {
+            warn(format_args!(
+                "whether {key} was submitted before cannot be seen: {error:#}"
+            ));
+            None
+        }
+    };
+    let (is_there, text) = match object(clients, bucket, &key).await {
+        Err(Unread::Missing(_)) if before.is_some() => {
+            (false, object(clients, bucket, &done_key(&key)).await?)
+        }
+        text => (true, text?),
+    };
+    let section = replay::read(&key, &text)?;
+    let place = Place {
+        name: key.clone(),
+        object: Some(Object {
+            key,
+            is_there,
+            before,
+        }),
+    };
+    Ok(vec![(place, section)])
+}
+
+/// Why an object was not read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error("{0}")]
+    Missing(ServiceError),
+    #[error("{0}")]
+    Refused(ServiceError),
+    #[error("{0}")]
+    TooLong(#[from] NotReplayable),
+    #[error("its content does not arrive: {0}")]
+    Cut(String),
+}
+
+async fn object(clients: &Clients, bucket: &str, key: &str) -> Result<Vec<u8>, Unread> {
     let object = clients.s3().get_object().bucket(bucket).key(key);
-    let object = object.send().await.map_err(|error| service_error(&error))?;
+    let object = object.send().await.map_err(|error| match error.code() {
+        Some("NoSuchKey") => Unread::Missing(service_error(&error)),
+        _ => Unread::Refused(service_error(&error)),
+    })?;
     let length = object.content_length().unwrap_or_default();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > MAX_FILE_BYTES {
         return Err(NotReplayable::TooLong(length).into());
     }
-    let bytes = object
-        .body
-        .collect()
-        .await
-        .context("its content does not arrive")?;
+    let bytes = object.body.collect().await;
+    let bytes = bytes.map_err(|error| Unread::Cut(error.to_string()))?;
     Ok(bytes.to_vec())
 }
 

@@ -101,10 +101,230 @@ async fn what_was_rejected_is_replayed_once_its_cause_is_fixed() {
         shown.starts_with("E1 (") && shown.contains(expected),
         "{shown}"
     );
-    in_account(&account, &confirmed).await;
+    let again = in_account(&account, &confirmed).await;
+    assert!(again.status.success());
+    let told = text(again.stderr);
+    let expected = format!("{key} was submitted before, ");
+    assert!(told.contains(&expected), "{told}");
+    let expected = ": 2 of 2 paths were accepted since (invalidation I";
+    assert!(told.contains(expected), "{told}");
+    assert!(told.contains("say --again to submit once more"), "{told}");
+    assert!(told.ends_with("there is nothing to submit\n"), "{told}");
     let invalidations = account.cloudfront.invalidations("E1");
     assert_eq!(invalidations.len(), 1, "replayed twice, paid for once");
     assert_eq!(invalidations[0].paths, ["/", "/index.html"]);
+    let keys = keys_of(&account).await;
+    let done = key.replace("invalidation_error/", "invalidation_error_done/");
+    assert!(keys.contains(&done) && !keys.contains(&key), "{keys:?}");
+
+    let again = [&confirmed[..], &["--again"]].concat();
+    for _ in 0..2 {
+        let output = in_account(&account, &again).await;
+        assert!(output.status.success(), "{}", text(output.stderr));
+    }
+    let invalidations = account.cloudfront.invalidations("E1");
+    assert!(invalidations.len() >= 2, "paid for again");
+}
+
+/// The keys of all objects of the error bucket.
+async fn keys_of(account: &Account) -> Vec<String> {
+    let call = account.app.clients.s3().list_objects_v2().bucket("errors");
+    let page = call.send().await.unwrap();
+    let keys = page.contents.unwrap_or_default().into_iter();
+    keys.filter_map(|object| object.key).collect()
+}
+
+/// What a replay leaves that ends between its record and the deletion of the file, before and after the sets
+/// were submitted.
+#[tokio::test]
+async fn an_interrupted_replay_is_finished_and_pays_once() {
+    let account = account_of(site()).await;
+    let key = key_of("E1", 1);
+    put(&account, &key, error_file("E1", ["/a", "/b", "/c"])).await;
+    let output = in_account(&account, &replay(&account, &[&key])).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b", "/c"]);
+    // As if the file had not been deleted, and one of its paths had not been submitted.
+    put(&account, &key, error_file("E1", ["/a", "/b", "/c", "/d"])).await;
+    let output = in_account(&account, &replay(&account, &[&key])).await;
+    let told = text(output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains(": 3 of 4 paths were accepted since"),
+        "{told}"
+    );
+    assert!(
+        told.contains("the replay was interrupted, the others are submitted now"),
+        "{told}"
+    );
+    account.submit().await;
+    assert_eq!(
+        account.cloudfront.paths("E1"),
+        ["/a", "/b", "/c", "/d"],
+        "each once"
+    );
+    // As if only the deletion was left.
+    put(&account, &key, error_file("E1", ["/a", "/b", "/c", "/d"])).await;
+    let output = in_account(&account, &replay(&account, &["--all"])).await;
+    let told = text(output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains(": 4 of 4 paths were accepted since"),
+        "{told}"
+    );
+    assert!(!keys_of(&account).await.contains(&key));
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+/// An invalidation from before the file was written does not clear what the file stands for.
+#[tokio::test]
+async fn what_was_accepted_before_the_error_does_not_count() {
+    let account = account_of(site()).await;
+    account.change(&[("ObjectCreated:Put", "a")]).await;
+    account.tag(&[]).await;
+    let site_key = key_of("E1", 1);
+    put(&account, &site_key, error_file("E1", ["/a"])).await;
+    let output = in_account(&account, &replay(&account, &[&site_key])).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    // A file that is written later, by the clock of its key, with a record.
+    let later = time::OffsetDateTime::now_utc() + time::Duration::minutes(1);
+    let later = invalidator_core::error_file::error_key(later, "abcde01234", "E1").unwrap();
+    let done = later.replace("invalidation_error/", "invalidation_error_done/");
+    for key in [&later, &done] {
+        put(&account, key, error_file("E1", ["/a"])).await;
+    }
+    let output = in_account(&account, &replay(&account, &[&later])).await;
+    let told = text(output.stderr);
+    assert!(
+        told.contains(": 0 of 1 paths were accepted since"),
+        "{told}"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/a"]);
+}
+
+#[tokio::test]
+async fn all_files_are_replayed_and_what_cannot_be_is_told_and_stays() {
+    let account = account_of(site()).await;
+    let (good, other, bad) = (key_of("E1", 1), key_of("E2", 2), key_of("E9", 3));
+    let unreadable = key_of("unreadable", 4);
+    put(&account, &good, error_file("E1", ["/a"])).await;
+    put(&account, &other, error_file("E2", ["/b"])).await;
+    put(&account, &bad, error_file("E9", ["/c"])).await;
+    put(&account, &unreadable, "{}").await;
+    let output = in_account(&account, &replay(&account, &["--all", "--output", "json"])).await;
+    let told = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("E9 is not in the account"), "{told}");
+    assert!(told.contains("1 file without paths"), "{told}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["v"], 1);
+    assert_eq!(report["is_submitted"], true);
+    assert_eq!(report["paths"], 2);
+    assert_eq!(report["targets"][0]["files"], serde_json::json!([good]));
+    assert_eq!(report["problems"].as_array().unwrap().len(), 1);
+    let keys = keys_of(&account).await;
+    for (key, stays) in [
+        (good, false),
+        (other, false),
+        (bad, true),
+        (unreadable, true),
+    ] {
+        assert_eq!(keys.contains(&key), stays, "{key}");
+    }
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/b"]);
+}
+
+/// What a person made of files with an editor, the clipboard and standard input.
+#[tokio::test]
+async fn files_of_this_machine_and_standard_input_are_replayed() {
+    let account = account_of(site()).await;
+    let edited = "\u{feff}# from the mail\n CloudFront Id [E1]\n\n  https://www.example.org/a?x=1\n/b\n\
+                  CloudFront Id [E2]\n/c\n";
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/edited.txt");
+    std::fs::write(file, edited).unwrap();
+    let output = in_account(&account, &replay(&account, &[file])).await;
+    let shown = text(output.stdout);
+    assert!(output.status.success(), "{}", text(output.stderr));
+    assert!(
+        shown.contains("  (some were URLs of www.example.org)\n"),
+        "{shown}"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a?x=1", "/b"]);
+    assert_eq!(account.cloudfront.paths("E2"), ["/c"]);
+
+    let arguments = replay(&account, &["-"]);
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+        .args(&arguments)
+        .envs(account.environment())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let written = tokio::io::AsyncWriteExt::write_all(&mut stdin, b"CloudFront Id [E1]\n/d\n");
+    written.await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a?x=1", "/b", "/d"]);
+
+    std::fs::write(file, "hello\n").unwrap();
+    let output = in_account(&account, &replay(&account, &[file])).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(output.stderr);
+    assert!(
+        told.contains("edited.txt is not replayed: it is no error file"),
+        "{told}"
+    );
+}
+
+/// Waits while the function submits, and is told what was accepted, what was rejected again and where.
+#[tokio::test]
+async fn whoever_waits_is_told_what_was_accepted_and_what_was_rejected() {
+    let account = account_of(site()).await;
+    let keys = [key_of("E1", 1), key_of("E2", 2)];
+    put(&account, &keys[0], error_file("E1", ["/a", "/b"])).await;
+    put(&account, &keys[1], error_file("E2", ["/c"])).await;
+    let refuse = Fault::AccessDenied.always();
+    let refuse = refuse.on(Operation::CreateInvalidation).of("E2");
+    account.cloudfront.fail(refuse);
+    let arguments = replay(
+        &account,
+        &[&keys[0], &keys[1], "--complete", "--timeout", "60"],
+    );
+    let waited = in_account(&account, &arguments);
+    let function = async {
+        while account.waiting_sets().await < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        account.submit().await;
+    };
+    let (output, ()) = tokio::join!(waited, function);
+    let (shown, told) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let expected = "E1 (www.example.org): 2 paths accepted, 0 rejected, 0 without an answer; 1 of 1 invalidation done at all edges\n";
+    assert!(shown.contains(expected), "{shown}{told}");
+    assert!(shown.contains("0 paths accepted, 1 rejected"), "{shown}");
+    assert!(
+        shown.contains("  rejected again: invalidation_error/"),
+        "{shown}"
+    );
+    assert_eq!(
+        keys_of(&account)
+            .await
+            .iter()
+            .filter(|it| it.starts_with("invalidation_error/"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,350 @@
+//! Puts back what ended in a queue: failed events and dead letters. Each message is deleted only after it was
+//! accepted where it belongs, so an interruption repeats a message and loses none.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::InvocationType;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use invalidator::aws::error::{error_of, service_error};
+use invalidator::config::QueueUrl;
+use invalidator::queue::{Entry, delete, hide, send};
+use invalidator_core::text::{Lines, one_line};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::summary::count;
+use crate::account::Account;
+use crate::confirm::confirm;
+use crate::output::{Format, error, show, show_json, show_line, tell};
+use crate::progress::Progress;
+use crate::stack::Stack;
+
+/// How long a message is hidden while it is put back.
+const HIDDEN_SECONDS: i32 = 120;
+
+/// A look that finds nothing is repeated: SQS may overlook what is there.
+const EMPTY_LOOKS: usize = 2;
+
+/// How much of a message is shown.
+const MAX_SHOWN: usize = 200;
+
+/// The version of the JSON.
+const VERSION: u32 = 1;
+
+/// A queue whose messages are put back.
+struct Source {
+    /// Its name in the template.
+    name: &'static str,
+    queue: QueueUrl,
+    to: Destination,
+}
+
+/// Where messages are put back.
+enum Destination {
+    /// The function, as asynchronous events.
+    Function(String),
+    /// The queue that they came from.
+    Queue(&'static str, QueueUrl),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Function(name) => write!(f, "the function {name}"),
+            Self::Queue(name, _) => f.write_str(name),
+        }
+    }
+}
+
+/// What was done with a queue.
+#[derive(Debug, Default, Serialize)]
+struct Done {
+    queue: &'static str,
+    /// Messages that were accepted where they belong.
+    put_back: usize,
+    /// Sweeps, which are obsolete. They were deleted.
+    obsolete: usize,
+    /// Messages that are still there, because they were not accepted.
+    left: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    v: u32,
+    queues: Vec<Done>,
+}
+
+/// What the operator says.
+pub struct Choices {
+    pub yes: bool,
+    pub output: Format,
+}
+
+/// Invokes the function with the events that failed.
+pub async fn replay_events(account: &Account, stack: &Stack, choices: Choices) -> Result<ExitCode> {
+    let source = Source {
+        name: "FailedEventsQueue",
+        queue: stack.queue("FailedEventsQueueUrl")?,
+        to: Destination::Function(stack.output("FunctionName")?.to_owned()),
+    };
+    replay(account, vec![source], choices).await
+}
+
+/// Puts dead letters back into the queues they came from, and lets a flush begin.
+pub async fn replay_dead_letters(
+    account: &Account,
+    stack: &Stack,
+    choices: Choices,
+) -> Result<ExitCode> {
+    let of = |name: &'static str, from: &str, to: &'static str, url: &str| -> Result<Source> {
+        Ok(Source {
+            name,
+            queue: stack.queue(from)?,
+            to: Destination::Queue(to, stack.queue(url)?),
+        })
+    };
+    let sources = vec![
+        of(
+            "BufferDeadLetterQueue",
+            "BufferDeadLetterQueueUrl",
+            "BufferQueue",
+            "BufferQueueUrl",
+        )?,
+        of(
+            "SubmitDeadLetterQueue",
+            "SubmitDeadLetterQueueUrl",
+            "SubmitQueue",
+            "SubmitQueueUrl",
+        )?,
+    ];
+    replay(account, sources, choices).await
+}
+
+async fn replay(account: &Account, sources: Vec<Source>, choices: Choices) -> Result<ExitCode> {
+    let mut lines = Lines::new();
+    let mut all = 0;
+    for source in &sources {
+        all += describe(account, source, &mut lines).await?;
+    }
+    if let Format::Text = choices.output {
+        show(&lines);
+    }
+    if all == 0 {
+        return finish(&choices, sources.iter().map(Done::of).collect());
+    }
+    if !choices.yes && !confirm("put them back?")? {
+        tell("nothing was changed");
+        return Ok(ExitCode::FAILURE);
+    }
+    let progress = Progress::new("messages");
+    progress.begin("messages", all as u64);
+    let mut done = Vec::new();
+    for source in &sources {
+        done.push(put_back(account, source, &progress).await?);
+    }
+    progress.finish();
+    finish(&choices, done)
+}
+
+impl Done {
+    fn of(source: &Source) -> Self {
+        Self {
+            queue: source.name,
+            ..Self::default()
+        }
+    }
+}
+
+fn finish(choices: &Choices, queues: Vec<Done>) -> Result<ExitCode> {
+    let are_left = queues.iter().any(|it| it.left > 0);
+    match choices.output {
+        Format::Json => show_json(&Report { v: VERSION, queues })?,
+        Format::Text => {
+            for Done {
+                queue,
+                put_back,
+                obsolete,
+                left,
+            } in &queues
+            {
+                show_line(format_args!(
+                    "{queue}: {} put back, {} deleted, {left} left",
+                    count(*put_back, "message"),
+                    count(*obsolete, "obsolete sweep"),
+                ));
+            }
+        }
+    }
+    Ok(match are_left {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Says how many messages there are, about, and shows some.
+async fn describe(account: &Account, source: &Source, lines: &mut Lines) -> Result<usize> {
+    let sqs = account.clients.sqs();
+    let about = QueueAttributeName::ApproximateNumberOfMessages;
+    let call = sqs.get_queue_attributes().queue_url(source.queue.as_str());
+    let answer = call.attribute_names(about.clone()).send().await;
+    let answer = answer.map_err(|error| error_of("SQS GetQueueAttributes", &error))?;
+    let number = answer.attributes.and_then(|it| it.get(&about).cloned());
+    let number: usize = number.and_then(|it| it.parse().ok()).unwrap_or_default();
+    let Source { name, to, .. } = source;
+    lines.line(format_args!(
+        "{name}: {}, to be put back into {to}",
+        count(number, "message")
+    ));
+    let some = receive(account, &source.queue, 10).await?;
+    for message in &some {
+        let body = message.body().unwrap_or_default();
+        let body = serde_json::from_str(body).map_or_else(|_| body.to_owned(), |it| shown(&it));
+        lines.line(format_args!("  {}", one_line(&body, MAX_SHOWN)));
+    }
+    let handles = some.iter().filter_map(|it| it.receipt_handle.clone());
+    hide(
+        sqs,
+        &source.queue,
+        handles.collect(),
+        Duration::from_secs(1),
+    )
+    .await;
+    Ok(number.max(some.len()))
+}
+
+/// What a message is, for a person: why it failed and what it holds.
+fn shown(body: &Value) -> String {
+    let error = &body["responsePayload"]["errorMessage"];
+    let event = body.get("requestPayload").unwrap_or(body);
+    match error.as_str() {
+        Some(error) => format!("{error}: {event}"),
+        None => event.to_string(),
+    }
+}
+
+async fn receive(account: &Account, queue: &QueueUrl, most: i32) -> Result<Vec<Message>> {
+    let call = account.clients.sqs().receive_message();
+    let call = call.queue_url(queue.as_str()).max_number_of_messages(most);
+    let call = call.wait_time_seconds(1).visibility_timeout(HIDDEN_SECONDS);
+    let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
+    let answer = call.send().await.map_err(|error| service_error(&error))?;
+    Ok(answer.messages.unwrap_or_default())
+}
+
+/// Puts back what was in the queue when this began. What fails again comes back as a new message, and is not
+/// touched twice.
+async fn put_back(account: &Account, source: &Source, progress: &Progress) -> Result<Done> {
+    let began = OffsetDateTime::now_utc();
+    let mut done = Done::of(source);
+    let mut refused = HashSet::new();
+    let mut empty = 0;
+    while empty < EMPTY_LOOKS {
+        let messages = receive(account, &source.queue, 10).await?;
+        let (messages, newer): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|it| is_from_before(it, began));
+        let id = |it: &Message| it.message_id.clone().unwrap_or_default();
+        let (again, messages): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|it| refused.contains(&id(it)));
+        if messages.is_empty() {
+            empty += 1;
+        }
+        give_back(account, source, newer.into_iter().chain(again)).await;
+        for message in messages {
+            match accept(account, source, &message).await {
+                Ok(Accepted::PutBack) => done.put_back += 1,
+                Ok(Accepted::Obsolete) => done.obsolete += 1,
+                Err(why) => {
+                    error(format_args!("{}: a message is left: {why:#}", source.name));
+                    refused.insert(id(&message));
+                    done.left += 1;
+                    give_back(account, source, [message]).await;
+                    continue;
+                }
+            }
+            let handle = message.receipt_handle.into_iter().collect();
+            if delete(account.clients.sqs(), &source.queue, handle).await > 0 {
+                bail!(
+                    "a message of {} was put back, but cannot be deleted there; run this again",
+                    source.name
+                );
+            }
+            progress.step();
+        }
+    }
+    Ok(done)
+}
+
+fn is_from_before(message: &Message, began: OffsetDateTime) -> bool {
+    let attributes = message.attributes.as_ref();
+    let sent = attributes.and_then(|it| it.get(&MessageSystemAttributeName::SentTimestamp));
+    let sent: Option<i128> = sent.and_then(|it| it.parse().ok());
+    // A message without a time is handled as one of those that were there.
+    sent.is_none_or(|sent| sent * 1_000_000 <= began.unix_timestamp_nanos() + 2_000_000_000)
+}
+
+async fn give_back(
+    account: &Account,
+    source: &Source,
+    messages: impl IntoIterator<Item = Message>,
+) {
+    let handles: Vec<String> = messages
+        .into_iter()
+        .filter_map(|it| it.receipt_handle)
+        .collect();
+    if !handles.is_empty() {
+        let a_second = Duration::from_secs(1);
+        hide(account.clients.sqs(), &source.queue, handles, a_second).await;
+    }
+}
+
+enum Accepted {
+    PutBack,
+    Obsolete,
+}
+
+async fn accept(account: &Account, source: &Source, message: &Message) -> Result<Accepted> {
+    let body = message.body().context("it has no body")?;
+    match &source.to {
+        Destination::Function(name) => invoke(account, name, body).await,
+        Destination::Queue(_, queue) => {
+            let entry = Entry {
+                body: body.to_owned(),
+                fifo: fifo_of(message),
+                delay: Duration::ZERO,
+            };
+            send(account.clients.sqs(), queue, [entry]).await?;
+            Ok(Accepted::PutBack)
+        }
+    }
+}
+
+/// The message group and deduplication id of a message of a FIFO queue.
+fn fifo_of(message: &Message) -> Option<(String, String)> {
+    let attributes = message.attributes.as_ref()?;
+    let group = attributes.get(&MessageSystemAttributeName::MessageGroupId)?;
+    let id = attributes.get(&MessageSystemAttributeName::MessageDeduplicationId)?;
+    Some((group.clone(), id.clone()))
+}
+
+/// Invokes the function with the event of a message: Lambda wraps it, EventBridge does not.
+async fn invoke(account: &Account, function: &str, body: &str) -> Result<Accepted> {
+    let body: Value =
+        serde_json::from_str(body).map_err(|error| anyhow!("it is no JSON: {error}"))?;
+    let event = body.get("requestPayload").unwrap_or(&body);
+    if event.get("sweep").is_some() {
+        return Ok(Accepted::Obsolete);
+    }
+    let client = aws_sdk_lambda::Client::new(&account.sdk);
+    let call = client.invoke().function_name(function);
+    let call = call.invocation_type(InvocationType::Event);
+    let answer = call.payload(Blob::new(event.to_string())).send().await;
+    answer.map_err(|error| error_of("Lambda Invoke", &error))?;
+    Ok(Accepted::PutBack)
+}
