@@ -17,7 +17,7 @@ use crate::config::QueueUrl;
 const TIME_FOR_A_TICK: Duration = Duration::from_secs(5);
 
 /// The message group of all ticks. As there is only one, one flush runs at a time.
-const TICK_GROUP: &str = "flush";
+pub const TICK_GROUP: &str = "flush";
 
 /// Sends ticks, one for each window.
 #[derive(Debug, Default)]

@@ -41,6 +41,7 @@ use crate::output::{Format, error, show, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::stack::{self, Stack};
 use crate::usage::Usage;
+use before::Before;
 use files::Files;
 use inputs::Input;
 use queues::Choices;
@@ -126,6 +127,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let Files {
         mut files,
         problems,
+        mut is_recorded,
     } = files?;
     tell_problems(&problems);
     if !problems.is_empty() && !options.all {
@@ -140,7 +142,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         if befores.iter().any(|it| !it.is_unfinished) {
             tell("say --again to submit once more what was submitted before");
         }
-        tidy(&account, &stack, &files).await;
+        is_recorded &= befores.iter().all(Before::is_good);
+        is_recorded &= tidy(&account, &stack, &files).await;
     }
     let now = OffsetDateTime::now_utc();
     let sender = Sender {
@@ -154,7 +157,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let mut report = Report::of(&account.to_string(), &replays);
     report.before = befores;
     report.problems = problems.first().to_vec();
-    let is_well = problems.is_empty();
+    let is_well = problems.is_empty() && is_recorded;
     let run = Run {
         account: &account,
         stack: &stack,
@@ -220,22 +223,25 @@ async fn read(
     files::read(account, bucket, inputs, progress).await
 }
 
-/// Deletes error files whose replay was interrupted, and of which nothing is left to submit.
-async fn tidy(account: &Account, stack: &Stack, files: &[files::File]) {
+/// Deletes error files whose replay was interrupted, and of which nothing is left to submit. Whether it could.
+async fn tidy(account: &Account, stack: &Stack, files: &[files::File]) -> bool {
+    let mut are_deleted = true;
     for file in files.iter().filter(|file| file.paths.is_empty()) {
         if let Some(object) = file.place.object.as_ref().filter(|it| it.is_there) {
-            delete(account, stack, &object.key).await;
+            are_deleted &= delete(account, stack, &object.key).await;
         }
     }
+    are_deleted
 }
 
-async fn delete(account: &Account, stack: &Stack, key: &str) {
+async fn delete(account: &Account, stack: &Stack, key: &str) -> bool {
     let deleted = record::delete(account.clients.s3(), &stack.error_bucket, key).await;
-    if let Err(error) = deleted {
+    if let Err(error) = &deleted {
         warn(format_args!(
             "{key} was submitted, but stays where it is: {error:#}"
         ));
     }
+    deleted.is_ok()
 }
 
 fn tell_problems(problems: &Problems<String>) {
@@ -275,16 +281,19 @@ impl Run<'_> {
             tell("nothing was submitted");
             return Ok(false);
         }
-        self.write_records(replays).await;
+        let are_recorded = self.write_records(replays).await;
         report.is_submitted = true;
-        match queue {
-            None => Ok(self.submit_directly(replays, report).await),
-            Some(queue) => self.enqueue(replays, queue, mode, report).await,
-        }
+        let is_done = match queue {
+            None => self.submit_directly(replays, report).await,
+            Some(queue) => self.enqueue(replays, queue, mode, report).await?,
+        };
+        Ok(is_done && are_recorded)
     }
 
-    /// Writes the record of each file. Without it the replay goes on: at worst somebody pays twice.
-    async fn write_records(&self, replays: &[Replay]) {
+    /// Writes the record of each file. Without it the replay goes on: at worst somebody pays twice. Whether all
+    /// were written.
+    async fn write_records(&self, replays: &[Replay]) -> bool {
+        let mut are_written = true;
         let record = Record {
             at: self.now,
             by: self.account.caller.clone(),
@@ -299,34 +308,38 @@ impl Run<'_> {
                     "that {} is submitted cannot be recorded, so a second replay would pay again: {error:#}",
                     object.key
                 ));
+                are_written = false;
             }
             self.progress.step();
         }
         self.progress.finish();
+        are_written
     }
 
-    /// Deletes the error files of a target that was submitted as a whole.
-    async fn delete_files(&self, replay: &Replay) {
+    /// Deletes the error files of a target that was submitted as a whole. Whether it could.
+    async fn delete_files(&self, replay: &Replay) -> bool {
+        let mut are_deleted = true;
         let objects = replay.places.iter().filter_map(|it| it.object.as_ref());
         for object in objects.filter(|it| it.is_there) {
-            delete(self.account, self.stack, &object.key).await;
+            are_deleted &= delete(self.account, self.stack, &object.key).await;
         }
+        are_deleted
     }
 
     async fn submit_directly(&self, replays: &[Replay], report: &mut Report) -> bool {
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut is_done) = (Vec::new(), true);
         self.progress.begin("sets", totals(replays).1 as u64);
         for replay in replays {
             let outcome = direct::submit(&self.account.clients, replay, self.progress).await;
-            if outcome.rejected + outcome.waiting == 0 {
-                self.delete_files(replay).await;
-            }
+            is_done &= match outcome.rejected + outcome.waiting {
+                0 => self.delete_files(replay).await,
+                _ => false,
+            };
             outcomes.push(outcome);
         }
         self.progress.finish();
-        let are_good = outcomes.iter().all(|it| it.rejected + it.waiting == 0);
         report.add(outcomes);
-        are_good
+        is_done
     }
 
     async fn enqueue(
@@ -346,10 +359,11 @@ impl Run<'_> {
             false => None,
         };
         self.progress.begin("sets", totals(replays).1 as u64);
+        let mut are_deleted = true;
         for replay in replays {
             enqueue(&self.account.clients, queue, replay).await?;
             self.progress.steps(replay.sets.len() as u64);
-            self.delete_files(replay).await;
+            are_deleted &= self.delete_files(replay).await;
         }
         self.progress.finish();
         let then = match is_stopped {
@@ -361,8 +375,8 @@ impl Run<'_> {
             show_line(format_args!("{sets} in SubmitQueue; {then}"));
         }
         match watch {
-            Some(watch) => self.wait(watch, replays, report).await,
-            None => Ok(!waits),
+            Some(watch) => Ok(self.wait(watch, replays, report).await? && are_deleted),
+            None => Ok(!waits && are_deleted),
         }
     }
 

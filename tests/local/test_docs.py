@@ -13,6 +13,7 @@ import sample_site
 from pipeline import Pipeline
 from reader import AWS_CLI, Reader, with_definitions
 from waiting import wait_until
+from world import prepared
 
 PAGES = [docs.ROOT / "docs" / name for name in ("deploy.md", "tag.md", "operate.md")]
 
@@ -78,7 +79,7 @@ def test_failed_events_are_handed_to_the_function_again(running: Pipeline, tmp_p
     running.emulator.client("sqs").send_message(
         QueueUrl=url, MessageBody=json.dumps({"requestPayload": created("failed-once.html"), "responsePayload": {}})
     )
-    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out FailedEventsQueueUrl)").text))
+    run(running, tmp_path, with_definitions(block_with("operate.md", 'replay --stack "$STACK" --events').text))
     assert running.depth("FailedEventsQueueUrl") == 0
     assert running.wait(lambda: "/failed-once.html" in running.invalidated_paths("www"))
 
@@ -94,9 +95,17 @@ def test_undelivered_events_are_handed_to_the_function(running: Pipeline, tmp_pa
     }
     for body in (event, {"sweep": "2026-11-21T02:03:04Z"}):
         running.emulator.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
-    run(running, tmp_path, with_definitions(block_with("operate.md", "url=$(out FailedEventsQueueUrl)").text))
+    run(running, tmp_path, with_definitions(block_with("operate.md", 'replay --stack "$STACK" --events').text))
     assert running.depth("FailedEventsQueueUrl") == 0
     assert running.wait(lambda: "/undelivered.html" in running.invalidated_paths("www"))
+
+
+def test_dead_letters_are_put_back(running: Pipeline, tmp_path: Path) -> None:
+    with prepared(running):
+        run(running, tmp_path, with_definitions(block_with("operate.md", "--dead-letters").text))
+        assert [running.depth(queue) for queue in ("BufferDeadLetterQueueUrl", "SubmitDeadLetterQueueUrl")] == [0, 0]
+        assert running.wait(lambda: "/put-back.html" in running.invalidated_paths("www"))
+        assert running.wait(lambda: "/put-back.html" in running.invalidated_paths("docs"))
 
 
 @pytest.mark.parametrize("is_delivered", [True, False])
@@ -117,7 +126,9 @@ def test_a_failing_call_loses_no_event(is_delivered: bool, running: Pipeline, tm
     # What was received is visible again for the next run.
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
     try:
-        for failing_call in each_failure(running, tmp_path, block_with("operate.md", f"url=$(out {queue})")):
+        for failing_call in each_failure(
+            running, tmp_path, block_with("operate.md", 'replay --stack "$STACK" --events')
+        ):
             # Either it waits, or the function has it: the last call looks for further events.
             assert running.depth(queue) == 1 or running.wait(is_processed), failing_call
     finally:

@@ -17,6 +17,28 @@ MAPPINGS = ["FlushMappingId", "SubmitMappingId"]
 ERROR_FILE = "invalidation_error/20261121020304567891abcde01234_E2SAMPLEDOCS.txt"
 ERROR_TEXT = "CloudFront Id [E2SAMPLEDOCS]\n(Set 1 Start)\n\n/replayed.html\n\n(Set 1 End)\n\n"
 MODE_FILE = "state/mode.json"
+RECORD = {
+    "eventVersion": "2.1",
+    "eventSource": "aws:s3",
+    "awsRegion": "us-east-1",
+    "eventTime": "2026-11-21T02:03:04.000Z",
+    "eventName": "ObjectCreated:Put",
+    "s3": {"bucket": {"name": sample_site.SITE}, "object": {"key": "kept.html", "sequencer": "0A"}},
+}
+# What the docs' commands find: changes, a set, and a failed event as Lambda keeps it, with what EventBridge sends.
+DEAD_LETTERS = {
+    "BufferDeadLetterQueueUrl": {
+        "version": 1,
+        "buckets": [{"bucket": sample_site.SITE, "created": [["put-back.html", None]], "deleted": []}],
+    },
+    "SubmitDeadLetterQueueUrl": {"v": 1, "distribution": "E2SAMPLEDOCS", "paths": ["/put-back.html"], "by": "test"},
+    "FailedEventsQueueUrl": {
+        "requestPayload": {"Records": [RECORD]},
+        "responsePayload": {},
+        "detail": {},
+        "Records": [RECORD],
+    },
+}
 # The stack that deploy.md deletes: it must not be the one that all other commands need.
 DOOMED_STACK = "docs-uninstall"
 DOOMED_TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
@@ -77,11 +99,11 @@ class World:
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
             if self.running.depth(queue) == 0:
                 fifo = (
-                    {"MessageGroupId": "g", "MessageDeduplicationId": str(uuid.uuid4())}
+                    {"MessageGroupId": "E2SAMPLEDOCS/paths", "MessageDeduplicationId": str(uuid.uuid4())}
                     if url.endswith(".fifo")
                     else {}
                 )
-                sqs.send_message(QueueUrl=url, MessageBody=json.dumps(dead_letter()), **fifo)
+                sqs.send_message(QueueUrl=url, MessageBody=json.dumps(DEAD_LETTERS[queue]), **fifo)
         for mapping in MAPPINGS:
             self.client("lambda").update_event_source_mapping(UUID=self.outputs[mapping], Enabled=True)
         self.forget_mode()
@@ -180,16 +202,3 @@ class World:
             QueueUrl=self.outputs[queue], AttributeNames=["VisibilityTimeout"]
         )
         return answer["Attributes"]["VisibilityTimeout"]
-
-
-def dead_letter() -> dict:
-    """A message for any of the queues: what Lambda keeps of a failed event, and an event of EventBridge."""
-    record = {
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-east-1",
-        "eventTime": "2026-11-21T02:03:04.000Z",
-        "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": sample_site.SITE}, "object": {"key": "kept.html", "sequencer": "0A"}},
-    }
-    return {"requestPayload": {"Records": [record]}, "responsePayload": {}, "detail": {}, "Records": [record]}

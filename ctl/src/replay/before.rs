@@ -40,6 +40,14 @@ pub struct Before {
     pub unknown: Option<String>,
 }
 
+impl Before {
+    /// Whether CloudFront says what became of it, and nothing is missing that is not submitted now.
+    pub fn is_good(&self) -> bool {
+        let all = self.accepted == Some(self.paths);
+        all || (self.is_unfinished && self.unknown.is_none())
+    }
+}
+
 impl std::fmt::Display for Before {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -60,16 +68,16 @@ impl std::fmt::Display for Before {
         if !self.invalidations.is_empty() {
             write!(f, " (invalidation {})", self.invalidations.join(", "))?;
         }
-        let all = self.accepted == Some(*paths);
-        match (all, self.is_unfinished) {
-            (true, _) => Ok(()),
-            (false, true) => {
-                f.write_str("; the replay was interrupted, the others are submitted now")
+        let rest = match (self.accepted, self.is_unfinished) {
+            (Some(accepted), _) if accepted == *paths => "",
+            (Some(_), true) => "; the replay was interrupted, the others are submitted now",
+            (None, true) => "; the replay was interrupted, all of them are submitted now",
+            (Some(_), false) => {
+                "; the others wait in SubmitQueue, or were rejected again and are in a newer file"
             }
-            (false, false) => f.write_str(
-                "; the others wait in SubmitQueue, or were rejected again and are in a newer file",
-            ),
-        }
+            (None, false) => "; nothing is submitted",
+        };
+        f.write_str(rest)
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Object {
     pub is_there: bool,
     /// The earlier replay.
     pub before: Option<Record>,
+    /// Whether S3 says if there was one.
+    pub is_known: bool,
 }
 
 impl Object {
@@ -73,11 +75,13 @@ impl Object {
 }
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Files {
     pub files: Vec<File>,
     /// What cannot be replayed, file by file.
     pub problems: Problems<String>,
+    /// Whether of all of them it is known what was submitted before.
+    pub is_recorded: bool,
 }
 
 /// Reads error files. All that cannot be replayed is told, file by file.
@@ -94,7 +98,11 @@ pub async fn read(
     inputs.dedup();
     let mut targets = Targets::new(account).await?;
     progress.begin("error files", inputs.len() as u64);
-    let mut files = Files::default();
+    let mut files = Files {
+        files: Vec::new(),
+        problems: Problems::default(),
+        is_recorded: true,
+    };
     let mut read = stream::iter(inputs)
         .map(async |input| match input {
             Input::Key(key) => {
@@ -113,7 +121,14 @@ pub async fn read(
             Err(error) => Err(error),
         };
         match found {
-            Ok(found) => files.files.extend(found),
+            Ok(found) => {
+                let is_known = |file: &File| match &file.place.object {
+                    Some(object) => object.is_known,
+                    None => true,
+                };
+                files.is_recorded &= found.iter().all(is_known);
+                files.files.extend(found);
+            }
             Err(error) => files
                 .problems
                 .push(format!("{name} is not replayed: {error:#}")),
@@ -165,15 +180,14 @@ async fn read_key(
         None => key,
     };
     id_in_key(&key)?;
-    let before = match record::find(clients.s3(), bucket, &key).await {
-        Ok(before) => before,
-        Err(error) => {
-            warn(format_args!(
-                "whether {key} was submitted before cannot be seen: {error:#}"
-            ));
-            None
-        }
-    };
+    let found = record::find(clients.s3(), bucket, &key).await;
+    if let Err(error) = &found {
+        warn(format_args!(
+            "whether {key} was submitted before cannot be seen: {error:#}"
+        ));
+    }
+    let is_known = found.is_ok();
+    let before = found.ok().flatten();
     let (is_there, text) = match object(clients, bucket, &key).await {
         Err(Unread::Missing(_)) if before.is_some() => {
             (false, object(clients, bucket, &done_key(&key)).await?)
@@ -187,6 +201,7 @@ async fn read_key(
             key,
             is_there,
             before,
+            is_known,
         }),
     };
     Ok(vec![(place, section)])

@@ -12,6 +12,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName
 use invalidator::aws::error::{error_of, service_error};
 use invalidator::config::QueueUrl;
 use invalidator::queue::{Entry, delete, hide, send};
+use invalidator::ticker::TICK_GROUP;
 use invalidator_core::text::{Lines, one_line};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,8 +25,9 @@ use crate::output::{Format, error, show, show_json, show_line, tell};
 use crate::progress::Progress;
 use crate::stack::Stack;
 
-/// How long a message is hidden while it is put back.
+/// How long a message is hidden while it is put back, and while it is only looked at.
 const HIDDEN_SECONDS: i32 = 120;
+const PEEK_SECONDS: i32 = 1;
 
 /// A look that finds nothing is repeated: SQS may overlook what is there.
 const EMPTY_LOOKS: usize = 2;
@@ -76,6 +78,8 @@ struct Done {
 #[derive(Debug, Serialize)]
 struct Report {
     v: u32,
+    /// Messages that others had received when this began. They are visible again within minutes.
+    hidden: usize,
     queues: Vec<Done>,
 }
 
@@ -92,10 +96,11 @@ pub async fn replay_events(account: &Account, stack: &Stack, choices: Choices) -
         queue: stack.queue("FailedEventsQueueUrl")?,
         to: Destination::Function(stack.output("FunctionName")?.to_owned()),
     };
-    replay(account, vec![source], choices).await
+    let (status, _) = replay(account, vec![source], choices).await?;
+    Ok(status)
 }
 
-/// Puts dead letters back into the queues they came from, and lets a flush begin.
+/// Puts dead letters back into the queues they came from. A tick lets a flush begin.
 pub async fn replay_dead_letters(
     account: &Account,
     stack: &Stack,
@@ -122,33 +127,62 @@ pub async fn replay_dead_letters(
             "SubmitQueueUrl",
         )?,
     ];
-    replay(account, sources, choices).await
+    let (status, are_put_back) = replay(account, sources, choices).await?;
+    if !are_put_back {
+        return Ok(status);
+    }
+    let ticks = stack.queue("TickQueueUrl")?;
+    let id = format!(
+        "replay-{}",
+        OffsetDateTime::now_utc().unix_timestamp_nanos()
+    );
+    let tick = Entry {
+        body: id.clone(),
+        fifo: Some((TICK_GROUP.to_owned(), id)),
+        delay: Duration::ZERO,
+    };
+    let sent = send(account.clients.sqs(), &ticks, [tick]).await;
+    sent.context("no tick could be sent, so the flush begins with the next one")?;
+    Ok(status)
 }
 
-async fn replay(account: &Account, sources: Vec<Source>, choices: Choices) -> Result<ExitCode> {
+/// Also tells whether anything was put back.
+async fn replay(
+    account: &Account,
+    sources: Vec<Source>,
+    choices: Choices,
+) -> Result<(ExitCode, bool)> {
     let mut lines = Lines::new();
-    let mut all = 0;
+    let (mut all, mut hidden) = (0, 0);
     for source in &sources {
-        all += describe(account, source, &mut lines).await?;
+        let depth = describe(account, source, &mut lines).await?;
+        all += depth.visible;
+        hidden += depth.hidden;
     }
     if let Format::Text = choices.output {
         show(&lines);
     }
-    if all == 0 {
-        return finish(&choices, sources.iter().map(Done::of).collect());
-    }
-    if !choices.yes && !confirm("put them back?")? {
+    if all > 0 && !choices.yes && !confirm("put them back?")? {
         tell("nothing was changed");
-        return Ok(ExitCode::FAILURE);
+        return Ok((ExitCode::FAILURE, false));
     }
     let progress = Progress::new("messages");
     progress.begin("messages", all as u64);
-    let mut done = Vec::new();
+    let mut report = Report {
+        v: VERSION,
+        hidden,
+        queues: Vec::new(),
+    };
     for source in &sources {
-        done.push(put_back(account, source, &progress).await?);
+        let done = match all {
+            0 => Done::of(source),
+            _ => put_back(account, source, &progress).await?,
+        };
+        report.queues.push(done);
     }
     progress.finish();
-    finish(&choices, done)
+    let are_put_back = report.queues.iter().any(|it| it.put_back > 0);
+    Ok((finish(choices.output, report)?, are_put_back))
 }
 
 impl Done {
@@ -160,25 +194,23 @@ impl Done {
     }
 }
 
-fn finish(choices: &Choices, queues: Vec<Done>) -> Result<ExitCode> {
-    let are_left = queues.iter().any(|it| it.left > 0);
-    match choices.output {
-        Format::Json => show_json(&Report { v: VERSION, queues })?,
-        Format::Text => {
-            for Done {
+fn finish(output: Format, report: Report) -> Result<ExitCode> {
+    let are_left = report.hidden > 0 || report.queues.iter().any(|it| it.left > 0);
+    match output {
+        Format::Json => show_json(&report)?,
+        Format::Text => report.queues.iter().for_each(|done| {
+            let Done {
                 queue,
                 put_back,
                 obsolete,
                 left,
-            } in &queues
-            {
-                show_line(format_args!(
-                    "{queue}: {} put back, {} deleted, {left} left",
-                    count(*put_back, "message"),
-                    count(*obsolete, "obsolete sweep"),
-                ));
-            }
-        }
+            } = done;
+            show_line(format_args!(
+                "{queue}: {} put back, {} deleted, {left} left",
+                count(*put_back, "message"),
+                count(*obsolete, "obsolete sweep"),
+            ));
+        }),
     }
     Ok(match are_left {
         true => ExitCode::FAILURE,
@@ -186,35 +218,55 @@ fn finish(choices: &Choices, queues: Vec<Done>) -> Result<ExitCode> {
     })
 }
 
-/// Says how many messages there are, about, and shows some.
-async fn describe(account: &Account, source: &Source, lines: &mut Lines) -> Result<usize> {
-    let sqs = account.clients.sqs();
-    let about = QueueAttributeName::ApproximateNumberOfMessages;
-    let call = sqs.get_queue_attributes().queue_url(source.queue.as_str());
-    let answer = call.attribute_names(about.clone()).send().await;
+/// How many messages are in a queue, about.
+#[derive(Clone, Copy)]
+struct Depth {
+    visible: usize,
+    /// Somebody has received them. They come back unless they are deleted.
+    hidden: usize,
+}
+
+async fn depth(account: &Account, queue: &QueueUrl) -> Result<Depth> {
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let call = account.clients.sqs().get_queue_attributes();
+    let call = call.set_attribute_names(Some(names.to_vec()));
+    let answer = call.queue_url(queue.as_str()).send().await;
     let answer = answer.map_err(|error| error_of("SQS GetQueueAttributes", &error))?;
-    let number = answer.attributes.and_then(|it| it.get(&about).cloned());
-    let number: usize = number.and_then(|it| it.parse().ok()).unwrap_or_default();
+    let [visible, hidden] = names.map(|name| {
+        let number = answer.attributes().and_then(|it| it.get(&name));
+        number.and_then(|it| it.parse().ok()).unwrap_or_default()
+    });
+    Ok(Depth { visible, hidden })
+}
+
+/// Says how many messages there are, about, and shows some.
+async fn describe(account: &Account, source: &Source, lines: &mut Lines) -> Result<Depth> {
+    let depth = depth(account, &source.queue).await?;
     let Source { name, to, .. } = source;
     lines.line(format_args!(
         "{name}: {}, to be put back into {to}",
-        count(number, "message")
+        count(depth.visible, "message")
     ));
-    let some = receive(account, &source.queue, 10).await?;
+    if depth.hidden > 0 {
+        lines.line(format_args!(
+            "  and {} that somebody else has received, such as a run of this command that was interrupted: \
+             they are visible again within minutes",
+            depth.hidden
+        ));
+    }
+    let some = receive(account, &source.queue, PEEK_SECONDS).await?;
     for message in &some {
         let body = message.body().unwrap_or_default();
         let body = serde_json::from_str(body).map_or_else(|_| body.to_owned(), |it| shown(&it));
         lines.line(format_args!("  {}", one_line(&body, MAX_SHOWN)));
     }
-    let handles = some.iter().filter_map(|it| it.receipt_handle.clone());
-    hide(
-        sqs,
-        &source.queue,
-        handles.collect(),
-        Duration::from_secs(1),
-    )
-    .await;
-    Ok(number.max(some.len()))
+    Ok(Depth {
+        visible: depth.visible.max(some.len()),
+        ..depth
+    })
 }
 
 /// What a message is, for a person: why it failed and what it holds.
@@ -227,10 +279,10 @@ fn shown(body: &Value) -> String {
     }
 }
 
-async fn receive(account: &Account, queue: &QueueUrl, most: i32) -> Result<Vec<Message>> {
+async fn receive(account: &Account, queue: &QueueUrl, seconds: i32) -> Result<Vec<Message>> {
     let call = account.clients.sqs().receive_message();
-    let call = call.queue_url(queue.as_str()).max_number_of_messages(most);
-    let call = call.wait_time_seconds(1).visibility_timeout(HIDDEN_SECONDS);
+    let call = call.queue_url(queue.as_str()).max_number_of_messages(10);
+    let call = call.wait_time_seconds(1).visibility_timeout(seconds);
     let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
     let answer = call.send().await.map_err(|error| service_error(&error))?;
     Ok(answer.messages.unwrap_or_default())
@@ -244,7 +296,7 @@ async fn put_back(account: &Account, source: &Source, progress: &Progress) -> Re
     let mut refused = HashSet::new();
     let mut empty = 0;
     while empty < EMPTY_LOOKS {
-        let messages = receive(account, &source.queue, 10).await?;
+        let messages = receive(account, &source.queue, HIDDEN_SECONDS).await?;
         let (messages, newer): (Vec<_>, Vec<_>) = messages
             .into_iter()
             .partition(|it| is_from_before(it, began));
