@@ -166,6 +166,11 @@ pub fn http_client() -> SharedHttpClient {
     http_client_fn(move |_, _| SharedHttpConnector::new(client.clone()))
 }
 
+/// The same, for calls that are none of AWS's.
+pub fn http_connector() -> SharedHttpConnector {
+    SharedHttpConnector::new(http::PooledClient::new())
+}
+
 /// No call may hang until Lambda ends the function, because a flush stops twenty seconds before that.
 /// The longest intended wait is a long poll of one second.
 pub fn timeouts() -> TimeoutConfig {

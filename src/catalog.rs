@@ -306,8 +306,7 @@ impl Catalog {
             self.read_details(&mut known, cloudfront, &wanted, until)
                 .await,
         );
-        let mut policies = managed_policies();
-        policies.extend(known.policies.iter().flat_map(|kept| kept.value.clone()));
+        let policies = policies(&known);
         let read = serving
             .iter()
             .filter(|summary| !unread.contains(&id_of(summary)));
@@ -346,6 +345,25 @@ impl Catalog {
             .filter(|it| !it.is_multi_tenant())
             .map(id_of)
             .collect()
+    }
+
+    /// What the list says of each distribution.
+    pub async fn summaries(&self) -> Vec<DistributionSummary> {
+        self.known.lock().await.summaries().to_vec()
+    }
+
+    /// The details of the distributions that were read.
+    pub async fn details(&self) -> HashMap<DistributionId, Details> {
+        let known = self.known.lock().await;
+        let details = known.details.iter();
+        details
+            .map(|(id, kept)| (id.clone(), kept.value.clone()))
+            .collect()
+    }
+
+    /// The cache policies that are known.
+    pub async fn policies(&self) -> CachePolicies {
+        policies(&*self.known.lock().await)
     }
 
     /// Whether a distribution is listed.
@@ -713,6 +731,13 @@ fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> Distributio
     let id = id_of(summary);
     warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
     id
+}
+
+/// CloudFront's own policies, and those that were read.
+fn policies(known: &Known) -> CachePolicies {
+    let mut policies = managed_policies();
+    policies.extend(known.policies.iter().flat_map(|kept| kept.value.clone()));
+    policies
 }
 
 fn id_of(summary: &DistributionSummary) -> DistributionId {

@@ -84,6 +84,11 @@ impl BucketSettings {
         format!("{:016x}", hasher.finish())
     }
 
+    /// Our tags, by key.
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+
     /// How our tags differ from those before, in the order of their keys.
     pub fn changes_since(&self, before: &Self) -> Vec<TagChange> {
         let keys: BTreeSet<&String> = before.tags.keys().chain(self.tags.keys()).collect();

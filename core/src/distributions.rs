@@ -1,11 +1,13 @@
 //! CloudFront's configuration as planning needs it: which origins are buckets, which behavior matches
 //! a path, and whether that behavior caches.
 //!
+//! * [`address`]: a URL, and the distributions that answer for its host
 //! * [`error_pages`]: custom error pages, and how long errors are cached
 //! * [`listing`]: the answer of `ListDistributions`, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
 //! * [`tenants`]: the tenants of multi-tenant distributions
 
+pub mod address;
 pub mod error_pages;
 pub mod listing;
 pub mod origin;

@@ -120,6 +120,11 @@ impl<'a> ViewerPath<'a> {
         self.decoded
     }
 
+    /// The path as it stands in a URL.
+    pub fn url_path(&self) -> Cow<'a, str> {
+        encode(self.decoded)
+    }
+
     /// Whether its one invalidation path is exact, not a wildcard, where query strings are not in the
     /// cache key. Different exact paths never have the same encoded form.
     pub fn is_exact(&self) -> bool {

@@ -10,19 +10,23 @@
 //! * [`behavior_list`]: what the behaviors of a distribution say about a path
 //! * [`origin_plan`]: the decisions on all keys of a bucket
 //! * [`reason`]: the reason of each decision
+//! * [`route`]: the steps that led to a decision
 //! * [`sets`]: paths, cut into sets
 //! * [`rules`]: what planning goes by
+//! * [`candidates`]: the objects that may be served at a path
 //! * [`versions`]: the versions that events created
 //! * [`interner`]: gives equal values the same small index
 //! * [`key_set`]: a set of keys
 
 mod adjustment;
 mod behavior_list;
+mod candidates;
 mod changes;
 mod interner;
 mod key_set;
 mod origin_plan;
 mod reason;
+mod route;
 mod rules;
 mod sets;
 mod versions;
@@ -44,9 +48,11 @@ use reason::Case;
 use sets::Needed;
 
 pub use adjustment::{Adjustment, KeyPath, NewWildcard};
+pub use candidates::candidates;
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
 pub use key_set::KeySet;
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
+pub use route::{Lookup, Route};
 pub use rules::{Rules, index_document_of};
 pub use sets::{Fate, PathSet, SetLimits, Sets, Widest};
 pub use versions::VersionEvent;
@@ -223,10 +229,12 @@ impl Plan<'_> {
     /// The verdicts on a key, with their reasons: those that the sets were made by, as nothing is decided
     /// a second time.
     pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
-        reason::verdicts(self.decisions(key))
+        let routes = self.routes(key);
+        reason::verdicts(routes.map(|route| (route.distribution, route.decision)))
     }
 
-    fn decisions(&self, key: KeyIndex) -> impl Iterator<Item = (&Distribution, Decision<'_>)> {
+    /// How a key is served at each distribution that has its bucket as an origin, once for each such origin.
+    pub fn routes(&self, key: KeyIndex) -> impl Iterator<Item = Route<'_>> {
         let bucket = self.keys.bucket_of(key);
         let in_service = self.served.iter().flat_map(move |served| {
             let origins = &served.origins;
@@ -234,23 +242,25 @@ impl Plan<'_> {
             let origins = origins[begin..].iter();
             let origins = origins.take_while(move |origin| origin.bucket == bucket);
             let distribution = served.distribution;
-            origins.map(move |origin| (distribution, self.decision(key, distribution, origin)))
+            origins.map(move |origin| self.route(key, distribution, origin))
         });
         let out_of_service = self.out_of_service.iter();
         let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
-        let out_of_service = out_of_service.map(|(_, distribution)| {
-            let skip = Skip::of_out_of_service(distribution);
-            (*distribution, Decision::Skip(skip))
+        let out_of_service = out_of_service.map(|(_, distribution)| Route {
+            distribution,
+            origin: None,
+            lookups: Vec::new(),
+            decision: Decision::Skip(Skip::of_out_of_service(distribution)),
         });
         in_service.chain(out_of_service)
     }
 
-    fn decision<'p>(
+    fn route<'p>(
         &'p self,
         key: KeyIndex,
         distribution: &'p Distribution,
         served: &'p ServedOrigin<'_>,
-    ) -> Decision<'p> {
+    ) -> Route<'p> {
         let origin_plan = &self.origin_plans[served.origin_plan.get()];
         let found = origin_plan.findings_for(served.list, self.keys, key);
         let case = Case {
@@ -258,7 +268,13 @@ impl Plan<'_> {
             debounce: self.debounce,
             min_wildcard_depth: self.min_wildcard_depth,
         };
-        Decision::new(found, distribution, served.origin, case)
+        let lookup = |found| Lookup::new(found, distribution);
+        Route {
+            distribution,
+            origin: Some(served.origin),
+            lookups: found.iter().map(lookup).collect(),
+            decision: Decision::new(found, distribution, served.origin, case),
+        }
     }
 }
 

@@ -73,6 +73,11 @@ impl ErrorCaching {
         }
     }
 
+    /// All error pages.
+    pub fn pages(&self) -> impl Iterator<Item = &ErrorPage> {
+        self.pages.iter()
+    }
+
     /// The error pages that are cached under other paths for longer than this.
     pub fn pages_cached_longer_than(&self, limit: Duration) -> impl Iterator<Item = &ErrorPage> {
         self.pages.iter().filter(move |page| page.ttl > limit)

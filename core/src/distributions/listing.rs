@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::tenants::Parameters;
 use crate::target::CachePolicyId;
@@ -12,8 +12,11 @@ use crate::target::CachePolicyId;
 pub type CachePolicies = HashMap<CachePolicyId, CachePolicyConfig>;
 
 /// A list as CloudFront prints it. `Items` is absent when it is empty.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase", bound = "T: Deserialize<'de>")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(
+    rename_all = "PascalCase",
+    bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>")
+)]
 pub struct Items<T> {
     /// The items.
     #[serde(default = "Vec::new", deserialize_with = "null_is_empty")]
@@ -35,7 +38,7 @@ where
 }
 
 /// The output of `aws cloudfront list-distributions`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DistributionListing {
     /// The list.
@@ -43,7 +46,7 @@ pub struct DistributionListing {
 }
 
 /// The output of `aws cloudfront list-cache-policies`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CachePolicyListing {
     /// The list.
@@ -51,7 +54,7 @@ pub struct CachePolicyListing {
 }
 
 /// An item of the list of cache policies.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CachePolicyItem {
     /// The policy.
@@ -59,7 +62,7 @@ pub struct CachePolicyItem {
 }
 
 /// A cache policy.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CachePolicy {
     /// Its id.
@@ -69,7 +72,7 @@ pub struct CachePolicy {
 }
 
 /// The settings of a cache policy. TTLs are in seconds.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)] // The names are CloudFront's own.
 pub struct CachePolicyConfig {
@@ -93,7 +96,7 @@ impl CachePolicyConfig {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct CacheKeyParameters {
@@ -101,7 +104,7 @@ pub struct CacheKeyParameters {
 }
 
 /// `none`, `whitelist`, `allExcept` or `all`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct QueryStringsConfig {
@@ -109,7 +112,7 @@ pub struct QueryStringsConfig {
 }
 
 /// A distribution in the list, which lacks the default root object.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct DistributionSummary {
@@ -144,7 +147,7 @@ pub struct DistributionSummary {
 }
 
 /// What CloudFront does when the origin answers with an error.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct CustomErrorResponse {
@@ -211,7 +214,7 @@ impl DistributionSummary {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct Origin {
@@ -221,7 +224,7 @@ pub struct Origin {
     pub origin_path: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct OriginGroup {
@@ -230,7 +233,7 @@ pub struct OriginGroup {
     pub members: Items<OriginGroupMember>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct OriginGroupMember {
@@ -238,7 +241,7 @@ pub struct OriginGroupMember {
 }
 
 /// A behavior. The default one has no path pattern. TTLs are in seconds.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct CacheBehavior {
@@ -260,7 +263,7 @@ pub struct CacheBehavior {
 }
 
 /// A function of Lambda@Edge or of CloudFront Functions that a behavior runs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct FunctionAssociation {
@@ -305,7 +308,7 @@ impl CacheBehavior {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct ForwardedValues {

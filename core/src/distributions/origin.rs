@@ -39,6 +39,11 @@ impl OriginBuckets {
 }
 
 impl OriginDomain {
+    /// The domain, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Takes a domain name as it is written in the distribution's configuration.
     pub fn new(domain_name: &str) -> Self {
         Self(domain_name.trim_end_matches('.').to_ascii_lowercase())

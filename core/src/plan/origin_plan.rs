@@ -66,6 +66,8 @@ pub(super) struct FoundPath<'a, 'k> {
     /// None for the key's own path.
     pub role: Option<ObjectRole<'a>>,
     pub finding: Finding,
+    /// The path that viewers ask for.
+    pub asked: ViewerPath<'k>,
     /// None, unless the path is invalidated.
     pub paths: Option<InvalidationPaths<'k>>,
 }
@@ -215,13 +217,28 @@ impl<'a> OriginPlan<'a> {
         let Ruling::Invalidate { query_strings } = ruling else {
             return None;
         };
+        let asked = self.asked_path(keys, key, role);
+        Some(match role {
+            None => asked.invalidation_paths(query_strings),
+            Some(role) => role.invalidation_paths(asked, query_strings),
+        })
+    }
+
+    /// The path that viewers ask for when they get a key, or get it in a role.
+    ///
+    /// # Panics
+    /// If the key does not have this role.
+    fn asked_path<'k>(
+        &self,
+        keys: &'k KeyChanges,
+        key: KeyIndex,
+        role: Option<ObjectRole<'_>>,
+    ) -> ViewerPath<'k> {
         let own = self.viewer_path(keys, key);
-        let Some(role) = role else {
-            return Some(own.invalidation_paths(query_strings));
-        };
-        match role.asked_path(own) {
-            Some(path) => Some(role.invalidation_paths(path, query_strings)),
-            None => unreachable!("{key:?} does not have the role {role:?}"),
+        match role.map(|role| role.asked_path(own)) {
+            None => own,
+            Some(Some(path)) => path,
+            Some(None) => unreachable!("{key:?} does not have the role {role:?}"),
         }
     }
 
@@ -300,6 +317,7 @@ impl<'a> OriginPlan<'a> {
             FoundPath {
                 role,
                 finding,
+                asked: self.asked_path(keys, key, role),
                 paths: self.invalidation_paths(keys, key, role, finding.ruling),
             }
         })

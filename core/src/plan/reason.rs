@@ -104,7 +104,19 @@ impl Skip<'_> {
         }
     }
 
-    fn nearness(self) -> u8 {
+    /// The reason without what differs from distribution to distribution.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::NoTenants => "no enabled tenant",
+            Self::OutsideOriginPath(_) => "outside origin path",
+            Self::SentElsewhere(_) => "sent to another origin",
+            Self::NotCached(..) => "not cached",
+        }
+    }
+
+    /// How near this is to a match: the later reasons are nearer.
+    pub fn nearness(self) -> u8 {
         match self {
             Self::Disabled => 0,
             Self::NoTenants => 1,
@@ -176,18 +188,24 @@ pub(super) fn verdicts<'a>(
     verdicts
 }
 
+impl<'a> PathRole<'a> {
+    pub(super) fn new(role: Option<ObjectRole<'a>>) -> Self {
+        match role {
+            None => Self::Own,
+            Some(ObjectRole::DefaultRootObject(_)) => Self::Root,
+            Some(ObjectRole::IndexDocument(name)) => Self::Folder(name),
+            Some(ObjectRole::ErrorPage(page, _)) => Self::Errors(page),
+        }
+    }
+}
+
 /// The paths of an answer, with their reason.
 fn planned<'a>(
     found: FoundPath<'a, 'a>,
     distribution: &'a Distribution,
     case: Case,
 ) -> impl Iterator<Item = PlannedPath<'a>> {
-    let role = match found.role {
-        None => PathRole::Own,
-        Some(ObjectRole::DefaultRootObject(_)) => PathRole::Root,
-        Some(ObjectRole::IndexDocument(name)) => PathRole::Folder(name),
-        Some(ObjectRole::ErrorPage(page, _)) => PathRole::Errors(page),
-    };
+    let role = PathRole::new(found.role);
     let behavior = distribution.behavior(found.finding.behavior.get());
     let Case {
         kind,

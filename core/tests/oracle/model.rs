@@ -712,7 +712,7 @@ pub fn uncovered(paths: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 /// Whether a path pattern matches a path.
-fn takes(pattern: &str, path: &str) -> bool {
+pub fn takes(pattern: &str, path: &str) -> bool {
     if pattern.starts_with('/') {
         matches(pattern, path)
     } else {

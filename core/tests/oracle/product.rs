@@ -14,7 +14,7 @@ use invalidator_core::event::{self, BucketName, Change, ChangeKind};
 use invalidator_core::path::WildcardCause;
 use invalidator_core::plan::{
     Changes, Decision, KeyChange, KeyChanges, MessageIndex, PathRole, PathSet, Plan, PlannedPath,
-    Rules, SetLimits, Skip, Verdict, plan,
+    Rules, SetLimits, Skip, Verdict, candidates, plan,
 };
 use invalidator_core::target::{Target, TenantId};
 use serde::Serialize;
@@ -71,7 +71,57 @@ pub fn disagreement(world: &World, expected: &Expected) -> Result<(), String> {
     let keys = KeyChanges::from(changes);
     let plan = plan(&keys, &rules);
     compare_reasons(&plan, expected)?;
+    compare_routes(&plan, &rules)?;
     compare(&plan, expected, world.limits)
+}
+
+/// The steps to each decision, against the model's patterns, and the way back from each path to its key.
+fn compare_routes(plan: &Plan<'_>, rules: &Rules<'_>) -> Result<(), String> {
+    for index in plan.keys.indices() {
+        let key = plan.keys.get(index);
+        for route in plan.routes(index) {
+            let own = route.lookups.first().map(|lookup| lookup.asked.as_str());
+            for lookup in &route.lookups {
+                let asked = lookup.asked.as_str();
+                let decides = match lookup.role {
+                    PathRole::Folder(_) => asked,
+                    // It may be a default root object or an index document.
+                    PathRole::Errors(page) if page.path.ends_with('/') => continue,
+                    _ => own.unwrap_or_default(),
+                };
+                let (last, before) = lookup.tried.split_last().ok_or("nothing was tried")?;
+                let takes = |behavior: &Behavior| {
+                    let pattern = behavior.pattern.as_ref().map(ToString::to_string);
+                    let path = model::normalized(decides);
+                    let encoded = model::encoded(&path);
+                    let matches = |pattern: &str| {
+                        model::takes(pattern, &path) || model::takes(pattern, &encoded)
+                    };
+                    pattern.is_none_or(|pattern| matches(&pattern))
+                };
+                same("the last behavior takes the path", &takes(last), &true)?;
+                let earlier = before.iter().any(|behavior| takes(behavior));
+                same("an earlier behavior takes the path", &earlier, &false)?;
+                let origin = route.origin.ok_or("a path without an origin")?;
+                same("sends here", &lookup.sends_here, &last.sends_to(origin))?;
+                // The bucket of an alias of several buckets, and capitals, cannot be told from a domain.
+                let bucket = origin.domain.bucket(rules.origin_buckets);
+                if bucket.as_deref() == Some(key.bucket.as_str())
+                    && !matches!(lookup.role, PathRole::Errors(_))
+                {
+                    let wanted = (key.bucket.clone(), key.key().into_owned());
+                    let found = candidates(route.distribution, asked, rules);
+                    // `/` is answered with the default root object and nothing else.
+                    let has_root = route.distribution.default_root_object.is_some();
+                    let is_hidden = asked == "/" && has_root && lookup.role != PathRole::Root;
+                    if !is_hidden && !found.contains(&wanted) {
+                        return Err(format!("{asked} of {wanted:?} leads to {found:?}"));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is said about each key, against what the model says.
