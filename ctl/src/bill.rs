@@ -9,7 +9,6 @@
 //! * [`text`], [`page`]: shows the sums
 
 mod cache;
-mod cause;
 mod invalidation;
 mod pace;
 mod page;

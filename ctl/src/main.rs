@@ -1,7 +1,7 @@
-//! The operator's command line: `invalidatorctl plan` shows what the function would do and why,
-//! `invalidatorctl estimate` what the last month would have cost, `invalidatorctl bill` what was paid,
-//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits what CloudFront once
-//! refused.
+//! The operator's command line: `invalidatorctl why` says why an object is fresh, or not, `invalidatorctl plan`
+//! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
+//! `invalidatorctl bill` what was paid, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl
+//! replay` submits what CloudFront once refused.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
 //! command line has to be changed.
@@ -9,10 +9,14 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod account;
+mod asked;
 mod bill;
+mod cause;
 mod columns;
 mod confirm;
 mod estimate;
+mod function;
+mod grouped;
 mod html;
 mod in_json;
 mod invalidations;
@@ -22,8 +26,10 @@ mod plan;
 mod progress;
 mod replay;
 mod shell;
+mod site;
 mod stack;
 mod usage;
+mod why;
 
 use std::process::ExitCode;
 
@@ -49,6 +55,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Why(why::Options),
     Plan(plan::Options),
     Estimate(estimate::Options),
     Bill(bill::Options),
@@ -83,6 +90,7 @@ async fn main() -> ExitCode {
 
 async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
     match command {
+        Command::Why(options) => why::run(account, options).await,
         Command::Plan(options) => plan::run(account, options).await,
         Command::Estimate(options) => estimate::run(account, options).await,
         Command::Bill(options) => bill::run(account, options).await,

@@ -1,11 +1,10 @@
 //! `invalidatorctl plan`: what the function would do with an event, and why.
 
-mod cost;
-mod explanation;
-mod source;
+pub mod cost;
+pub mod explanation;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,9 +17,7 @@ use invalidator_core::cost::month::Month;
 use invalidator_core::cost::price::FREE_PATHS;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::{self, BucketName, Reading};
-use invalidator_core::plan::{
-    Changes, KeyChanges, MessageIndex, Rules, SetLimits, index_document_of, plan,
-};
+use invalidator_core::plan::{Changes, KeyChanges, MessageIndex, Rules, SetLimits, plan};
 use invalidator_core::problems::MAX_TOLD;
 use invalidator_core::target::DistributionId;
 use time::OffsetDateTime;
@@ -29,15 +26,22 @@ use crate::account;
 use crate::output::{Format, show, show_json};
 use cost::Costs;
 use explanation::Explanation;
-use source::{Source, TagFile};
+
+use crate::output::tell;
+use crate::site::Site;
+use crate::site::files::{Files, TagFile, tags_in};
+use crate::site::live::Live;
 
 /// Show each change of some events, the decision on it and its reason, then the sets of paths that
 /// would be submitted. Nothing is submitted.
 ///
-/// Without files for the distributions and the tags, they are read from the account.
+/// Without files for the distributions and the tags, they are read from the account. Of files it is said what
+/// they do not tell; a snapshot of the account (--save) tells all, and needs no account when it is read back.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl plan event.json
+  invalidatorctl plan event.json --save site.json
+  invalidatorctl plan event.json --site site.json
   invalidatorctl plan event.json --distributions distributions.json --bucket-tags tags.json --output json")]
 pub struct Options {
     /// Files that hold events, `-` for standard input.
@@ -54,6 +58,13 @@ pub struct Options {
     /// What `aws s3api get-bucket-tagging` prints; `BUCKET=FILE` for one of several buckets.
     #[arg(long, value_name = "[BUCKET=]FILE")]
     bucket_tags: Vec<TagFile>,
+    /// Writes what was read from the account to this file: distributions, cache policies, default root objects,
+    /// tenants and tags.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["site", "distributions", "bucket_tags"])]
+    save: Option<PathBuf>,
+    /// A file that --save has written, instead of the account.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["distributions", "bucket_tags"])]
+    site: Option<PathBuf>,
     /// Buckets behind access points, as in the function's ORIGIN_BUCKETS.
     #[arg(long, value_name = "ALIAS=BUCKET", value_delimiter = ',', value_parser = alias)]
     origin_buckets: Vec<(String, String)>,
@@ -101,15 +112,6 @@ pub fn alias(text: &str) -> Result<(String, String), String> {
 /// The exit status says whether all records could be read.
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let reading = read(&options.events)?;
-    let ids: BTreeSet<DistributionId> = options.distribution_ids.into_iter().collect();
-    let source = Source::new(
-        account,
-        options.distributions.as_deref(),
-        options.cache_policies.as_deref(),
-        options.bucket_tags,
-        ids,
-    );
-    let source = source.await?;
     let settings = Settings {
         limits: SetLimits::with_paths(usize::from(options.max_paths)),
         debounce: Duration::from_secs(options.debounce.into()),
@@ -121,8 +123,15 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         },
         ordered: options.ordered,
     };
-    let aliases = OriginBuckets::new(options.origin_buckets);
-    let explanation = explained(&source, reading, &aliases, &settings).await?;
+    let aliases = OriginBuckets::new(options.origin_buckets.clone());
+    let buckets: BTreeSet<&BucketName> = reading.changes.iter().map(|it| &it.bucket).collect();
+    let buckets: Vec<BucketName> = buckets.into_iter().cloned().collect();
+    let site = site(account, &options, &buckets, &aliases).await?;
+    if let Some(file) = &options.save {
+        site.save(&buckets, file)?;
+        tell(format_args!("saved as {}", file.display()));
+    }
+    let explanation = explained(&site, &buckets, reading, &aliases, &settings)?;
     match options.output {
         Format::Text => show(&explanation.lines()),
         Format::Json => show_json(&explanation)?,
@@ -165,6 +174,36 @@ fn read(files: &[PathBuf]) -> Result<Reading> {
     Ok(all)
 }
 
+/// Where the options say that it is.
+async fn site(
+    account: &account::Options,
+    options: &Options,
+    buckets: &[BucketName],
+    aliases: &OriginBuckets,
+) -> Result<Site> {
+    let only: BTreeSet<DistributionId> = options.distribution_ids.iter().cloned().collect();
+    let files = |distributions: &Path| {
+        let files = Files {
+            distributions,
+            cache_policies: options.cache_policies.as_deref(),
+            tags: &options.bucket_tags,
+        };
+        files.read(buckets, aliases, &only)
+    };
+    match (&options.distributions, &options.site) {
+        // With files nothing is asked of an account.
+        (Some(distributions), _) => files(distributions),
+        (None, Some(site)) => Site::load(site, buckets, &only),
+        (None, None) => {
+            let account = account::open(account).await?;
+            tell(&account);
+            let live = Live::open(&account.clients, only.clone(), None).await?;
+            let tags = tags_in(&options.bucket_tags, buckets)?;
+            live.read(buckets, aliases, tags, |_| true).await
+        }
+    }
+}
+
 /// The function's settings that planning goes by.
 struct Settings {
     limits: SetLimits,
@@ -175,40 +214,29 @@ struct Settings {
     ordered: u64,
 }
 
-async fn explained(
-    source: &Source,
+fn explained(
+    site: &Site,
+    buckets: &[BucketName],
     reading: Reading,
     aliases: &OriginBuckets,
     function: &Settings,
 ) -> Result<Explanation> {
-    let buckets: BTreeSet<&BucketName> = reading
-        .changes
-        .iter()
-        .map(|change| &change.bucket)
-        .collect();
-    let buckets: Vec<BucketName> = buckets.into_iter().cloned().collect();
-    let settings = source.settings(&buckets).await;
     let mut explanation = Explanation::of_reading(&reading);
     let mut changes = Changes::default();
+    explanation.add_unknown(site.unknown.clone());
     for change in &reading.changes {
-        let settings = settings.get(&change.bucket);
+        let settings = site.settings(&change.bucket);
         match settings.and_then(|settings| settings.exceptions.exempting(change)) {
             Some(rule) => explanation.add_excepted(change, rule),
             None => changes.add(change, MessageIndex::new(0))?,
         }
     }
 
-    let distributions = source.distributions(&buckets, aliases).await?;
+    let distributions = site.serving(buckets, aliases);
     let rules = Rules {
         distributions: &distributions,
         origin_buckets: aliases,
-        index_documents: &buckets
-            .iter()
-            .filter_map(|bucket| {
-                let settings = settings.get(bucket).map(AsRef::as_ref);
-                Some((bucket.clone(), index_document_of(settings)?))
-            })
-            .collect(),
+        index_documents: &site.index_documents(buckets),
         debounce: function.debounce,
         limits: function.limits,
         min_wildcard_depth: function.min_wildcard_depth,

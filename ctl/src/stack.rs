@@ -90,6 +90,22 @@ impl Stack {
     }
 }
 
+/// Finds the stack of this name, and shows it with its account. Without it there is still something to say: why
+/// it is not there is a warning.
+pub async fn find_if_there(account: &Account, name: &str) -> Option<Stack> {
+    match named(account, name.to_owned()).await {
+        Ok(stack) => {
+            output::tell(format_args!("{account}, {stack}"));
+            Some(stack)
+        }
+        Err(error) => {
+            output::tell(account);
+            output::warn(format_args!("{error:#}"));
+            None
+        }
+    }
+}
+
 /// Finds the stack, and shows it with its account.
 ///
 /// # Errors

@@ -20,6 +20,8 @@ mod replay;
 mod shell;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/why.rs"]
+mod why;
 
 use std::process::{Command, Output, Stdio};
 
@@ -301,7 +303,8 @@ async fn make_stack(account: &Account, name: &str) {
     let body = r#"{
         "Parameters": {"InitialMode": {"Type": "String", "Default": "dry-run"}},
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"ErrorBucketName": {"Value": "errors"}, "SubmitQueueUrl": {"Value": "SUBMIT"}}
+        "Outputs": {"ErrorBucketName": {"Value": "errors"}, "SubmitQueueUrl": {"Value": "SUBMIT"},
+            "LogGroupName": {"Value": "/aws/lambda/invalidator"}}
     }"#;
     let body = &body.replace("SUBMIT", account.app.config.submit_queue.as_str());
     let environment: std::collections::HashMap<_, _> = account.environment().into();

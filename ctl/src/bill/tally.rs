@@ -8,8 +8,8 @@ use invalidator_core::cost::price::{FREE_PATHS, PATH};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::cause::Cause;
 use super::invalidation::{Billed, Invalidation, Read};
+use crate::cause::Cause;
 use crate::in_json::{in_usd, rfc3339};
 
 /// The version of the JSON.

@@ -1,6 +1,7 @@
 //! A plan with its reasons, for a person (lines) or a machine (`Serialize`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey, Reading};
@@ -11,6 +12,7 @@ use invalidator_core::text::Lines;
 use serde::Serialize;
 
 use super::cost::{Costs, ExplainedCost};
+use crate::grouped::{Names, Skipped, common_reason, groups};
 
 /// What would become of the changes of some events.
 #[derive(Debug, Default, Serialize)]
@@ -19,6 +21,8 @@ pub struct Explanation {
     pub problems: Vec<String>,
     /// Events that change no content, by name.
     skipped_events: BTreeMap<String, usize>,
+    /// What is not known, and so is missing here.
+    unknown: Vec<String>,
     changes: Vec<ExplainedChange>,
     sets: Vec<ExplainedSet>,
     cost: ExplainedCost,
@@ -55,6 +59,8 @@ enum ExplainedDecision {
     },
     Skip {
         distribution: DistributionId,
+        /// The reason without what differs from distribution to distribution.
+        kind: &'static str,
         reason: String,
     },
     Unmatched {
@@ -62,16 +68,17 @@ enum ExplainedDecision {
     },
 }
 
-#[derive(Debug, Serialize)]
-struct ExplainedPath {
+/// A path to invalidate, with its reason.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct ExplainedPath {
     path: InvalidationPath<'static>,
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     wildcard: Option<ExplainedWildcard>,
 }
 
-#[derive(Debug, Serialize)]
-struct ExplainedWildcard {
+#[derive(Debug, PartialEq, Serialize)]
+pub struct ExplainedWildcard {
     cause: WildcardCause,
     whole_distribution: bool,
     /// How many folders deep it is.
@@ -101,6 +108,11 @@ impl Explanation {
         }
     }
 
+    /// Adds what is not known.
+    pub fn add_unknown(&mut self, unknown: Vec<String>) {
+        self.unknown = unknown;
+    }
+
     pub fn add_excepted(&mut self, change: &Change<'_>, rule: &ExceptionRule) {
         self.excepted += 1;
         self.changes.push(ExplainedChange {
@@ -125,6 +137,7 @@ impl Explanation {
                     },
                     Decision::Skip(skip) => ExplainedDecision::Skip {
                         distribution,
+                        kind: skip.kind(),
                         reason: skip.to_string(),
                     },
                 }
@@ -188,6 +201,20 @@ impl From<&PlannedPath<'_>> for ExplainedPath {
     }
 }
 
+/// `/x (the default behavior: MaxTTL 31536000 by cache policy Managed-CachingOptimized)`
+impl fmt::Display for ExplainedPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path, self.reason)
+    }
+}
+
+impl ExplainedPath {
+    /// Whether this path makes the other one needless.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.path != other.path && self.path.clears(&other.path)
+    }
+}
+
 impl ExplainedChange {
     fn is_excepted(&self) -> bool {
         matches!(
@@ -230,6 +257,9 @@ impl Explanation {
         ));
         let sets = self.sets.iter().filter(|set| !set.rejected).count();
         lines.line(format_args!("  {paths} paths in {sets} sets"));
+        for unknown in &self.unknown {
+            lines.line(format_args!("not known: {unknown}"));
+        }
         lines.line("what it costs:");
         self.cost.add_to(&mut lines);
         lines
@@ -242,31 +272,65 @@ impl ExplainedChange {
             bucket, key, kind, ..
         } = self;
         lines.line(format_args!("{kind} s3://{bucket}/{key}"));
-        for decision in &self.decisions {
-            decision.add_to(lines);
+        for (common, decisions) in groups(&self.decisions, |it| it.common()) {
+            let ids: Vec<&DistributionId> = decisions.iter().filter_map(|it| it.id()).collect();
+            match common {
+                Common::Line(line) => lines.line(format_args!("    {line}")),
+                Common::Paths(paths) => {
+                    for path in paths {
+                        let ids = Names(&ids);
+                        lines.line(format_args!("    {ids} invalidate {path}"));
+                    }
+                }
+                Common::Skip(kind) => {
+                    let reasons: Vec<&str> = decisions.iter().map(|it| it.reason()).collect();
+                    let skipped = Skipped {
+                        names: &ids,
+                        kind,
+                        reasons: &reasons,
+                    };
+                    lines.line(format_args!("    {skipped}"));
+                }
+            }
         }
     }
 }
 
+/// What the decisions for several distributions have in common.
+#[derive(PartialEq)]
+enum Common<'a> {
+    Paths(&'a [ExplainedPath]),
+    /// What the reasons not to invalidate have in common.
+    Skip(&'a str),
+    /// Decisions that are for no distribution.
+    Line(String),
+}
+
 impl ExplainedDecision {
-    fn add_to(&self, lines: &mut Lines) {
+    fn common(&self) -> Common<'_> {
         match self {
-            Self::Excepted { reason, .. } => lines.line(format_args!("    excepted: {reason}")),
-            Self::Invalidate {
-                distribution,
-                paths,
-            } => {
-                for ExplainedPath { path, reason, .. } in paths {
-                    lines.line(format_args!(
-                        "    {distribution} invalidate {path} ({reason})"
-                    ));
-                }
+            Self::Excepted { reason, .. } => Common::Line(format!("excepted: {reason}")),
+            Self::Unmatched { reason } => Common::Line(format!("unmatched: {reason}")),
+            Self::Invalidate { paths, .. } => Common::Paths(paths),
+            Self::Skip { kind, reason, .. } => Common::Skip(common_reason(kind, reason)),
+        }
+    }
+
+    fn id(&self) -> Option<&DistributionId> {
+        match self {
+            Self::Invalidate { distribution, .. } | Self::Skip { distribution, .. } => {
+                Some(distribution)
             }
-            Self::Skip {
-                distribution,
-                reason,
-            } => lines.line(format_args!("    {distribution} skip ({reason})")),
-            Self::Unmatched { reason } => lines.line(format_args!("    unmatched: {reason}")),
+            Self::Excepted { .. } | Self::Unmatched { .. } => None,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Excepted { reason, .. }
+            | Self::Skip { reason, .. }
+            | Self::Unmatched { reason } => reason,
+            Self::Invalidate { .. } => "",
         }
     }
 }
