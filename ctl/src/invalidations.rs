@@ -24,6 +24,8 @@ pub struct Invalidation {
     pub created: OffsetDateTime,
     /// Whether it is done at all edges.
     pub is_complete: bool,
+    /// Its caller reference.
+    pub reference: String,
     /// Its paths.
     pub paths: Vec<InvalidationPath<'static>>,
 }
@@ -116,6 +118,23 @@ impl<'a> Invalidations<'a> {
         Ok(())
     }
 
+    /// The ids of the newest: a page of the list, the newest first.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub async fn newest(&self) -> Result<Vec<String>, ServiceError> {
+        let listed = self.page(None).await?.listed.into_iter();
+        Ok(listed.map(|(id, ..)| id).collect())
+    }
+
+    /// Reads one, whether or not it is known.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub async fn read(&self, id: String) -> Result<Invalidation, ServiceError> {
+        get(self.cloudfront, self.target, id).await
+    }
+
     /// Ids, times, and whether each is complete.
     async fn list(
         &self,
@@ -191,13 +210,15 @@ impl Invalidation {
     fn of(read: Answer) -> Option<Self> {
         let created = time_of(&read.create_time);
         let is_complete = is_complete(&read.status);
-        let items = read.invalidation_batch?.paths?.items.unwrap_or_default();
+        let batch = read.invalidation_batch?;
+        let items = batch.paths?.items.unwrap_or_default();
         // A tag is no path, and clears none.
         let paths = items.into_iter().filter_map(|it| it.try_into().ok());
         Some(Self {
             id: read.id,
             created,
             is_complete,
+            reference: batch.caller_reference,
             paths: paths.collect(),
         })
     }

@@ -1,4 +1,5 @@
-//! The operator's command line: `invalidatorctl why` says why an object is fresh, or not, `invalidatorctl plan`
+//! The operator's command line: `invalidatorctl why` says why an object is fresh, or not, `invalidatorctl verify`
+//! compares what CloudFront serves with what S3 holds, `invalidatorctl plan`
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
 //! `invalidatorctl bill` what was paid, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl
 //! replay` submits what CloudFront once refused.
@@ -29,6 +30,7 @@ mod shell;
 mod site;
 mod stack;
 mod usage;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Why(why::Options),
+    Verify(verify::Options),
     Plan(plan::Options),
     Estimate(estimate::Options),
     Bill(bill::Options),
@@ -91,6 +94,7 @@ async fn main() -> ExitCode {
 async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
     match command {
         Command::Why(options) => why::run(account, options).await,
+        Command::Verify(options) => verify::run(account, options).await,
         Command::Plan(options) => plan::run(account, options).await,
         Command::Estimate(options) => estimate::run(account, options).await,
         Command::Bill(options) => bill::run(account, options).await,

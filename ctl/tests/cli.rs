@@ -20,6 +20,8 @@ mod replay;
 mod shell;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/verify.rs"]
+mod verify;
 #[path = "cli/why.rs"]
 mod why;
 

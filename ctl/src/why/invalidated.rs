@@ -1,25 +1,23 @@
 //! Which invalidations of the targets have cleared an object, whoever made them.
 
 use aws_sdk_cloudfront::Client;
-use aws_sdk_cloudfront::types::{Invalidation, InvalidationSummary};
 use futures_util::stream::{self, StreamExt};
-use invalidator::aws::error::error_of;
 use invalidator_core::path::InvalidationPath;
 use invalidator_core::service_error::{ServiceError, TIMEOUT};
 use invalidator_core::target::Target;
 use invalidator_core::text::Lines;
 use serde::Serialize;
-use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use super::logged::shown;
 use crate::cause::Cause;
+use crate::invalidations::{Invalidation, Invalidations};
 
 /// So many targets are looked at. The allowed rates of the calls are low.
 const MAX_TARGETS: usize = 10;
 
 /// So many invalidations of a target are looked at, the newest.
-const MAX_LOOKED: i32 = 20;
+const MAX_LOOKED: usize = 20;
 
 /// So many that cleared the object are enough.
 const MAX_FOUND: usize = 3;
@@ -102,97 +100,38 @@ async fn at_target(
     paths: &[InvalidationPath<'static>],
     looked: &mut Looked,
 ) -> Result<(), ServiceError> {
-    for listed in list(client, &looked.target).await? {
+    let target = looked.target.clone();
+    let invalidations = Invalidations::new(client, &target);
+    for id in invalidations.newest().await?.into_iter().take(MAX_LOOKED) {
         if looked.cleared.len() >= MAX_FOUND {
             break;
         }
-        let invalidation = get(client, &looked.target, &listed.id).await?;
+        let invalidation = invalidations.read(id).await?;
         looked.looked += 1;
-        let time = OffsetDateTime::from_unix_timestamp(listed.create_time.secs());
-        let time = shown(time.unwrap_or(OffsetDateTime::UNIX_EPOCH));
-        looked.since = Some(time.clone());
-        looked
-            .cleared
-            .extend(invalidation.and_then(|it| cleared(it, time, paths)));
+        looked.since = Some(shown(invalidation.created));
+        looked.cleared.extend(cleared(invalidation, paths));
     }
     Ok(())
 }
 
 /// What clears any of the paths in an invalidation, if something does.
-fn cleared(
-    invalidation: Invalidation,
-    time: String,
-    paths: &[InvalidationPath<'static>],
-) -> Option<Cleared> {
-    let batch = invalidation.invalidation_batch?;
-    let items = batch
-        .paths
-        .and_then(|paths| paths.items)
-        .unwrap_or_default();
-    let found = items.into_iter().find_map(|item| {
-        // What is no path, such as a tag, clears none.
-        let by = InvalidationPath::try_from(item).ok()?;
+fn cleared(invalidation: Invalidation, paths: &[InvalidationPath<'static>]) -> Option<Cleared> {
+    let found = invalidation.paths.iter().find_map(|by| {
         let path = paths.iter().find(|path| by.clears(path))?;
         Some((by, path.clone()))
     });
     let (by, path) = found?;
+    let status = match invalidation.is_complete {
+        true => "completed",
+        false => "in progress",
+    };
     Some(Cleared {
-        invalidation: invalidation.id,
-        time,
-        status: invalidation.status,
-        cause: Cause::of(&batch.caller_reference).to_string(),
+        time: shown(invalidation.created),
+        status: status.to_owned(),
+        cause: Cause::of(&invalidation.reference).to_string(),
         by: by.to_string(),
         path,
-    })
-}
-
-/// The newest invalidations of a target.
-async fn list(client: &Client, target: &Target) -> Result<Vec<InvalidationSummary>, ServiceError> {
-    let list = match &target.tenant {
-        None => {
-            let call = client.list_invalidations().distribution_id(target.id());
-            let answer = call.max_items(MAX_LOOKED).send().await;
-            let answer = answer.map_err(|error| error_of("CloudFront ListInvalidations", &error));
-            answer?.invalidation_list
-        }
-        Some(_) => {
-            let action = "CloudFront ListInvalidationsForDistributionTenant";
-            let call = client
-                .list_invalidations_for_distribution_tenant()
-                .id(target.id());
-            let answer = call.max_items(MAX_LOOKED).send().await;
-            answer
-                .map_err(|error| error_of(action, &error))?
-                .invalidation_list
-        }
-    };
-    Ok(list.and_then(|list| list.items).unwrap_or_default())
-}
-
-async fn get(
-    client: &Client,
-    target: &Target,
-    id: &str,
-) -> Result<Option<Invalidation>, ServiceError> {
-    Ok(match &target.tenant {
-        None => {
-            let call = client
-                .get_invalidation()
-                .distribution_id(target.id())
-                .id(id);
-            let answer = call.send().await;
-            let answer = answer.map_err(|error| error_of("CloudFront GetInvalidation", &error));
-            answer?.invalidation
-        }
-        Some(_) => {
-            let action = "CloudFront GetInvalidationForDistributionTenant";
-            let call = client.get_invalidation_for_distribution_tenant();
-            let call = call.distribution_tenant_id(target.id()).id(id);
-            call.send()
-                .await
-                .map_err(|error| error_of(action, &error))?
-                .invalidation
-        }
+        invalidation: invalidation.id,
     })
 }
 
@@ -230,7 +169,7 @@ impl Looked {
                 false => format!("{by}, which covers {path}"),
             };
             lines.line(format_args!(
-                "    {time}  {invalidation} {status}: {how} ({cause})"
+                "    {time}  {invalidation}, {status}: {how} ({cause})"
             ));
         }
         if let Some(problem) = &self.problem {

@@ -1,0 +1,158 @@
+//! What was found.
+
+use std::process::ExitCode;
+
+use invalidator_core::event::{BucketName, ObjectKey};
+use invalidator_core::target::DistributionId;
+use invalidator_core::text::Lines;
+use serde::Serialize;
+
+use super::compare::Verdict;
+use super::urls::Check;
+use crate::function::Function;
+use crate::site::Site;
+
+const VERSION: u32 = 1;
+
+/// So many URLs are listed of each verdict.
+const MAX_LISTED: usize = 100;
+
+/// The result.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    version: u32,
+    /// Objects that were looked at.
+    pub objects: u64,
+    urls: u64,
+    fresh: u64,
+    stale: u64,
+    not_comparable: u64,
+    not_served: u64,
+    /// Objects that no distribution serves at a name that can be asked.
+    pub unserved: u64,
+    /// Listed objects whose uploads are ignored, and which are left out.
+    pub excepted: u64,
+    /// What is not fresh, at most a hundred of each verdict.
+    findings: Vec<Finding>,
+    pub notes: Vec<String>,
+}
+
+/// A URL that is not fresh.
+#[derive(Debug, Serialize)]
+struct Finding {
+    url: String,
+    distribution: DistributionId,
+    bucket: BucketName,
+    key: ObjectKey<'static>,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+impl Report {
+    pub fn new(site: &Site, function: &Function) -> Self {
+        let mut notes = vec![
+            "one edge location has answered, the one nearest to this machine, to requests that are not signed"
+                .to_owned(),
+        ];
+        notes.extend(site.unknown.iter().chain(&function.notes).cloned());
+        Self {
+            version: VERSION,
+            notes,
+            ..Self::default()
+        }
+    }
+
+    pub fn add(&mut self, check: Check, verdict: Verdict) {
+        self.urls += 1;
+        let count = match &verdict {
+            Verdict::Fresh => {
+                self.fresh += 1;
+                return;
+            }
+            Verdict::Stale(_) => &mut self.stale,
+            Verdict::NotComparable(_) => &mut self.not_comparable,
+            Verdict::NotServed(_) => &mut self.not_served,
+        };
+        *count += 1;
+        if *count > MAX_LISTED as u64 {
+            return;
+        }
+        self.findings.push(Finding {
+            url: format!("https://{}{}", check.host, check.path),
+            distribution: check.distribution,
+            bucket: check.bucket,
+            key: check.key,
+            verdict,
+        });
+    }
+
+    /// Puts the findings in order: answers come as they come.
+    pub fn finish(&mut self) {
+        let rank = |verdict: &Verdict| match verdict {
+            Verdict::Fresh => 0,
+            Verdict::Stale(_) => 1,
+            Verdict::NotComparable(_) => 2,
+            Verdict::NotServed(_) => 3,
+        };
+        self.findings
+            .sort_by(|a, b| (rank(&a.verdict), &a.url).cmp(&(rank(&b.verdict), &b.url)));
+    }
+
+    /// Failed if anything is stale, or if there were URLs and none could be compared.
+    pub fn status(&self) -> ExitCode {
+        let is_compared = self.fresh > 0 || self.objects == 0;
+        match self.stale == 0 && is_compared {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    /// For a person.
+    pub fn lines(&self) -> Lines {
+        let mut lines = Lines::new();
+        for note in &self.notes {
+            lines.line(format_args!("note: {note}"));
+        }
+        for Finding { url, verdict, .. } in &self.findings {
+            match verdict {
+                Verdict::Fresh => {}
+                Verdict::Stale(why) => lines.line(format_args!("stale: {url}: {why}")),
+                Verdict::NotComparable(why) => {
+                    lines.line(format_args!("not comparable: {url}: {why}"));
+                }
+                Verdict::NotServed(why) => lines.line(format_args!("not served: {url}: {why}")),
+            }
+        }
+        let listed = self.findings.len() as u64;
+        match self.urls - self.fresh - listed {
+            0 => {}
+            more => lines.line(format_args!("and {more} more that are not fresh")),
+        }
+        let Self {
+            objects,
+            urls,
+            fresh,
+            stale,
+            not_comparable,
+            not_served,
+            ..
+        } = self;
+        if self.excepted > 0 {
+            let excepted = self.excepted;
+            lines.line(format_args!(
+                "{excepted} objects under exception paths are left out: their uploads are ignored"
+            ));
+        }
+        if self.unserved > 0 {
+            let unserved = self.unserved;
+            lines.line(format_args!(
+                "{unserved} objects are served by no distribution that can be asked: `invalidatorctl why` says why"
+            ));
+        }
+        lines.line(format_args!(
+            "{urls} URLs of {objects} objects: {fresh} fresh, {stale} stale, {not_comparable} not comparable, \
+             {not_served} not served"
+        ));
+        lines
+    }
+}

@@ -1,0 +1,303 @@
+//! Which objects are looked at, and what S3 says of them.
+
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use futures_util::stream::{self, StreamExt};
+use invalidator::aws::error::error_of;
+use invalidator_core::distributions::address::Address;
+use invalidator_core::event::{BucketName, ObjectKey};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::compare::Stored;
+use super::urls::{State, Urls};
+use crate::asked::Asked;
+use crate::progress::Progress;
+
+/// So many calls run at once.
+const CONCURRENCY: usize = 8;
+
+/// So many objects are looked at together.
+const BATCH: usize = 1_000;
+
+/// An object to look at.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub bucket: BucketName,
+    pub key: ObjectKey<'static>,
+    pub state: State,
+    /// The page that was asked for, if it was one.
+    pub page: Option<Address>,
+    /// Whether nobody asked for it by name.
+    pub is_listed: bool,
+    /// The rule by which its uploads are ignored.
+    pub ignored: Option<String>,
+}
+
+/// Where objects come from.
+pub struct Source<'a> {
+    pub s3: &'a Client,
+    /// The bucket that is listed, if one is.
+    pub bucket: Option<&'a BucketName>,
+    pub since: Option<OffsetDateTime>,
+    /// At most so many objects; none for all.
+    pub sample: Option<usize>,
+}
+
+/// Objects, some at a time.
+pub struct Batches<'a> {
+    source: Source<'a>,
+    urls: &'a Urls<'a>,
+    asked: Vec<Asked>,
+    /// Whether the list of the bucket is at its end.
+    is_over: bool,
+    next: Option<String>,
+}
+
+/// One of a sample: the objects with the smallest hashes.
+struct Chosen(u64, Found);
+
+impl PartialEq for Chosen {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Chosen {}
+
+impl PartialOrd for Chosen {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Chosen {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl<'a> Source<'a> {
+    /// The objects that were asked for, or those of the bucket.
+    pub fn batches(self, mut asked: Vec<Asked>, urls: &'a Urls<'a>) -> Batches<'a> {
+        if let Some(sample) = self.sample
+            && asked.len() > sample
+        {
+            asked.sort_by_cached_key(|asked| hash(&format!("{asked:?}")));
+            asked.truncate(sample);
+        }
+        Batches {
+            is_over: self.bucket.is_none(),
+            source: self,
+            urls,
+            asked,
+            next: None,
+        }
+    }
+}
+
+impl Batches<'_> {
+    /// The next objects; `None` after the last.
+    ///
+    /// # Errors
+    /// If the bucket cannot be listed.
+    pub async fn next(&mut self, progress: &Progress) -> Result<Option<Vec<Found>>> {
+        if !self.asked.is_empty() {
+            let rest = self.asked.split_off(self.asked.len().min(BATCH));
+            let asked = std::mem::replace(&mut self.asked, rest);
+            return Ok(Some(self.look_up(asked).await));
+        }
+        if self.is_over {
+            return Ok(None);
+        }
+        let Some(sample) = self.source.sample else {
+            return self.page(progress).await.map(Some);
+        };
+        let mut chosen = BinaryHeap::new();
+        while !self.is_over {
+            for found in self.page(progress).await? {
+                let State::There(stored) = &found.state else {
+                    continue;
+                };
+                chosen.push(Chosen(hash(&(found.key.as_str(), &stored.e_tag)), found));
+                if chosen.len() > sample {
+                    chosen.pop();
+                }
+            }
+        }
+        Ok(Some(chosen.into_iter().map(|it| it.1).collect()))
+    }
+
+    /// A page of the list of the bucket, less what is too old.
+    async fn page(&mut self, progress: &Progress) -> Result<Vec<Found>> {
+        let Some(bucket) = self.source.bucket else {
+            self.is_over = true;
+            return Ok(Vec::new());
+        };
+        let call = self.source.s3.list_objects_v2().bucket(bucket.as_str());
+        let page = call.set_continuation_token(self.next.take()).send().await;
+        let page = page.map_err(|error| error_of("S3 ListObjectsV2", &error));
+        let page = page.with_context(|| format!("failed to list s3://{bucket}"))?;
+        self.next = page.next_continuation_token;
+        self.is_over = self.next.is_none();
+        let mut found = Vec::new();
+        for object in page.contents.unwrap_or_default() {
+            let modified = object.last_modified.map(|it| it.secs());
+            let since = self.source.since.map(OffsetDateTime::unix_timestamp);
+            if since.is_some_and(|since| modified.is_none_or(|modified| modified < since)) {
+                continue;
+            }
+            let Some(Ok(key)) = object.key.map(ObjectKey::new) else {
+                continue;
+            };
+            found.push(Found {
+                bucket: bucket.clone(),
+                key,
+                state: State::There(Stored {
+                    e_tag: object.e_tag,
+                    length: object.size.and_then(|it| it.try_into().ok()),
+                    modified,
+                }),
+                page: None,
+                is_listed: true,
+                ignored: None,
+            });
+        }
+        progress.say(format!("(listing s3://{bucket})"));
+        Ok(found)
+    }
+
+    /// What S3 says of objects and pages.
+    async fn look_up(&self, asked: Vec<Asked>) -> Vec<Found> {
+        let found = stream::iter(asked).map(|asked| async move {
+            match asked {
+                Asked::Object(bucket, key) => {
+                    let state = self.head(&bucket, &key).await;
+                    vec![found(bucket, key, state, None)]
+                }
+                Asked::Page(page) => self.page_of(page).await,
+            }
+        });
+        let found = found.buffered(CONCURRENCY);
+        let found: Vec<Vec<Found>> = found.collect().await;
+        found.into_iter().flatten().collect()
+    }
+
+    /// The object of a page: the first that is there, else the first that could be.
+    async fn page_of(&self, page: Address) -> Vec<Found> {
+        let mut first = None;
+        for (bucket, key) in self.urls.objects_of(&page) {
+            let state = self.head(&bucket, &key).await;
+            let is_there = matches!(state, State::There(_));
+            let candidate = found(bucket, key, state, Some(page.clone()));
+            if is_there {
+                return vec![candidate];
+            }
+            first = first.or(Some(candidate));
+        }
+        first.into_iter().collect()
+    }
+
+    async fn head(&self, bucket: &BucketName, key: &ObjectKey<'_>) -> State {
+        let call = self.source.s3.head_object().bucket(bucket.as_str());
+        match call.key(key.as_str()).send().await {
+            Ok(object) => State::There(Stored {
+                e_tag: object.e_tag,
+                length: object.content_length.and_then(|it| it.try_into().ok()),
+                modified: object.last_modified.map(|it| it.secs()),
+            }),
+            Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => State::Missing,
+            Err(error) => State::Unknown(error_of("S3 HeadObject", &error).to_string()),
+        }
+    }
+}
+
+fn found(
+    bucket: BucketName,
+    key: ObjectKey<'static>,
+    state: State,
+    page: Option<Address>,
+) -> Found {
+    Found {
+        bucket,
+        key,
+        state,
+        page,
+        is_listed: false,
+        ignored: None,
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Reads `10m`, `2h`, `3d`, `30s`, or a time.
+///
+/// # Errors
+/// If it is neither.
+pub fn since(text: &str) -> Result<OffsetDateTime, String> {
+    before(OffsetDateTime::now_utc(), text)
+}
+
+fn before(now: OffsetDateTime, text: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(time);
+    }
+    let expected = || "expected 10m, 2h, 3d, or a time such as 2026-11-21T02:03:04Z".to_owned();
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let number = text
+        .strip_suffix(unit)
+        .and_then(|it| it.parse::<u32>().ok());
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(expected()),
+    };
+    let seconds = number
+        .map(|it| i64::from(it) * seconds)
+        .ok_or_else(expected)?;
+    let since = now.checked_sub(time::Duration::seconds(seconds));
+    since.ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_some_time_ago_or_a_date() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("1d", 86_400)] {
+            assert_eq!(
+                before(now, text).map(|it| -it.unix_timestamp()),
+                Ok(seconds),
+                "{text}"
+            );
+        }
+        let date = since("2026-11-21T02:03:04Z").unwrap();
+        assert_eq!(date.unix_timestamp(), 1_795_226_584);
+        for text in [
+            "",
+            "m",
+            "10",
+            "10w",
+            "-1m",
+            "1.5h",
+            "yesterday",
+            "9999999999d",
+            "4000000000d",
+            "é",
+        ] {
+            assert!(since(text).is_err(), "{text}");
+        }
+    }
+}
