@@ -1,5 +1,6 @@
 //! `invalidatorctl verify`: whether CloudFront serves what S3 holds.
 //!
+//! * [`item`]: objects and URLs
 //! * [`stored`]: which objects are looked at, and what S3 says of them
 //! * [`urls`]: at which URLs CloudFront serves them, by the plan
 //! * [`edge`]: what CloudFront answers
@@ -8,6 +9,7 @@
 
 mod compare;
 mod edge;
+mod item;
 mod report;
 mod stored;
 mod urls;
@@ -135,7 +137,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     };
     let mut batches = source.batches(asked, &urls);
     while let Some(batch) = batches.next(&progress).await? {
-        let checks = urls.of(batch, &mut report);
+        let (checks, counts) = urls.of(batch);
+        report.count(counts);
         let mut answers = stream::iter(checks)
             .map(|check| async {
                 let verdict = edge.verdict(&check).await;

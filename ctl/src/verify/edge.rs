@@ -12,7 +12,7 @@ use invalidator_core::endpoint::EndpointUrl;
 use tokio::time::timeout;
 
 use super::compare::{Served, Verdict, compare};
-use super::urls::{Check, State};
+use super::item::{Check, State};
 
 /// An answer may take so long.
 const TIMEOUT: Duration = Duration::from_secs(15);

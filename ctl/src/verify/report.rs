@@ -8,7 +8,7 @@ use invalidator_core::text::Lines;
 use serde::Serialize;
 
 use super::compare::Verdict;
-use super::urls::Check;
+use super::item::{Check, Counts};
 use crate::function::Function;
 use crate::site::Site;
 
@@ -22,19 +22,19 @@ const MAX_LISTED: usize = 100;
 pub struct Report {
     version: u32,
     /// Objects that were looked at.
-    pub objects: u64,
+    objects: u64,
     urls: u64,
     fresh: u64,
     stale: u64,
     not_comparable: u64,
     not_served: u64,
     /// Objects that no distribution serves at a name that can be asked.
-    pub unserved: u64,
+    unserved: u64,
     /// Listed objects whose uploads are ignored, and which are left out.
-    pub excepted: u64,
+    excepted: u64,
     /// What is not fresh, at most a hundred of each verdict.
     findings: Vec<Finding>,
-    pub notes: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// A URL that is not fresh.
@@ -60,6 +60,13 @@ impl Report {
             notes,
             ..Self::default()
         }
+    }
+
+    /// Adds what became of objects before any request.
+    pub fn count(&mut self, counts: Counts) {
+        self.objects += counts.objects;
+        self.unserved += counts.unserved;
+        self.excepted += counts.excepted;
     }
 
     pub fn add(&mut self, check: Check, verdict: Verdict) {

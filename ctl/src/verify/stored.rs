@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::compare::Stored;
-use super::urls::{State, Urls};
+use super::item::{Found, State};
+use super::urls::Urls;
 use crate::asked::Asked;
 use crate::progress::Progress;
 
@@ -23,20 +24,6 @@ const CONCURRENCY: usize = 8;
 
 /// So many objects are looked at together.
 const BATCH: usize = 1_000;
-
-/// An object to look at.
-#[derive(Clone, Debug)]
-pub struct Found {
-    pub bucket: BucketName,
-    pub key: ObjectKey<'static>,
-    pub state: State,
-    /// The page that was asked for, if it was one.
-    pub page: Option<Address>,
-    /// Whether nobody asked for it by name.
-    pub is_listed: bool,
-    /// The rule by which its uploads are ignored.
-    pub ignored: Option<String>,
-}
 
 /// Where objects come from.
 pub struct Source<'a> {

@@ -9,35 +9,11 @@ use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::plan::{
     Changes, KeyChanges, Lookup, MessageIndex, PathRole, Rules, candidates, plan,
 };
-use invalidator_core::target::DistributionId;
 
-use super::compare::{Circumstances, Stored};
-use super::report::Report;
-use super::stored::Found;
+use super::compare::Circumstances;
+use super::item::{Check, Counts, Found};
 use crate::function::Function;
 use crate::site::Site;
-
-/// What S3 says of an object.
-#[derive(Clone, Debug)]
-pub enum State {
-    There(Stored),
-    Missing,
-    /// It could not be asked, for this reason.
-    Unknown(String),
-}
-
-/// A URL to ask for.
-#[derive(Debug)]
-pub struct Check {
-    pub host: String,
-    /// Encoded, with the query string.
-    pub path: String,
-    pub distribution: DistributionId,
-    pub bucket: BucketName,
-    pub key: ObjectKey<'static>,
-    pub state: State,
-    pub around: Circumstances,
-}
 
 /// Finds the URLs of objects.
 pub struct Urls<'a> {
@@ -119,8 +95,9 @@ impl<'a> Urls<'a> {
         })
     }
 
-    /// The URLs of a batch of objects. Those that no distribution serves are counted.
-    pub fn of(&self, batch: Vec<Found>, report: &mut Report) -> Vec<Check> {
+    /// The URLs of a batch of objects.
+    pub fn of(&self, batch: Vec<Found>) -> (Vec<Check>, Counts) {
+        let mut counts = Counts::default();
         let mut wanted: BTreeMap<(BucketName, ObjectKey<'static>), Vec<Found>> = BTreeMap::new();
         let mut changes = Changes::default();
         for found in batch {
@@ -134,7 +111,7 @@ impl<'a> Urls<'a> {
             let settings = self.site.settings(&found.bucket);
             let rule = settings.and_then(|settings| settings.exceptions.exempting(&change));
             if rule.is_some() && found.is_listed {
-                report.excepted += 1;
+                counts.excepted += 1;
                 continue;
             }
             // A batch is much smaller than what fits.
@@ -149,14 +126,14 @@ impl<'a> Urls<'a> {
                 .push(Found { ignored, ..found });
         }
         let keys = KeyChanges::from(changes);
-        self.with_rules(|rules| {
+        let checks = self.with_rules(|rules| {
             let plan = plan(&keys, rules);
             let mut checks = Vec::new();
             for index in keys.indices() {
                 let change = keys.get(index);
                 let key = (change.bucket.clone(), change.key().into_owned());
                 for found in wanted.remove(&key).unwrap_or_default() {
-                    report.objects += 1;
+                    counts.objects += 1;
                     let before = checks.len();
                     for route in plan.routes(index) {
                         let lookups = route.lookups.iter();
@@ -164,12 +141,13 @@ impl<'a> Urls<'a> {
                             lookups.filter_map(|it| self.check(&found, route.distribution, it));
                         checks.extend(checked);
                     }
-                    report.unserved += u64::from(checks.len() == before);
+                    counts.unserved += u64::from(checks.len() == before);
                 }
             }
             checks.dedup_by(|a, b| a.host == b.host && a.path == b.path && a.key == b.key);
             checks
-        })
+        });
+        (checks, counts)
     }
 
     fn check(
