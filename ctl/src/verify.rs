@@ -33,9 +33,10 @@ use crate::site::Settings;
 use crate::site::live::Live;
 use crate::stack;
 use crate::usage::Usage;
+use compare::Verdict;
 use edge::Edge;
 use report::Report;
-use stored::Source;
+use stored::{Source, head};
 use urls::Urls;
 
 /// Ask CloudFront for objects through the distributions' own names, and compare ETag, length and date with what
@@ -140,8 +141,13 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         let (checks, counts) = urls.of(batch);
         report.count(counts);
         let mut answers = stream::iter(checks)
-            .map(|check| async {
-                let verdict = edge.verdict(&check).await;
+            .map(|mut check| async {
+                let mut verdict = edge.verdict(&check).await;
+                if let Verdict::Stale(_) = verdict {
+                    // It may have changed since S3 was asked.
+                    check.state = head(s3, &check.bucket, &check.key).await;
+                    verdict = edge.verdict(&check).await;
+                }
                 (check, verdict)
             })
             .buffer_unordered(CONCURRENCY);

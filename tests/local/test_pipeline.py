@@ -6,7 +6,9 @@ import os
 import pytest
 
 import alert_mails
+import command_line
 import sample_site
+import stack
 from emulator import REGION
 from pipeline import Pipeline
 from sample_site import CHANGES, SITE, Change
@@ -50,6 +52,41 @@ def test_only_new_objects_under_an_exception_path_are_excepted(running: Pipeline
     verdicts = {decision.decision for decision in decisions_on(running, change)}
     assert ("excepted" in verdicts) == change.excepted
     assert not change.excepted or verdicts == {"excepted"}
+
+
+SERVED = [change for change in dict.fromkeys(CHANGES) if change.bucket == SITE]
+
+
+@pytest.mark.parametrize("change", SERVED, ids=lambda change: f"{change.action} {change.key}")
+def test_why_tells_the_paths_and_what_the_function_made_of_them(running: Pipeline, change: Change) -> None:
+    asked = ["why", "--stack", stack.NAME, f"s3://{change.bucket}/{change.key}", "--output", "json"]
+    answer = json.loads(command_line.run(running.emulator, *asked, others=running.cloudfront.environment))
+    # The settings of the function are known.
+    assert not [note for note in answer["notes"] if "settings" in note]
+    (told,) = answer["objects"]
+    history = told["history"]
+    paths = {
+        named["distribution"]: {path["path"] for path in way[outcome_of(change)].get("invalidate", [])}
+        for way in told["served"]
+        for named in way["distributions"]
+    }
+    for name, distribution_id in running.site.distributions.items():
+        assert paths.get(distribution_id, set()) == set(change.paths(name))
+        logged = [line for line in history["log"]["lines"] if line.get("distribution") == distribution_id]
+        assert {path for line in logged for path in line.get("paths", "").split()} == set(change.paths(name))
+        cleared = [
+            it
+            for looked in history["invalidations"]
+            for it in looked["cleared"]
+            if looked["target"]["distribution"] == distribution_id
+        ]
+        assert bool(cleared) or not change.paths(name)
+    assert ("excepted" in [line["decision"] for line in history["log"]["lines"]]) == change.excepted
+
+
+def outcome_of(change: Change) -> str:
+    """What `why` calls this kind of change."""
+    return "upload" if change.action == "put" else "deletion"
 
 
 def test_an_object_that_no_distribution_serves_is_seen_as_such(running: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use invalidator_core::cost::amount::Of;
 use invalidator_core::event::{BucketName, ObjectKey};
 use invalidator_core::target::DistributionId;
 use invalidator_core::text::Lines;
@@ -145,20 +146,21 @@ impl Report {
             ..
         } = self;
         if self.excepted > 0 {
-            let excepted = self.excepted;
+            let excepted = Of(self.excepted, "object");
             lines.line(format_args!(
-                "{excepted} objects under exception paths are left out: their uploads are ignored"
+                "left out: {excepted} under exception paths, where uploads are ignored"
             ));
         }
         if self.unserved > 0 {
-            let unserved = self.unserved;
+            let unserved = Of(self.unserved, "object");
             lines.line(format_args!(
-                "{unserved} objects are served by no distribution that can be asked: `invalidatorctl why` says why"
+                "served by no distribution that can be asked: {unserved}; `invalidatorctl why` says why"
             ));
         }
+        let (urls, objects) = (Of(*urls, "URL"), Of(*objects, "object"));
         lines.line(format_args!(
-            "{urls} URLs of {objects} objects: {fresh} fresh, {stale} stale, {not_comparable} not comparable, \
-             {not_served} not served"
+            "{urls} of {objects}: {fresh} fresh, {stale} stale, {not_comparable} not comparable, {not_served} not \
+             served"
         ));
         lines
     }

@@ -190,16 +190,21 @@ impl Batches<'_> {
     }
 
     async fn head(&self, bucket: &BucketName, key: &ObjectKey<'_>) -> State {
-        let call = self.source.s3.head_object().bucket(bucket.as_str());
-        match call.key(key.as_str()).send().await {
-            Ok(object) => State::There(Stored {
-                e_tag: object.e_tag,
-                length: object.content_length.and_then(|it| it.try_into().ok()),
-                modified: object.last_modified.map(|it| it.secs()),
-            }),
-            Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => State::Missing,
-            Err(error) => State::Unknown(error_of("S3 HeadObject", &error).to_string()),
-        }
+        head(self.source.s3, bucket, key).await
+    }
+}
+
+/// What S3 says of an object now.
+pub async fn head(s3: &Client, bucket: &BucketName, key: &ObjectKey<'_>) -> State {
+    let call = s3.head_object().bucket(bucket.as_str());
+    match call.key(key.as_str()).send().await {
+        Ok(object) => State::There(Stored {
+            e_tag: object.e_tag,
+            length: object.content_length.and_then(|it| it.try_into().ok()),
+            modified: object.last_modified.map(|it| it.secs()),
+        }),
+        Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => State::Missing,
+        Err(error) => State::Unknown(error_of("S3 HeadObject", &error).to_string()),
     }
 }
 

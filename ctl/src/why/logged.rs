@@ -135,8 +135,9 @@ impl Search<'_> {
         loop {
             let call = client.filter_log_events().log_group_name(self.group);
             let call = call.filter_pattern(self.filter());
-            let call = call.start_time(begin.unix_timestamp() * 1_000);
-            let call = call.end_time(end.unix_timestamp() * 1_000 + 999);
+            let call = call.start_time(milliseconds(begin));
+            // The next window ends where this one begins.
+            let call = call.end_time(milliseconds(end) - 1);
             let page = call.set_next_token(next).send().await;
             let page = page.map_err(|error| error_of("CloudWatchLogs FilterLogEvents", &error))?;
             for event in page.events.unwrap_or_default() {
@@ -220,6 +221,10 @@ impl Said {
         }
         shown.join(" ")
     }
+}
+
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// A time to the second, in UTC.

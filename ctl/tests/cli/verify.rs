@@ -23,6 +23,8 @@ struct Edge {
     url: String,
     cache: Arc<Mutex<HashMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// An object that somebody uploads while it is asked for.
+    upload: Arc<Mutex<Option<(String, String)>>>,
 }
 
 impl Edge {
@@ -32,6 +34,7 @@ impl Edge {
             url: format!("http://{}", listener.local_addr().unwrap()),
             cache: Arc::default(),
             asked: Arc::default(),
+            upload: Arc::default(),
         };
         let s3 = account.app.clients.s3().clone();
         let serving = edge.clone();
@@ -68,6 +71,10 @@ impl Edge {
                 .unwrap();
             let page = format!("{host}{path}");
             self.asked.lock().unwrap().push(page.clone());
+            let upload = self.upload.lock().unwrap().take();
+            if let Some((key, body)) = upload {
+                upload_to(&s3, &key, &body).await;
+            }
             let cached = self.cache.lock().unwrap().get(&page).cloned();
             let answer = match cached {
                 Some(answer) => answer,
@@ -123,13 +130,11 @@ async fn fetch(s3: &aws_sdk_s3::Client, path: &str) -> Answer {
 }
 
 async fn put(account: &Account, key: &str, body: &str) {
-    let call = account
-        .app
-        .clients
-        .s3()
-        .put_object()
-        .bucket("site")
-        .key(key);
+    upload_to(account.app.clients.s3(), key, body).await;
+}
+
+async fn upload_to(s3: &aws_sdk_s3::Client, key: &str, body: &str) {
+    let call = s3.put_object().bucket("site").key(key);
     let body = ByteStream::from(body.as_bytes().to_vec());
     call.body(body).send().await.unwrap();
 }
@@ -173,8 +178,8 @@ async fn what_an_edge_keeps_after_a_change_is_stale_until_it_is_cleared() {
     let shown = text(fresh.stdout);
     for told in [
         "note: one edge location has answered",
-        "1 objects under exception paths are left out: their uploads are ignored",
-        "1 objects are served by no distribution that can be asked: `invalidatorctl why` says why",
+        "left out: 1 object under exception paths, where uploads are ignored",
+        "served by no distribution that can be asked: 1 object; `invalidatorctl why` says why",
     ] {
         assert!(shown.contains(told), "{shown}");
     }
@@ -220,6 +225,18 @@ async fn what_an_edge_keeps_after_a_change_is_stale_until_it_is_cleared() {
     edge.clear();
     let gone = verify(&account, &edge, &["s3://site/index.html"]).await;
     assert!(gone.status.success(), "{}", text(gone.stdout));
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_looked_at_is_looked_at_again() {
+    let (account, edge) = site().await;
+    *edge.upload.lock().unwrap() = Some(("index.html".to_owned(), "new".to_owned()));
+    let output = verify(&account, &edge, &["https://www.example.org/index.html"]).await;
+    assert_eq!(
+        last_line(&output),
+        "1 URL of 1 object: 1 fresh, 0 stale, 0 not comparable, 0 not served"
+    );
+    assert_eq!(edge.take_asked().len(), 2, "once more");
 }
 
 #[tokio::test]
@@ -341,7 +358,7 @@ async fn what_cannot_be_compared_is_no_proof_of_anything() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         last_line(&output),
-        "2 URLs of 1 objects: 0 fresh, 0 stale, 0 not comparable, 2 not served"
+        "2 URLs of 1 object: 0 fresh, 0 stale, 0 not comparable, 2 not served"
     );
     let shown = text(output.stdout);
     assert!(
