@@ -306,7 +306,7 @@ async fn make_stack(account: &Account, name: &str) {
         "Parameters": {"InitialMode": {"Type": "String", "Default": "dry-run"}},
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
         "Outputs": {"ErrorBucketName": {"Value": "errors"}, "SubmitQueueUrl": {"Value": "SUBMIT"},
-            "LogGroupName": {"Value": "/aws/lambda/invalidator"}}
+            "FunctionName": {"Value": "nobody"}, "LogGroupName": {"Value": "/aws/lambda/invalidator"}}
     }"#;
     let body = &body.replace("SUBMIT", account.app.config.submit_queue.as_str());
     let environment: std::collections::HashMap<_, _> = account.environment().into();

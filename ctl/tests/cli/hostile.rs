@@ -203,10 +203,46 @@ fn whatever_events_tags_and_distributions_hold_a_plan_obeys_nothing() {
 }
 
 #[test]
+fn whatever_a_snapshot_and_a_question_hold_why_obeys_nothing() {
+    let folder = folder("hostile-why");
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(40));
+    let inputs = (distributions(), tags(), argument(), any::<bool>());
+    let result = runner.run(&inputs, |(distributions, tags, asked, is_page)| {
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let mut snapshot = parsed(&distributions);
+        if snapshot.is_object() {
+            snapshot["Version"] = json!(1);
+            snapshot["Buckets"] = json!(["example-site"]);
+            snapshot["CachePolicyList"] = json!({});
+            snapshot["BucketTags"] = json!({ "example-site": parsed(&tags) });
+        }
+        let site = folder.join("site.json");
+        std::fs::write(&site, snapshot.to_string()).unwrap();
+        let page = format!("https://www.example.com/{asked}");
+        for output in ["text", "json"] {
+            let mut command = program();
+            command
+                .arg("why")
+                .args(["--output", output, "--site"])
+                .arg(&site);
+            match is_page {
+                true => command.arg(&page),
+                false => command.args(["--bucket", "example-site", "--", &asked]),
+            };
+            check(&command.output().unwrap())?;
+        }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
 fn whatever_the_command_line_holds_its_errors_obey_nothing() {
     let word = prop::sample::select(
         &[
             "plan",
+            "why",
+            "verify",
             "mode",
             "replay",
             "man",

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use strict_cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
+use strict_cloudfront::{
+    Behavior, CachePolicy, Distribution, Fault, Operation, Origin, QueryStrings,
+};
 
 use super::support::account::Account;
 use super::{in_account, make_stack, text};
@@ -270,6 +272,60 @@ async fn what_happened_is_read_from_the_log_and_from_the_invalidations() {
     assert_eq!(submitted, 8, "four at E1 and E2 each, and none by why");
 }
 
+#[tokio::test]
+async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
+    let account = site().await;
+    make_stack(&account, "invalidator").await;
+    let hostile = json!({
+        "message": "decision", "decision": "skip", "bucket": "site", "key": "a.html",
+        "reason": "\u{1b}]0;title\u{7}\nINVENTED",
+    });
+    log(&account, "/aws/lambda/invalidator", &[hostile]).await;
+    let why = ["why", "s3://site/a.html"];
+    let refuse = |operation| {
+        account.cloudfront.heal();
+        account
+            .cloudfront
+            .fail(Fault::AccessDenied.always().on(operation));
+    };
+    refuse(Operation::ListInvalidations);
+    let output = in_account(&account, &why).await;
+    let shown = text(output.stdout);
+    assert!(output.status.success(), "{shown}");
+    for expected in [
+        "note: Lambda GetFunctionConfiguration: ",
+        "note: the settings of the function are not known: the defaults are taken",
+        "note: there is no ledger that tells how many paths the account has ordered this month",
+        "note: the stack is in a dry run since its deployment",
+        "  E1: CloudFront ListInvalidations: AccessDenied: ",
+        " skip (\\u{1b}]0;title\\u{7}\\u{a}INVENTED)",
+    ] {
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'));
+
+    refuse(Operation::GetDistributionConfig);
+    let output = in_account(&account, &why).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(output.stderr);
+    assert!(told.contains("could not be read, see above"), "{told}");
+    assert!(
+        told.contains("CloudFront GetDistributionConfig: AccessDenied"),
+        "{told}"
+    );
+
+    refuse(Operation::ListDistributions);
+    for command in [&why[..], &["verify", "--bucket", "site"]] {
+        let output = in_account(&account, command).await;
+        assert_eq!(output.status.code(), Some(1));
+        let told = text(output.stderr);
+        assert!(
+            told.contains("CloudFront ListDistributions: AccessDenied"),
+            "{told}"
+        );
+    }
+}
+
 /// The time is a figure, not a promise of the test: it depends on the machine.
 #[tokio::test]
 async fn five_hundred_distributions_are_told_in_a_few_lines() {
@@ -302,6 +358,25 @@ async fn five_hundred_distributions_are_told_in_a_few_lines() {
         .calls_of(Operation::GetDistributionConfig)
         .len();
     assert_eq!(read, 100, "only where the key may be served");
+
+    for n in 0..500 {
+        let distribution = Distribution::new(&format!("E{n:03}"), Origin::s3("site", "site"));
+        account
+            .cloudfront
+            .add(distribution.alias(&format!("{n}.example.org")));
+    }
+    let start = std::time::Instant::now();
+    let output = in_account(&account, &["why", "s3://site/1/a.html"]).await;
+    println!(
+        "why with 500 that serve it: {} ms",
+        start.elapsed().as_millis()
+    );
+    let shown = text(output.stdout);
+    assert!(shown.contains(" and 495 more\n"), "{shown}");
+    assert!(
+        shown.contains("\n  E010: not looked at: only 10 are\n"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
