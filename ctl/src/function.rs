@@ -30,6 +30,8 @@ pub struct Function {
     pub limits: SetLimits,
     pub debounce: Duration,
     pub min_wildcard_depth: usize,
+    /// How often wildcards that names need go to a target, for a bucket.
+    pub wildcard_interval: Duration,
     pub cost: CostRules,
     pub origin_buckets: OriginBuckets,
     /// The only distributions to touch; none for all.
@@ -50,6 +52,7 @@ impl Function {
             limits: SetLimits::with_paths(3_000),
             debounce: Duration::from_secs(10),
             min_wildcard_depth: 0,
+            wildcard_interval: Duration::from_secs(300),
             cost: CostRules::default(),
             origin_buckets: OriginBuckets::default(),
             only: BTreeSet::new(),
@@ -82,6 +85,7 @@ impl Function {
                 function.limits = SetLimits::with_paths(config.max_paths_per_invalidation);
                 function.debounce = config.debounce;
                 function.min_wildcard_depth = config.min_wildcard_depth;
+                function.wildcard_interval = config.wildcard_interval;
                 function.cost = config.cost;
                 function.origin_buckets = config.origin_buckets;
                 function.only = config.distribution_ids;

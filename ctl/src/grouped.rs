@@ -40,9 +40,10 @@ impl<T: fmt::Display> fmt::Display for Names<'_, T> {
 /// What is said of distributions at which nothing is invalidated: the kind of the reason, or the whole reason
 /// where it is about a behavior, as it may be the same one.
 pub fn common_reason<'a>(kind: &'a str, reason: &'a str) -> &'a str {
-    match reason.contains("behavior") {
-        true => reason,
-        false => kind,
+    // The kinds of `invalidator_core::plan::Skip`.
+    match kind {
+        "sent to another origin" | "not cached" => reason,
+        _ => kind,
     }
 }
 

@@ -129,7 +129,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let edge = Edge::new(options.edge.as_ref());
     let mut report = Report::new(&site, &function);
 
-    let progress = Progress::new("objects");
+    let progress = Progress::new("URLs");
     let source = Source {
         s3,
         bucket: options.bucket.as_ref().filter(|_| asked.is_empty()),

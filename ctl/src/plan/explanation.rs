@@ -14,9 +14,13 @@ use serde::Serialize;
 use super::cost::{Costs, ExplainedCost};
 use crate::grouped::{Names, Skipped, common_reason, groups};
 
+const VERSION: u32 = 1;
+
 /// What would become of the changes of some events.
 #[derive(Debug, Default, Serialize)]
 pub struct Explanation {
+    /// The version of this form.
+    v: u32,
     /// What could not be read.
     pub problems: Vec<String>,
     /// Events that change no content, by name.
@@ -102,6 +106,7 @@ impl Explanation {
             more => problems.push(format!("{more} more records cannot be read")),
         }
         Self {
+            v: VERSION,
             problems,
             skipped_events: reading.skipped.clone(),
             ..Self::default()

@@ -21,7 +21,8 @@ const MAX_LISTED: usize = 100;
 /// The result.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    version: u32,
+    /// The version of this form.
+    v: u32,
     /// Objects that were looked at.
     objects: u64,
     urls: u64,
@@ -57,7 +58,7 @@ impl Report {
         ];
         notes.extend(site.unknown.iter().chain(&function.notes).cloned());
         Self {
-            version: VERSION,
+            v: VERSION,
             notes,
             ..Self::default()
         }

@@ -6,7 +6,7 @@ use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::distributions::error_pages::ErrorPage;
 use invalidator_core::distributions::{Behavior, Caching, Distribution};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
-use invalidator_core::path::InvalidationPath;
+use invalidator_core::path::{InvalidationPath, WildcardCause};
 use invalidator_core::plan::{
     Changes, Decision, KeyChanges, Lookup, MessageIndex, PathRole, Plan, Route, Rules, candidates,
     plan,
@@ -28,7 +28,8 @@ const VERSION: u32 = 1;
 /// The answer to the question.
 #[derive(Debug, Serialize)]
 pub struct Answer {
-    version: u32,
+    /// The version of this form.
+    v: u32,
     /// The URL that was asked for, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -101,6 +102,9 @@ pub struct Way {
     pub rewriting_functions: Vec<String>,
     pub upload: Outcome,
     pub deletion: Outcome,
+    /// If its name needs a wildcard: how often such ones are submitted, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rationed: Option<u64>,
 }
 
 /// A path at which viewers get it.
@@ -179,7 +183,7 @@ impl Answer {
             }
         };
         Self {
-            version: VERSION,
+            v: VERSION,
             url,
             objects,
             notes,
@@ -375,6 +379,13 @@ impl<'a> Explaining<'a> {
             }
             Decision::Skip(skip) => Outcome::Nothing(skip.to_string()),
         };
+        let is_of_name = match &deletion.decision {
+            Decision::Invalidate(paths) => {
+                let mut causes = paths.iter().filter_map(|path| path.reason.wildcard);
+                causes.any(WildcardCause::is_name)
+            }
+            Decision::Skip(_) => false,
+        };
         let of_page = |page: &ErrorPage| Page {
             path: page.path.clone(),
             seconds: page.ttl.as_secs(),
@@ -393,6 +404,7 @@ impl<'a> Explaining<'a> {
                 None => outcome(upload),
             },
             deletion: outcome(deletion),
+            rationed: is_of_name.then_some(self.function.wildcard_interval.as_secs()),
         }
     }
 

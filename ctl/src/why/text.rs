@@ -144,6 +144,11 @@ impl Served {
                 deletion.add_to("a deletion", lines);
             }
         }
+        if let Some(seconds) = way.rationed {
+            lines.line(format_args!(
+                "    wildcards that names need go at most every {seconds} s for a bucket and a distribution"
+            ));
+        }
     }
 }
 

@@ -280,7 +280,7 @@ async fn objects_are_listed_sampled_asked_for_by_name_and_read_from_standard_inp
             found == objects || is_sample && found + excepted == objects,
             "{arguments:?}: {report}"
         );
-        assert_eq!(report["version"], 1);
+        assert_eq!(report["v"], 1);
         assert_eq!(report["stale"], 0);
     }
     edge.take_asked();

@@ -103,7 +103,7 @@ async fn a_page_is_looked_for_at_the_distributions_of_its_host() {
         let is_served = !distributions.is_empty();
         assert_eq!(output.status.code(), Some(i32::from(!is_served)), "{url}");
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer["version"], 1);
+        assert_eq!(answer["v"], 1);
         let found = answer["objects"].as_array().unwrap();
         let mut keys: Vec<&str> = found.iter().map(|it| it["key"].as_str().unwrap()).collect();
         keys.sort_unstable();
