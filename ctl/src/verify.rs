@@ -6,7 +6,9 @@
 //! * [`edge`]: what CloudFront answers
 //! * [`compare`]: whether both are the same
 //! * [`report`]: the result
+//! * [`canary`]: the metric of a verification that is made again and again
 
+mod canary;
 mod compare;
 mod edge;
 mod item;
@@ -49,6 +51,7 @@ use urls::Urls;
   invalidatorctl verify --bucket site --since 10m
   invalidatorctl verify --bucket site --all --via www.example.com
   invalidatorctl verify https://www.example.com/ s3://site/news/1.html
+  invalidatorctl verify --bucket site --since 1d --put-metric
   git diff --name-only HEAD~1 -- public | sed 's,^public/,,' | invalidatorctl verify --bucket site -")]
 pub struct Options {
     /// Objects (`s3://BUCKET/KEY`, or `KEY` with --bucket) and pages (`https://HOST/PATH`); `-` for one on each
@@ -74,6 +77,10 @@ pub struct Options {
     /// Send the requests to this server, with the distribution's name as `Host`.
     #[arg(long, value_name = "URL")]
     edge: Option<EndpointUrl>,
+    /// Write how many objects are stale to CloudWatch, as the metric StaleObjects of the stack's function, for an
+    /// alarm. If nothing could be compared, nothing is written.
+    #[arg(long)]
+    put_metric: bool,
     /// The stack's name: its function tells the settings.
     #[arg(
         long,
@@ -93,7 +100,11 @@ const CONCURRENCY: usize = 8;
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let asked = asked(&options)?;
     let account = account::open(account).await?;
-    let stack = stack::find_if_there(&account, &options.stack).await;
+    let stack = match options.put_metric {
+        // The metric is that of a function.
+        true => Some(stack::find_named(&account, &options.stack).await?),
+        false => stack::find_if_there(&account, &options.stack).await,
+    };
     let function = Function::read(&account, stack.as_ref()).await;
     let only_tenants = function.only_tenants.clone();
     let live = Live::open(&account.clients, function.only.clone(), only_tenants).await?;
@@ -161,6 +172,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     match options.output {
         Format::Text => show(&report.lines()),
         Format::Json => show_json(&report)?,
+    }
+    if options.put_metric
+        && let Some(stack) = &stack
+        && let Some(stale) = report.stale_objects()
+    {
+        canary::put_metric(&account, stack, stale).await?;
     }
     Ok(report.status())
 }

@@ -1,5 +1,7 @@
 //! What is looked at: objects, and the URLs at which CloudFront serves them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use invalidator_core::distributions::address::Address;
 use invalidator_core::event::{BucketName, ObjectKey};
 use invalidator_core::target::DistributionId;
@@ -51,4 +53,11 @@ pub struct Counts {
     pub unserved: u64,
     /// Listed ones whose uploads are ignored, and which are left out.
     pub excepted: u64,
+}
+
+/// A hash that is the same in every run.
+pub fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }

@@ -1,5 +1,6 @@
 //! What was found.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use invalidator_core::cost::amount::Of;
@@ -9,7 +10,7 @@ use invalidator_core::text::Lines;
 use serde::Serialize;
 
 use super::compare::Verdict;
-use super::item::{Check, Counts};
+use super::item::{Check, Counts, hash};
 use crate::function::Function;
 use crate::site::Site;
 
@@ -34,6 +35,9 @@ pub struct Report {
     unserved: u64,
     /// Listed objects whose uploads are ignored, and which are left out.
     excepted: u64,
+    /// The hashes of the objects that are stale at any URL.
+    #[serde(skip)]
+    stale_objects: BTreeSet<u64>,
     /// What is not fresh, at most a hundred of each verdict.
     findings: Vec<Finding>,
     notes: Vec<String>,
@@ -78,7 +82,11 @@ impl Report {
                 self.fresh += 1;
                 return;
             }
-            Verdict::Stale(_) => &mut self.stale,
+            Verdict::Stale(_) => {
+                self.stale_objects
+                    .insert(hash(&(&check.bucket, &check.key)));
+                &mut self.stale
+            }
             Verdict::NotComparable(_) => &mut self.not_comparable,
             Verdict::NotServed(_) => &mut self.not_served,
         };
@@ -105,6 +113,11 @@ impl Report {
         };
         self.findings
             .sort_by(|a, b| (rank(&a.verdict), &a.url).cmp(&(rank(&b.verdict), &b.url)));
+    }
+
+    /// How many objects are stale; `None` if nothing could be compared.
+    pub fn stale_objects(&self) -> Option<u64> {
+        (self.fresh + self.stale > 0).then_some(self.stale_objects.len() as u64)
     }
 
     /// Failed if anything is stale, or if there were URLs and none could be compared.

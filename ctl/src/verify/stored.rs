@@ -1,7 +1,6 @@
 //! Which objects are looked at, and what S3 says of them.
 
 use std::collections::BinaryHeap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::Client;
@@ -14,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::compare::Stored;
-use super::item::{Found, State};
+use super::item::{Found, State, hash};
 use super::urls::Urls;
 use crate::asked::Asked;
 use crate::progress::Progress;
@@ -222,12 +221,6 @@ fn found(
         is_listed: false,
         ignored: None,
     }
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Reads `10m`, `2h`, `3d`, `30s`, or a time.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::support::account::Account;
-use super::{in_account, text};
+use super::{in_account, make_stack, text};
 
 /// An answer: its first line and its headers.
 type Answer = String;
@@ -225,6 +225,64 @@ async fn what_an_edge_keeps_after_a_change_is_stale_until_it_is_cleared() {
     edge.clear();
     let gone = verify(&account, &edge, &["s3://site/index.html"]).await;
     assert!(gone.status.success(), "{}", text(gone.stdout));
+}
+
+#[tokio::test]
+async fn a_canary_writes_how_many_objects_are_stale() {
+    let (account, edge) = site().await;
+    make_stack(&account, "invalidator").await;
+    let environment: HashMap<_, _> = account.environment().into();
+    let config = aws_sdk_cloudwatch::Config::builder()
+        .behavior_version_latest()
+        .http_client(invalidator::aws::http_client())
+        .endpoint_url(&environment["AWS_ENDPOINT_URL"])
+        .region(aws_sdk_cloudwatch::config::Region::new("us-east-1"))
+        .credentials_provider(aws_credential_types::Credentials::new(
+            "test", "test", None, None, "test",
+        ))
+        .build();
+    let cloudwatch = aws_sdk_cloudwatch::Client::from_conf(config);
+    let maximum = async || {
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let time = |seconds| aws_sdk_cloudwatch::primitives::DateTime::from_secs(now + seconds);
+        let dimension = aws_sdk_cloudwatch::types::Dimension::builder();
+        let call = cloudwatch
+            .get_metric_statistics()
+            .namespace("Invalidator")
+            .metric_name("StaleObjects");
+        let call = call.dimensions(dimension.name("FunctionName").value("nobody").build());
+        let call = call
+            .start_time(time(-600))
+            .end_time(time(600))
+            .period(3_600);
+        let call = call.statistics(aws_sdk_cloudwatch::types::Statistic::Maximum);
+        let points = call.send().await.unwrap().datapoints.unwrap_or_default();
+        points.iter().filter_map(|it| it.maximum).reduce(f64::max)
+    };
+    let canary = ["--bucket", "site", "--all", "--put-metric"];
+    edge.answer("www.example.org/", "502 Bad Gateway\r\n");
+    let unknown = ["https://www.example.org/", "--put-metric"];
+    assert_eq!(
+        verify(&account, &edge, &unknown).await.status.code(),
+        Some(1)
+    );
+    assert_eq!(maximum().await, None, "nothing is known");
+    edge.clear();
+    let fresh = verify(&account, &edge, &canary).await;
+    assert!(fresh.status.success(), "{}", text(fresh.stderr));
+    assert_eq!(maximum().await, Some(0.0));
+    put(&account, "index.html", "new").await;
+    let stale = verify(&account, &edge, &canary).await;
+    assert_eq!(stale.status.code(), Some(1));
+    assert!(
+        text(stale.stderr).contains("StaleObjects of nobody is 1\n"),
+        "one object at two URLs"
+    );
+    assert_eq!(maximum().await, Some(1.0));
+
+    let no_stack = [&canary[..], &["--stack", "none"]].concat();
+    let refused = verify(&account, &edge, &no_stack).await;
+    assert!(text(refused.stderr).contains("failed to read the stack none"));
 }
 
 #[tokio::test]
