@@ -20,6 +20,7 @@ use crate::pattern::Wildcards;
 const TAG: &str = "exceptionPaths";
 const INDEX_DOCUMENT_TAG: &str = "indexDocument";
 const INVALIDATE_TAG: &str = "invalidate";
+const CHANGED: &str = "changed";
 
 /// A tag of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl BucketSettings {
             .map(|tag| tag.value.trim().trim_matches('/').to_owned())
             .filter(|name| !name.is_empty());
         let is_opt_in = |tag: &BucketTag| {
-            tag.key == INVALIDATE_TAG && tag.value.trim().eq_ignore_ascii_case("changed")
+            tag.key == INVALIDATE_TAG && tag.value.trim().eq_ignore_ascii_case(CHANGED)
         };
         let ours = tags.iter().filter(|tag| is_ours(&tag.key));
         Self {
@@ -109,16 +110,14 @@ pub struct ExceptionRules(Vec<ExceptionRule>);
 impl ExceptionRules {
     /// Reads the rules from the tags of a bucket.
     pub fn from_tags(tags: &[BucketTag]) -> Self {
-        let rules = tags
-            .iter()
-            .filter(|tag| is_exception_tag(&tag.key))
-            .flat_map(|tag| {
-                tag.value
-                    .split(|c: char| c.is_whitespace() || c == ',' || c == ':')
-                    .filter_map(|entry| ExceptionRule::new(&tag.key, entry))
-            })
-            .collect();
-        Self(rules)
+        let rules =
+            exception_entries(tags).filter_map(|(tag, entry)| ExceptionRule::new(&tag.key, entry));
+        Self(rules.collect())
+    }
+
+    /// The rules, in the order of the tags.
+    pub fn iter(&self) -> impl Iterator<Item = &ExceptionRule> {
+        self.0.iter()
     }
 
     /// The rule that exempts this change, if there is one. No rule exempts a deletion.
@@ -178,6 +177,35 @@ impl ExceptionRule {
     }
 }
 
+impl ExceptionRule {
+    /// The beginning of all keys that it covers, without wildcards.
+    pub fn prefix(&self) -> &str {
+        match &self.cover {
+            Cover::Pattern(_) => {
+                let path = self.entry.strip_prefix('/').unwrap_or(&self.entry);
+                let end = path.find(['*', '?']).unwrap_or(path.len());
+                &path[..end]
+            }
+            Cover::Folder(folder) => folder,
+        }
+    }
+
+    fn covers_everything(&self) -> bool {
+        let path = self.entry.strip_prefix('/').unwrap_or(&self.entry);
+        matches!(self.cover, Cover::Pattern(_)) && path.bytes().all(|byte| byte == b'*')
+    }
+
+    /// Whether it covers all that another path covers, as far as that is easily seen.
+    fn covers_folder_of(&self, other: &Self) -> bool {
+        match (&self.cover, &other.cover) {
+            (Cover::Folder(this), Cover::Folder(other)) => other
+                .strip_prefix(this.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            _ => self.entry == other.entry,
+        }
+    }
+}
+
 impl fmt::Display for ExceptionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -188,7 +216,234 @@ impl fmt::Display for ExceptionRule {
     }
 }
 
-fn is_ours(key: &str) -> bool {
+/// A tag, or a path in one, that does not do what it was probably meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ineffective {
+    /// The tag's key.
+    pub tag: String,
+    /// The path in it, or its whole value.
+    pub entry: String,
+    /// What is wrong with it.
+    pub why: Misfit,
+}
+
+/// Why a tag, or a path in one, does not do what it was probably meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The key is nearly one of ours, which is this one.
+    Misspelt(&'static str),
+    /// The path has nothing but slashes.
+    OnlySlashes,
+    /// The path begins with two slashes, so only keys that begin with one are covered.
+    TwoSlashes,
+    /// The pattern covers every key.
+    Everything,
+    /// Another path covers it.
+    CoveredBy(String),
+    /// `invalidate` knows one value, and this is another.
+    UnknownValue,
+    /// An index document is a name without a folder.
+    NotAName,
+    /// S3 does not save this character in a tag today.
+    Illegal(char),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Misspelt(meant) => write!(f, "no tag of that name is read; `{meant}` is"),
+            Self::OnlySlashes => f.write_str("it has nothing but slashes, and exempts nothing"),
+            Self::TwoSlashes => f.write_str(
+                "it covers only keys that begin with a slash; the parts of a URL are split at its colon",
+            ),
+            Self::Everything => f.write_str("it covers every key, so all uploads are ignored"),
+            Self::CoveredBy(entry) => write!(f, "`{entry}` covers it already"),
+            Self::UnknownValue => write!(f, "the only value that is read is `changed`"),
+            Self::NotAName => f.write_str("an index document is a name without a folder"),
+            Self::Illegal(c) => write!(f, "S3 saves no `{c}` in a tag today"),
+        }
+    }
+}
+
+/// The tags, and the paths in them, that do not do what they were probably meant for.
+pub fn ineffective(tags: &[BucketTag]) -> Vec<Ineffective> {
+    let mut all = Vec::new();
+    for tag in tags {
+        let mut add = |entry: &str, why: Misfit| {
+            all.push(Ineffective {
+                tag: tag.key.clone(),
+                entry: entry.to_owned(),
+                why,
+            });
+        };
+        if let Some(meant) = misspelt(&tag.key) {
+            add(&tag.value, Misfit::Misspelt(meant));
+        }
+        if !is_ours(&tag.key) {
+            continue;
+        }
+        if let Some(c) = tag.value.chars().find(|c| !is_legal(*c)) {
+            add(&tag.value, Misfit::Illegal(c));
+        }
+        let value = tag.value.trim();
+        match tag.key.as_str() {
+            INVALIDATE_TAG if !value.eq_ignore_ascii_case(CHANGED) => {
+                add(&tag.value, Misfit::UnknownValue);
+            }
+            INDEX_DOCUMENT_TAG => {
+                let name = value.trim_matches('/');
+                if name.is_empty() || name.contains('/') {
+                    add(&tag.value, Misfit::NotAName);
+                }
+            }
+            _ => {}
+        }
+    }
+    all.extend(ineffective_paths(tags));
+    all
+}
+
+fn ineffective_paths(tags: &[BucketTag]) -> Vec<Ineffective> {
+    let mut all = Vec::new();
+    let mut before: Vec<ExceptionRule> = Vec::new();
+    for (tag, entry) in exception_entries(tags) {
+        let rule = ExceptionRule::new(&tag.key, entry);
+        let why = match &rule {
+            None => Some(Misfit::OnlySlashes),
+            Some(_) if entry.starts_with("//") => Some(Misfit::TwoSlashes),
+            Some(rule) if rule.covers_everything() => Some(Misfit::Everything),
+            Some(rule) => {
+                let other = before.iter().find(|other| other.covers_folder_of(rule));
+                other.map(|other| Misfit::CoveredBy(other.entry.clone()))
+            }
+        };
+        before.extend(rule);
+        all.extend(why.map(|why| Ineffective {
+            tag: tag.key.clone(),
+            entry: entry.to_owned(),
+            why,
+        }));
+    }
+    all
+}
+
+/// The paths in the tags of exceptions, as they are written.
+fn exception_entries(tags: &[BucketTag]) -> impl Iterator<Item = (&BucketTag, &str)> {
+    let tags = tags.iter().filter(|tag| is_exception_tag(&tag.key));
+    tags.flat_map(|tag| {
+        let entries = tag.value.split(is_separator);
+        let entries = entries.filter(|entry| !entry.is_empty());
+        entries.map(move |entry| (tag, entry))
+    })
+}
+
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || c == ',' || c == ':'
+}
+
+/// The key that was probably meant, if this is not one of ours, but reads like one.
+fn misspelt(key: &str) -> Option<&'static str> {
+    if is_ours(key) {
+        return None;
+    }
+    let letters = key.chars().filter(|c| c.is_alphanumeric());
+    let letters: String = letters.collect::<String>().to_lowercase();
+    let name = letters.trim_end_matches(|c: char| c.is_ascii_digit());
+    match name {
+        "exceptionpath" | "exceptionpaths" | "exceptionspath" | "exceptpath" | "exceptpaths" => {
+            Some(TAG)
+        }
+        "indexdocument" | "indexdocuments" => Some(INDEX_DOCUMENT_TAG),
+        "invalidate" | "invalidates" => Some(INVALIDATE_TAG),
+        _ => None,
+    }
+}
+
+/// Whether S3 saves a character in the value of a tag (S3 API Reference, "PutBucketTagging").
+fn is_legal(c: char) -> bool {
+    c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c)
+}
+
+/// The most characters of a tag's value (S3 API Reference, "PutBucketTagging").
+pub const MAX_TAG_VALUE: usize = 256;
+
+/// The most tags of a bucket.
+pub const MAX_TAGS: usize = 50;
+
+/// A path, an index document or a value that cannot be saved in a tag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTag {
+    /// S3 does not save this character.
+    #[error(
+        "`{0}` has a `{1}`, which S3 saves in no tag: letters, digits, white space and _ . : / = + - @"
+    )]
+    Character(String, char),
+    /// It is longer than a value may be.
+    #[error("`{0}` has more than 256 characters")]
+    TooLong(String),
+    /// The function would not do what is meant.
+    #[error("`{0}` does nothing: {1}")]
+    Misfit(String, Misfit),
+}
+
+/// The tags that say what is asked for, in the fewest values.
+///
+/// # Errors
+/// If a path or a name cannot be saved, or would do nothing.
+pub fn tags_for(
+    exception_paths: &[String],
+    index_document: Option<&str>,
+    only_changed: bool,
+) -> Result<Vec<BucketTag>, IllegalTag> {
+    let tag = |key: String, value: &str| BucketTag {
+        key,
+        value: value.to_owned(),
+    };
+    let entries = exception_paths.iter().flat_map(|it| it.split(is_separator));
+    let mut values: Vec<String> = Vec::new();
+    for entry in entries.filter(|entry| !entry.is_empty()) {
+        match values.last_mut() {
+            Some(last) if last.chars().count() + 1 + entry.chars().count() <= MAX_TAG_VALUE => {
+                last.push(' ');
+                last.push_str(entry);
+            }
+            _ => values.push(entry.to_owned()),
+        }
+    }
+    let key = |place: usize| match place {
+        0 => TAG.to_owned(),
+        place => format!("{TAG}{}", place + 1),
+    };
+    let mut tags: Vec<BucketTag> = values
+        .iter()
+        .enumerate()
+        .map(|(place, value)| tag(key(place), value))
+        .collect();
+    tags.extend(index_document.map(|name| tag(INDEX_DOCUMENT_TAG.to_owned(), name)));
+    if only_changed {
+        tags.push(tag(INVALIDATE_TAG.to_owned(), CHANGED));
+    }
+    for tag in &tags {
+        if let Some(c) = tag.value.chars().find(|c| !is_legal(*c)) {
+            return Err(IllegalTag::Character(tag.value.clone(), c));
+        }
+        if tag.value.chars().count() > MAX_TAG_VALUE {
+            return Err(IllegalTag::TooLong(tag.value.clone()));
+        }
+    }
+    match ineffective(&tags).into_iter().next() {
+        Some(Ineffective { entry, why, .. }) => Err(IllegalTag::Misfit(entry, why)),
+        None => Ok(tags),
+    }
+}
+
+/// Whether a tag of this key is one of the paths under which uploads are ignored.
+pub fn is_of_exceptions(key: &str) -> bool {
+    is_exception_tag(key)
+}
+
+/// Whether a tag of this key is one that the function reads.
+pub fn is_ours(key: &str) -> bool {
     [INDEX_DOCUMENT_TAG, INVALIDATE_TAG].contains(&key) || is_exception_tag(key)
 }
 
@@ -394,5 +649,125 @@ mod tests {
             assert_eq!(settings.only_changed, expected, "{key}={value}");
         }
         assert!(!BucketSettings::from_tags(&[]).only_changed);
+    }
+
+    #[test]
+    fn what_does_not_do_what_it_was_meant_for_is_found() {
+        use Misfit::*;
+        for (tags, expected) in [
+            (
+                &[("exceptionPaths", "a b:c"), ("team", "web*")][..],
+                &[][..],
+            ),
+            (
+                &[("exceptionpaths", "a"), ("ExceptionPaths2", "b")],
+                &[
+                    ("exceptionpaths", "a", Misspelt("exceptionPaths")),
+                    ("ExceptionPaths2", "b", Misspelt("exceptionPaths")),
+                ],
+            ),
+            (
+                &[("exceptionPath", "a"), ("exceptionPaths-2", "b")],
+                &[
+                    ("exceptionPath", "a", Misspelt("exceptionPaths")),
+                    ("exceptionPaths-2", "b", Misspelt("exceptionPaths")),
+                ],
+            ),
+            (
+                &[("IndexDocument", "index.html"), ("Invalidate", "changed")],
+                &[
+                    ("IndexDocument", "index.html", Misspelt("indexDocument")),
+                    ("Invalidate", "changed", Misspelt("invalidate")),
+                ],
+            ),
+            (
+                &[("exceptionPaths", "/ : //")],
+                &[
+                    ("exceptionPaths", "/", OnlySlashes),
+                    ("exceptionPaths", "//", OnlySlashes),
+                ],
+            ),
+            (
+                &[("exceptionPaths", "s3://site/tmp")],
+                &[("exceptionPaths", "//site/tmp", TwoSlashes)],
+            ),
+            (
+                &[
+                    ("exceptionPaths", "tmp"),
+                    ("exceptionPaths2", "/tmp/a/ tmpx"),
+                ],
+                &[("exceptionPaths2", "/tmp/a/", CoveredBy("tmp".to_owned()))],
+            ),
+            (
+                &[("exceptionPaths", "*")],
+                &[
+                    ("exceptionPaths", "*", Illegal('*')),
+                    ("exceptionPaths", "*", Everything),
+                ],
+            ),
+            (
+                &[
+                    ("invalidate", "change"),
+                    ("indexDocument", "docs/index.html"),
+                ],
+                &[
+                    ("invalidate", "change", UnknownValue),
+                    ("indexDocument", "docs/index.html", NotAName),
+                ],
+            ),
+            (
+                &[
+                    ("invalidate", " Changed "),
+                    ("indexDocument", "/index.html"),
+                ],
+                &[],
+            ),
+            (
+                &[("indexDocument", "/")],
+                &[("indexDocument", "/", NotAName)],
+            ),
+        ] {
+            let all: Vec<_> = tags.iter().map(|(key, value)| tag(key, value)).collect();
+            let found = ineffective(&all);
+            let found: Vec<_> = found
+                .iter()
+                .map(|it| (it.tag.as_str(), it.entry.as_str(), it.why.clone()))
+                .collect();
+            assert_eq!(found, expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn tags_say_what_is_asked_for_in_the_fewest_values() {
+        let paths = [
+            "a".repeat(200),
+            "b:c".to_owned(),
+            "d".repeat(52),
+            "e".to_owned(),
+        ];
+        let tags = tags_for(&paths, Some("index.html"), true).unwrap();
+        let expected = [
+            tag("exceptionPaths", &format!("{} b c", "a".repeat(200))),
+            tag("exceptionPaths2", &format!("{} e", "d".repeat(52))),
+            tag("indexDocument", "index.html"),
+            tag("invalidate", "changed"),
+        ];
+        assert_eq!(tags, expected);
+        let settings = BucketSettings::from_tags(&tags);
+        for key in ["b", "c/1", "e/x"] {
+            let change = change(key, ChangeKind::Created);
+            assert!(settings.exceptions.exempting(&change).is_some(), "{key}");
+        }
+        for (path, index_document, expected) in [
+            ("a*", None, "`a*` has a `*`"),
+            ("a(b)", None, "has a `(`"),
+            ("/", None, "nothing but slashes"),
+            ("", Some("a/b"), "without a folder"),
+            (&"x".repeat(257), None, "more than 256"),
+        ] {
+            let error = tags_for(&[path.to_owned()], index_document, false).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        assert_eq!(tags_for(&[], None, false), Ok(Vec::new()));
     }
 }
