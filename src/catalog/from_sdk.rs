@@ -3,8 +3,8 @@
 use aws_sdk_cloudfront::types as sdk;
 use invalidator_core::distributions::listing::{
     CacheBehavior, CacheKeyParameters, CachePolicyConfig, CustomErrorResponse, DistributionSummary,
-    ForwardedValues, FunctionAssociation, Items, Origin, OriginGroup, OriginGroupMember,
-    QueryStringsConfig,
+    FailoverCriteria, ForwardedValues, FunctionAssociation, Items, Origin, OriginGroup,
+    OriginGroupMember, QueryStringsConfig,
 };
 use invalidator_core::distributions::tenants::Parameters;
 
@@ -63,8 +63,11 @@ fn origin_group(group: sdk::OriginGroup) -> OriginGroup {
     let member = |member: sdk::OriginGroupMember| OriginGroupMember {
         origin_id: member.origin_id,
     };
+    let criteria = group.failover_criteria.and_then(|it| it.status_codes);
+    let status_codes = items(criteria.map(|codes| codes.items), std::convert::identity);
     OriginGroup {
         id: group.id,
+        failover_criteria: FailoverCriteria { status_codes },
         members: items(group.members.map(|members| members.items), member),
     }
 }

@@ -152,10 +152,20 @@ struct OriginGroupMember {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct FunctionItem {
+    #[serde(rename = "FunctionARN")]
+    arn: String,
+    event_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct BehaviorItem {
     #[serde(default)]
     path_pattern: String,
     target_origin_id: String,
+    #[serde(default)]
+    function_associations: Items<FunctionItem>,
     cache_policy_id: Option<String>,
     forwarded_values: Option<ForwardedValues>,
     #[serde(rename = "MinTTL")]
@@ -283,10 +293,13 @@ impl From<OriginItem> for Origin {
 
 impl From<BehaviorItem> for Behavior {
     fn from(item: BehaviorItem) -> Self {
-        let behavior = match item.path_pattern.as_str() {
+        let mut behavior = match item.path_pattern.as_str() {
             "" => Behavior::default_for(&item.target_origin_id),
             pattern => Behavior::new(pattern, &item.target_origin_id),
         };
+        for function in &item.function_associations.items {
+            behavior = behavior.function(&function.arn, &function.event_type);
+        }
         if let Some(policy) = item.cache_policy_id.filter(|id| !id.is_empty()) {
             return behavior.policy(&policy);
         }

@@ -287,6 +287,8 @@ pub struct Behavior {
     pattern: Option<String>,
     target: String,
     caching: Caching,
+    /// The ARN and the event type of each CloudFront Function.
+    functions: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -317,7 +319,14 @@ impl Behavior {
             pattern: None,
             target: target.to_owned(),
             caching: Caching::Policy(CACHING_OPTIMIZED.to_owned()),
+            functions: Vec::new(),
         }
+    }
+
+    /// Runs a CloudFront Function, such as at `viewer-request`.
+    pub fn function(mut self, arn: &str, event_type: &str) -> Self {
+        self.functions.push((arn.to_owned(), event_type.to_owned()));
+        self
     }
 
     /// With another cache policy.
@@ -376,6 +385,12 @@ impl Behavior {
             Some(pattern) => Element::new("CacheBehavior").text("PathPattern", pattern),
             None => Element::new("DefaultCacheBehavior"),
         };
+        let function = |(arn, event_type): &(String, String)| {
+            Element::new("FunctionAssociation")
+                .text("FunctionARN", arn)
+                .text("EventType", event_type)
+        };
+        let functions = self.functions.iter().map(function);
         let element = element
             .text("TargetOriginId", &self.target)
             .with(nobody("TrustedSigners"))
@@ -385,7 +400,7 @@ impl Behavior {
             .text("SmoothStreaming", false)
             .text("Compress", true)
             .with(Element::list("LambdaFunctionAssociations", Vec::new()))
-            .with(Element::list("FunctionAssociations", Vec::new()))
+            .with(Element::list("FunctionAssociations", functions.collect()))
             .text("FieldLevelEncryptionId", "");
         match &self.caching {
             Caching::Policy(id) => element.text("CachePolicyId", id),

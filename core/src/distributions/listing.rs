@@ -230,7 +230,18 @@ pub struct Origin {
 pub struct OriginGroup {
     pub id: String,
     #[serde(default)]
+    pub failover_criteria: FailoverCriteria,
+    #[serde(default)]
     pub members: Items<OriginGroupMember>,
+}
+
+/// The errors of the first member after which the second one is asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FailoverCriteria {
+    #[serde(default)]
+    pub status_codes: Items<i32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
