@@ -62,6 +62,13 @@ impl fmt::Display for Account {
     }
 }
 
+impl Account {
+    /// The region of the stack and its buckets.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}
+
 /// Chooses the account, and asks it who works in it.
 ///
 /// # Errors

@@ -144,7 +144,10 @@ impl Function {
 }
 
 /// The settings of the stack's function, read as the function itself reads them.
-async fn configuration(account: &Account, stack: &Stack) -> Result<Config> {
+///
+/// # Errors
+/// If they cannot be read, or the function could not start with them.
+pub async fn configuration(account: &Account, stack: &Stack) -> Result<Config> {
     let name = stack.output("FunctionName")?;
     let client = aws_sdk_lambda::Client::new(&account.sdk);
     let answer = client.get_function_configuration().function_name(name);

@@ -1,8 +1,9 @@
 //! The operator's command line: `invalidatorctl why` says why an object is fresh, or not, `invalidatorctl verify`
 //! compares what CloudFront serves with what S3 holds, `invalidatorctl plan`
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
-//! `invalidatorctl bill` what was paid, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl
-//! replay` submits what CloudFront once refused.
+//! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong,
+//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
+//! what CloudFront once refused.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
 //! command line has to be changed.
@@ -13,6 +14,7 @@ mod account;
 mod asked;
 mod bill;
 mod cause;
+mod check;
 mod columns;
 mod confirm;
 mod estimate;
@@ -22,9 +24,11 @@ mod html;
 mod in_json;
 mod invalidations;
 mod mode;
+mod notification;
 mod output;
 mod plan;
 mod progress;
+mod quote;
 mod replay;
 mod shell;
 mod site;
@@ -62,6 +66,7 @@ enum Command {
     Plan(plan::Options),
     Estimate(estimate::Options),
     Bill(bill::Options),
+    Check(check::Options),
     Mode(mode::Options),
     Replay(replay::Options),
     Completions(shell::Completions),
@@ -98,6 +103,7 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Plan(options) => plan::run(account, options).await,
         Command::Estimate(options) => estimate::run(account, options).await,
         Command::Bill(options) => bill::run(account, options).await,
+        Command::Check(options) => check::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),

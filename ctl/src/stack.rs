@@ -36,6 +36,8 @@ pub struct Stack {
     outputs: BTreeMap<String, String>,
     /// Its parameter `InitialMode`. `None` if only its bucket is known.
     pub initial_mode: Option<Mode>,
+    /// All parameters, by name. None if only its bucket is known.
+    parameters: BTreeMap<String, String>,
 }
 
 /// `stack invalidator, error bucket invalidator-errorbucket-1a2b3c`
@@ -61,7 +63,23 @@ impl Stack {
             error_bucket,
             outputs: BTreeMap::new(),
             initial_mode: None,
+            parameters: BTreeMap::new(),
         }
+    }
+
+    /// Its name, unless only its bucket is known.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// All its outputs, by name. None if only its bucket is known.
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
+    }
+
+    /// Its parameters, with the values it was deployed with. None if only its bucket is known.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.parameters
     }
 
     /// The value of an output.
@@ -140,15 +158,18 @@ async fn named(account: &Account, name: String) -> Result<Stack> {
     let outputs: BTreeMap<String, String> = outputs
         .filter_map(|it| Some((it.output_key.clone()?, it.output_value.clone()?)))
         .collect();
-    let mut parameters = stack.parameters().iter();
-    let initial = parameters.find(|it| it.parameter_key() == Some("InitialMode"));
-    let initial = initial.and_then(|it| it.parameter_value());
+    let parameters = stack.parameters().iter();
+    let parameters: BTreeMap<String, String> = parameters
+        .filter_map(|it| Some((it.parameter_key.clone()?, it.parameter_value.clone()?)))
+        .collect();
+    let initial = parameters.get("InitialMode");
     Ok(Stack {
         error_bucket: outputs.get("ErrorBucketName").cloned().with_context(|| {
             format!("the stack {name} has no output ErrorBucketName: it is not one of invalidator")
         })?,
-        outputs,
         initial_mode: initial.and_then(|mode| mode.parse().ok()),
         name: Some(name),
+        outputs,
+        parameters,
     })
 }
