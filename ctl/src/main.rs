@@ -1,8 +1,8 @@
 //! The operator's command line: `invalidatorctl why` says why an object is fresh, or not, `invalidatorctl verify`
 //! compares what CloudFront serves with what S3 holds, `invalidatorctl plan`
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
-//! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong,
-//! `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
+//! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong, `invalidatorctl connect` lets a
+//! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
 //! what CloudFront once refused.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
@@ -13,10 +13,13 @@
 mod account;
 mod asked;
 mod bill;
+mod bucket;
 mod cause;
 mod check;
 mod columns;
 mod confirm;
+mod connect;
+mod disconnect;
 mod estimate;
 mod function;
 mod grouped;
@@ -67,6 +70,8 @@ enum Command {
     Estimate(estimate::Options),
     Bill(bill::Options),
     Check(check::Options),
+    Connect(connect::Options),
+    Disconnect(disconnect::Options),
     Mode(mode::Options),
     Replay(replay::Options),
     Completions(shell::Completions),
@@ -104,6 +109,8 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Estimate(options) => estimate::run(account, options).await,
         Command::Bill(options) => bill::run(account, options).await,
         Command::Check(options) => check::run(account, options).await,
+        Command::Connect(options) => connect::run(account, options).await,
+        Command::Disconnect(options) => disconnect::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),
