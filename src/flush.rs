@@ -9,6 +9,7 @@
 //! * [`enqueue`]: sends sets to SubmitQueue
 //! * [`rationed`]: wildcards that names need, and that have waited for their ration
 //! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
+//! * [`fence`]: puts fences behind the sets, for whoever waits for them
 //! * [`unreadable`]: hands messages that cannot be read over to submit
 //! * [`cost`]: what is done in order to pay less
 //! * [`log`]: logs the decision for each key
@@ -17,6 +18,7 @@
 pub mod cost;
 pub mod drain;
 pub mod enqueue;
+pub mod fence;
 pub mod give_back;
 pub mod log;
 pub mod rationed;
@@ -41,6 +43,7 @@ use crate::metrics::Metric;
 use crate::others;
 use crate::queue::{self, Received};
 use drain::Drain;
+use fence::Fences;
 use report::Report;
 use round::Rounds;
 
@@ -58,7 +61,11 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     let waits = app.last_flush.ended(end, ticks, app.clock.now());
     report.oldest = report.oldest.max(waits);
     let has_worked = report.counts.messages > 0;
+    let fences = Fences::of(&mut report, end, comes_back.is_some());
     report.tell(app, end, start.elapsed());
+    if deadline.remaining() > TIME_TO_STOP {
+        fences.go_on(app).await;
+    }
     if deadline.remaining() > TIME_TO_STOP {
         let failed = incidents::check(app).await;
         if failed > 0 {
@@ -117,7 +124,10 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
             return (end(&drain, &report, FlushEnd::WorkLeft), report);
         }
         let left = app.config.max_changes_per_flush - report.counts.changes;
-        let batch = drain.round(time, left).await;
+        let mut batch = drain.round(time, left).await;
+        report.fences.append(&mut batch.fences);
+        report.began = drain.began();
+        report.is_empty = drain.is_empty();
         let is_last = drain.is_drained() || drain.is_broken();
         if !batch.is_empty() {
             let of_round = rounds.process(batch).await;

@@ -22,6 +22,8 @@ struct Memory {
     failed_receive: Option<SystemTime>,
     /// Since when flushes have failed with changes in the buffer, in milliseconds since 1970.
     waiting_since: Option<u64>,
+    /// Until when changes are hidden in the buffer, because flushes have put them back with a delay.
+    delayed_until: Option<SystemTime>,
 }
 
 impl LastFlush {
@@ -43,6 +45,18 @@ impl LastFlush {
                 .failed_receive
                 .and_then(|at| now.duration_since(at).ok()),
         }
+    }
+
+    /// Remembers that something was put back into the buffer, and is hidden until then.
+    pub fn has_delayed(&self, until: SystemTime) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.delayed_until = memory.delayed_until.max(Some(until));
+    }
+
+    /// Until when something is hidden in the buffer, as far as this environment knows.
+    pub fn delayed_until(&self, now: SystemTime) -> Option<SystemTime> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.delayed_until.filter(|until| *until >= now)
     }
 
     /// Remembers how the flush of these ticks ended. Returns, if it failed, at least how long the oldest

@@ -40,6 +40,7 @@
 //! * [`worth`]: in which buckets looking before paying has been worth it
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
 //! * [`mode`]: reads whether the stack is live
+//! * [`fences`]: writes what the fences of `invalidatorctl wait` have met
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
 //! * [`aws`]: the SDK clients, and what their errors mean
 //! * [`config`]: the settings
@@ -52,6 +53,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 mod counters;
+pub mod fences;
 pub mod flush;
 pub mod handler;
 pub mod incident_memory;

@@ -10,10 +10,12 @@
 //! * [`unit`]: merged sets, submitted in calls of a size and at a pace that CloudFront accepts
 //! * [`call`]: one call
 //! * [`answer`]: classifies CloudFront's answer
+//! * [`fence`]: fences, for whoever waits until all older sets are accepted or rejected
 //! * [`trust`]: what the answers mean for the trust in a target
 
 pub mod answer;
 pub mod call;
+pub mod fence;
 pub mod group;
 pub mod message;
 pub mod trust;
@@ -41,6 +43,7 @@ use crate::ledger::{News, TIME_TO_TELL, Waiting};
 use crate::metrics::{MAX_VALUES, Metric, milliseconds};
 use crate::queue::{self, Received};
 use crate::rejections::{Filed, file_unreadable};
+use fence::Fences;
 use group::{Answered, Group, GroupEnd, PathCounts, delete, file_and_settle};
 use message::{Message, may_be_ours, read};
 
@@ -51,12 +54,17 @@ const MAIL_AFTER: Duration = Duration::from_secs(1);
 const FILE_AFTER: Duration = Duration::from_secs(1);
 
 /// Submits sets of paths. Returns the messages that wait; all others are done.
-pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) -> SqsBatchResponse {
+pub async fn submit(
+    app: &App,
+    mut records: Vec<SqsMessage>,
+    deadline: &Deadline,
+) -> SqsBatchResponse {
     let mode = app.mode.current(app.state()).await;
     if mode != Some(Mode::Live) {
         return wait(app, &records, mode, deadline).await;
     }
     let start = Instant::now();
+    let fences = Fences::take(&mut records);
     let mut batch = Batch::new(app);
     let mut targets: BTreeMap<(String, Target), Vec<Message>> = BTreeMap::new();
     let mut unreadable = Vec::new();
@@ -126,7 +134,8 @@ pub async fn submit(app: &App, records: Vec<SqsMessage>, deadline: &Deadline) ->
     let began = app.clock.now() - start.elapsed();
     incidents::accepted(app, began, std::mem::take(&mut batch.accepted)).await;
     batch.tell_ledger(deadline).await;
-    batch.finish(start.elapsed())
+    let fences = fences.go_on(app, &batch.waiting).await;
+    batch.finish(start.elapsed(), fences)
 }
 
 /// Settles groups, after their error file is written. Each list holds groups of one target.
@@ -374,8 +383,9 @@ impl<'a> Batch<'a> {
         trust::note_waiting(self.app, &self.sets_waiting, deadline).await;
     }
 
-    /// Logs a line, emits the metrics, and makes the answer for Lambda.
-    fn finish(self, duration: Duration) -> SqsBatchResponse {
+    /// Logs a line, emits the metrics, and makes the answer for Lambda: what waits comes back, and fences that
+    /// stay.
+    fn finish(self, duration: Duration, fences: Vec<String>) -> SqsBatchResponse {
         let mut total = PathCounts::default();
         self.paths.values().for_each(|counts| total.add(*counts));
         let counts = BatchCounts {
@@ -399,6 +409,6 @@ impl<'a> Batch<'a> {
                 .metrics
                 .emit_for(now, distribution.as_str(), &[accepted]);
         }
-        queue::failed(self.waiting)
+        queue::failed(self.waiting.into_iter().chain(fences))
     }
 }

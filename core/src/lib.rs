@@ -7,6 +7,7 @@
 //! * [`event`]: reads every event shape into changes
 //! * [`bucket_tags`]: reads bucket tags into rules
 //! * [`buffered`]: packs changes into messages of BufferQueue, and unpacks them
+//! * [`fence`]: how one learns that all earlier changes were accepted or rejected
 //! * [`tick`]: the time window that a tick belongs to
 //! * [`distributions`]: CloudFront's configuration, as planning needs it
 //! * [`pattern`]: path patterns
@@ -48,6 +49,7 @@ pub mod distributions;
 pub mod endpoint;
 pub mod error_file;
 pub mod event;
+pub mod fence;
 pub mod incident;
 pub mod incident_mail;
 mod index;

@@ -11,6 +11,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
 use invalidator_core::event::EventTime;
+use invalidator_core::fence::Fence;
 use invalidator_core::plan::{Changes, MessageIndex};
 use tokio::time::Instant;
 use tracing::warn;
@@ -28,6 +29,9 @@ const SHORT_POLL: Duration = Duration::ZERO;
 /// A message that was sent this long after the flush began has a tick that is still to come: see
 /// [`invalidator_core::tick`]. The two seconds allow for clocks that differ.
 const LATE: Duration = Duration::from_secs(2);
+
+/// How many fences of one round are kept. Each is sent by a person or a script that waits.
+const MAX_FENCES: usize = 20;
 
 /// A message of BufferQueue, without its body.
 #[derive(Debug)]
@@ -78,6 +82,16 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// A fence that was received.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub fence: Fence,
+    /// The receipt handle of its message.
+    pub receipt_handle: String,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent: Option<u64>,
+}
+
 /// The messages received for one round.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -85,6 +99,8 @@ pub struct Batch {
     pub scopes: Vec<Scoped>,
     pub sets: Vec<WaitingSet>,
     pub unreadable: Vec<Unreadable>,
+    /// They are not part of the work, and make no round smaller.
+    pub fences: Vec<Held>,
     bytes: usize,
     receives: u32,
     largest_receive: usize,
@@ -116,6 +132,17 @@ impl Batch {
             let id = message.message_id.unwrap_or_default();
             let receipt_handle = message.receipt_handle.unwrap_or_default();
             let body = message.body.unwrap_or_default();
+            if let Some(fence) = Fence::from_json(&body) {
+                // Any more of them come back, after this flush.
+                if self.fences.len() < MAX_FENCES {
+                    self.fences.push(Held {
+                        fence,
+                        receipt_handle,
+                        sent,
+                    });
+                }
+                continue;
+            }
             self.bytes += bytes_of_message(id.len(), receipt_handle.len());
             match self.add_body(&body, sent) {
                 Ok((part, oldest)) => {
@@ -200,7 +227,9 @@ pub struct Drain<'a> {
     app: &'a App,
     /// Messages sent after this time, in milliseconds since 1970, have their own tick still to come.
     late: u64,
+    began: u64,
     is_drained: bool,
+    is_empty: bool,
     failures: usize,
     call: Duration,
     receive_until: Instant,
@@ -214,7 +243,9 @@ impl<'a> Drain<'a> {
         Self {
             app,
             late: milliseconds(app.clock.now() + LATE),
+            began: milliseconds(app.clock.now()),
             is_drained: false,
+            is_empty: false,
             failures: 0,
             call: USUAL_CALL,
             receive_until: Instant::now(),
@@ -224,6 +255,16 @@ impl<'a> Drain<'a> {
     /// Whether the queue is drained: all messages that still wait have a tick to come.
     pub fn is_drained(&self) -> bool {
         self.is_drained
+    }
+
+    /// Whether the last long poll returned no messages at all.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// When the flush began, in milliseconds since 1970.
+    pub fn began(&self) -> u64 {
+        self.began
     }
 
     /// Whether a receive failed. SQS may have hidden messages even then, so the tick must come back.
@@ -252,6 +293,7 @@ impl<'a> Drain<'a> {
         for polls in 0.. {
             match self.receive(LONG_POLL).await {
                 Ok(messages) => {
+                    self.is_empty = messages.is_empty();
                     self.is_drained = !batch.add(messages, self.late);
                 }
                 Err(error) => self.fail(&error),

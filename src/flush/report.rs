@@ -9,6 +9,7 @@ use invalidator_core::plan::{Fate, PathSet};
 use invalidator_core::retry::FlushEnd;
 use tracing::info;
 
+use super::drain::Held;
 use crate::app::App;
 use crate::counters::counters;
 use crate::metrics::Metric;
@@ -90,6 +91,14 @@ pub struct Report {
     pub is_not_live: bool,
     /// What is spent, if it is known.
     pub spent: Option<Spent>,
+    /// Whether something was put back into the buffer.
+    pub has_put_back: bool,
+    /// The fences that were received.
+    pub fences: Vec<Held>,
+    /// When the flush began, in milliseconds since 1970.
+    pub began: u64,
+    /// Whether its last long poll returned no messages at all.
+    pub is_empty: bool,
 }
 
 /// What is spent, with what this flush has ordered.
@@ -122,6 +131,7 @@ impl Report {
         self.oldest = self.oldest.max(other.oldest);
         self.is_not_live |= other.is_not_live;
         self.spent = other.spent.or(self.spent);
+        self.has_put_back |= other.has_put_back;
     }
 
     /// Logs the counts in one line and emits them as metrics.
@@ -132,6 +142,7 @@ impl Report {
             oldest,
             is_not_live,
             spent,
+            ..
         } = self;
         let waits_seconds = oldest.map(|milliseconds| milliseconds / 1_000);
         info!(stage = "flush", end = ?end, %counts, unsent, waits_seconds, "flushed");

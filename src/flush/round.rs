@@ -360,12 +360,14 @@ impl Rounds<'_> {
                 match (entry(of_target, set, messages, min_depth), fate) {
                     (Ok(entry), Fate::Wait(bucket)) => {
                         let wait = waits.get(bucket).copied().unwrap_or_default();
+                        app.last_flush.has_delayed(app.clock.now() + wait);
                         waiting.push(entry.into_ration(bucket.clone(), wait));
                     }
                     (Ok(entry), Fate::Submit | Fate::Reject) => enqueuer.add(entry).await,
                     (Err(error), _) => waiting.push(Err(error)),
                 }
                 if waiting.len() >= BATCH {
+                    end.report.has_put_back = true;
                     // A buffer that is slow must not hold up what is submitted now.
                     enqueuer.finish().await;
                     let (waiting, until) = (std::mem::take(&mut waiting), self.send_until());
@@ -374,11 +376,13 @@ impl Rounds<'_> {
             }
         }
         enqueuer.finish().await;
+        end.report.has_put_back |= !waiting.is_empty();
         unfinished.stranded += self.put_into_buffer(waiting, self.send_until()).await;
         end.report.counts.sets += enqueuer.sets;
         end.slowest_call = end.slowest_call.max(enqueuer.slowest);
         let failed = std::mem::take(&mut enqueuer.failed).into_iter();
-        let failed = failed.map(Entry::into_buffer).collect();
+        let failed: Vec<_> = failed.map(Entry::into_buffer).collect();
+        end.report.has_put_back |= !failed.is_empty();
         let until = Instant::now() + TIME_TO_GIVE_BACK;
         unfinished.stranded += self.put_into_buffer(failed, until).await;
     }
@@ -462,6 +466,12 @@ impl Rounds<'_> {
         for (targets, attempts, delay, only) in of_all_keys.into_iter().chain(held) {
             if targets.is_empty() {
                 continue;
+            }
+            end.report.has_put_back = true;
+            if !delay.is_zero() {
+                self.app
+                    .last_flush
+                    .has_delayed(self.app.clock.now() + delay);
             }
             let age = now.saturating_sub(scope.first_seen);
             end.report.oldest = end.report.oldest.max(Some(age));

@@ -8,6 +8,7 @@
 //! * [`faults`]: what can go wrong with a call
 //! * [`connector`]: the HTTP client below the SDK, where it goes wrong
 //! * [`lambda`]: environments, event deliveries, event source mappings, the sweep
+//! * [`waiter`]: somebody who waits until all changes so far are accepted
 //! * [`verdict`]: checks what must hold at the end of a run
 //! * [`report`]: sums up many runs
 //!
@@ -32,6 +33,7 @@ mod scenario;
 #[path = "../support/tags.rs"]
 mod tags;
 mod verdict;
+mod waiter;
 mod world;
 
 use std::process::{Command, Stdio};
@@ -78,6 +80,11 @@ fn play(scenario: Scenario, trace: bool) -> Outcome {
         let lambda = Lambda::new(sim.clone());
         plant(&sim);
         lambda.start();
+        let waits = sim.world().scenario.waits.clone();
+        for from in waits {
+            sim.world().pending += 1;
+            tokio::task::spawn_local(waiter::wait(sim.clone(), from));
+        }
         let rested = rest(&sim).await;
         let deliveries = lambda.deliveries.lock().unwrap().clone();
         let now = sim.now();
@@ -287,6 +294,72 @@ fn balanced_loses_nothing_and_never_pays_more_than_exact() {
         "{of_balanced} paths and {collapsed} wildcards in balanced, {of_exact} paths in exact"
     );
     assert!(collapsed > 0 && of_balanced < of_exact);
+}
+
+/// How many seeds are run with waits.
+const WITH_WAITS: u64 = 48;
+
+/// Whoever waits for changes is never told too early that they are accepted or rejected, whatever fails. A
+/// fence loses nothing, and no path is invalidated for it.
+#[test]
+fn a_wait_never_ends_too_early() {
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let count = variable("SIM_SEEDS").unwrap_or(WITH_WAITS);
+    if let Some(seed) = variable("SIM_SEED") {
+        let outcome = play(Scenario::with_waits(seed), true);
+        assert!(outcome.too_early.is_empty(), "{:#?}", outcome.too_early);
+        return;
+    }
+    let next = AtomicU64::new(first);
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let outcome = play(Scenario::with_waits(seed), false);
+                    outcomes.lock().unwrap().push(outcome);
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    let (mut waits, mut done, mut covered, mut failures) = (0, 0, 0, Vec::new());
+    let mut took = Vec::new();
+    for outcome in outcomes {
+        waits += outcome.waits;
+        done += outcome.waits_done.len();
+        covered += outcome.waited_for;
+        took.extend(
+            outcome
+                .waits_done
+                .iter()
+                .copied()
+                .filter(|_| outcome.kind == Some(Kind::Quiet)),
+        );
+        let seed = outcome.seed;
+        let early = outcome.too_early.iter();
+        failures.extend(early.take(3).map(|it| format!("seed {seed}: {it}")));
+        if outcome.lost > 0 {
+            failures.push(format!("seed {seed}: {} changes are lost", outcome.lost));
+        }
+        let needless = outcome.violations.iter();
+        let needless = needless.filter(|it| it.contains("for nothing") || it.contains("left"));
+        failures.extend(needless.map(|it| format!("seed {seed}: {it}")));
+    }
+    took.sort_unstable();
+    let median = took.get(took.len() / 2);
+    println!(
+        "{done} of {waits} waits ended, for {covered} paths; where nothing fails after {median:?} at the median"
+    );
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert!(
+        covered > 0 && done * 10 >= waits * 9,
+        "{done} of {waits} waits ended"
+    );
 }
 
 /// Floods a bucket after the free paths are used up. At most so many paths may be ordered in the first hour, and

@@ -128,6 +128,8 @@ pub struct Scenario {
     pub reserved: Option<u64>,
     /// Bodies in the buffer that nobody can read.
     pub planted: usize,
+    /// When somebody begins to wait until all changes so far are accepted.
+    pub waits: Vec<Duration>,
     /// Calls a second and burst, paths in progress, and how long they are.
     throttle: Option<(f64, f64, Option<usize>, Duration)>,
     denial: Option<Denial>,
@@ -179,6 +181,7 @@ impl Scenario {
             concurrency: 1_000,
             reserved: None,
             planted: 0,
+            waits: Vec::new(),
             throttle: None,
             denial: None,
             bad_paths: BTreeSet::new(),
@@ -238,6 +241,18 @@ impl Scenario {
         scenario
             .settings
             .insert("MONTHLY_PATH_BUDGET", budget.to_owned());
+        scenario
+    }
+
+    /// As from this seed, and somebody waits now and then until all changes so far are accepted.
+    pub fn with_waits(seed: u64) -> Self {
+        let mut scenario = Self::from_seed(seed);
+        let mut rng = Rng::with_seed(seed ^ 0xfe9ce);
+        for _ in 0..rng.usize(1..4) {
+            let event = &scenario.events[rng.usize(0..scenario.events.len())];
+            let later = Duration::from_millis(rng.u64(0..20_000));
+            scenario.waits.push(event.at + later);
+        }
         scenario
     }
 
@@ -642,6 +657,9 @@ const ALL_CALLS: [Call; 14] = [
     Call::ReadDistributions,
     Call::Invalidate,
 ];
+
+/// The buckets that a distribution serves.
+pub const BUCKETS: [&str; 2] = [ALPHA, BETA];
 
 const ALPHA: &str = "sim-alpha";
 const BETA: &str = "sim-beta";

@@ -15,6 +15,12 @@ pub struct Outcome {
     pub kind: Option<Kind>,
     /// The violations, in words.
     pub violations: Vec<String>,
+    /// How many waits there were, how long those took that ended, and for how many paths they were.
+    pub waits: usize,
+    pub waits_done: Vec<Duration>,
+    pub waited_for: usize,
+    /// Paths that were neither accepted nor rejected when a wait for them ended.
+    pub too_early: Vec<String>,
     /// Changes that reached neither CloudFront nor the error bucket.
     pub lost: u64,
     pub faults: BTreeMap<String, u64>,
@@ -79,6 +85,7 @@ pub fn judge(world: &mut World, deliveries: &[Delivery], rested: bool, now: Dura
     };
     let accepted = accepted(world, now);
     fresh(world, deliveries, &accepted, &mut outcome);
+    waits(world, deliveries, &accepted, &mut outcome);
     waste(world, &accepted, &mut outcome);
     repetition(world, &mut outcome);
     burst(world, now, &mut outcome);
@@ -162,6 +169,42 @@ fn fresh(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &
                             ingested.as_secs_f64()
                         ));
                     }
+                }
+            }
+        }
+    }
+}
+
+/// When a wait ends, each change that was buffered before it began has reached each distribution that serves it,
+/// or the error bucket.
+fn waits(world: &World, deliveries: &[Delivery], accepted: &Accepted, outcome: &mut Outcome) {
+    outcome.waits = world.waited.len();
+    for waited in &world.waited {
+        let Some(done) = waited.done else {
+            continue;
+        };
+        outcome.waits_done.push(done - waited.from);
+        for (n, (event, delivery)) in world.scenario.events.iter().zip(deliveries).enumerate() {
+            if delivery.accepted.is_none_or(|at| at > waited.from) {
+                continue;
+            }
+            for (distribution, path) in event.changes.iter().flat_map(expected) {
+                outcome.waited_for += 1;
+                let at = accepted.first_since(distribution, &path, event.at);
+                let filed = world.files.iter().any(|file| {
+                    let covers = |filed: &String| match filed.strip_suffix('*') {
+                        Some(prefix) => path.starts_with(prefix),
+                        None => *filed == path,
+                    };
+                    let is_in_time = file.at >= event.at && file.at <= done;
+                    is_in_time && file.distribution == distribution && file.paths.iter().any(covers)
+                });
+                if !filed && at.is_none_or(|at| at > done) {
+                    outcome.too_early.push(format!(
+                        "the wait from {:?} ended at {done:?}, and {path} of {distribution} (event {n}, at {:?}) was \
+                         accepted at {at:?}",
+                        waited.from, event.at
+                    ));
                 }
             }
         }

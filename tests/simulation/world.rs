@@ -17,9 +17,11 @@ use crate::lambda::Stage;
 use crate::objects::Objects;
 use crate::queue::{Queue, Settings};
 use crate::scenario::{Kind, Scenario, epoch};
+use crate::waiter::Waited;
 use crate::{refusals, tags};
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Terms, Trust};
 use invalidator_core::event::BucketName;
+use invalidator_core::fence::FOLDER;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 use invalidator_core::state::{Beginning, SharedState, StateObject};
 use invalidator_core::target::{DistributionId, Target};
@@ -94,6 +96,8 @@ pub struct World {
     pub files: Vec<ErrorFile>,
     /// The error files of messages that cannot be read: key and body.
     pub unreadable: Vec<(String, String)>,
+    /// The waits that ended.
+    pub waited: Vec<Waited>,
     /// The bodies of `Publish`.
     pub mails: Vec<String>,
     /// The error files that were written while the ledger still trusted a target that they are about.
@@ -175,6 +179,7 @@ impl Sim {
             cloudfront: Service::new(OffsetDateTime::from(epoch())),
             files: Vec::new(),
             unreadable: Vec::new(),
+            waited: Vec::new(),
             mails: Vec::new(),
             filed_in_trust: Vec::new(),
             objects: Objects::default(),
@@ -476,7 +481,7 @@ impl World {
             return self.list(bucket, &request.query, now);
         }
         let key = percent_decode_str(segments.next().unwrap()).decode_utf8_lossy();
-        if key.starts_with("state/") {
+        if key.starts_with("state/") || key.starts_with(FOLDER) {
             return self.state(request, &key);
         }
         assert_eq!((request.method.as_str(), bucket), ("PUT", "errors"));

@@ -23,6 +23,15 @@ impl Objects {
         }
     }
 
+    /// The keys that begin with this.
+    #[allow(dead_code)] // Only the simulation lists.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let keys = self.objects.keys();
+        keys.filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect()
+    }
+
     /// Whether the latest version is a delete marker: then a 404 has the header `x-amz-delete-marker`.
     pub fn is_deleted(&self, key: &str) -> bool {
         self.delete_markers.contains(key)

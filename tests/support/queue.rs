@@ -184,6 +184,14 @@ impl Queue {
             .min()
     }
 
+    /// How many messages are in flight, and how many are delayed.
+    #[allow(dead_code)] // Only the simulation asks.
+    pub fn hidden(&self, now: Duration) -> (usize, usize) {
+        let hidden = self.messages.iter().filter(|it| it.visible_at > now);
+        let (delayed, in_flight): (Vec<_>, Vec<_>) = hidden.partition(|it| it.receives == 0);
+        (in_flight.len(), delayed.len())
+    }
+
     /// The groups with a message in flight, and until when.
     fn locked_groups(&self, now: Duration) -> BTreeMap<String, Duration> {
         let mut locked: BTreeMap<String, Duration> = BTreeMap::new();
