@@ -3,7 +3,7 @@
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
 //! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong, `invalidatorctl connect` lets a
 //! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
-//! what CloudFront once refused.
+//! what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
 //! command line has to be changed.
@@ -38,6 +38,7 @@ mod site;
 mod stack;
 mod usage;
 mod verify;
+mod wait;
 mod why;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ enum Command {
     Disconnect(disconnect::Options),
     Mode(mode::Options),
     Replay(replay::Options),
+    Wait(wait::Options),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -113,6 +115,7 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Disconnect(options) => disconnect::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
+        Command::Wait(options) => wait::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),
         Command::Man(options) => options.show(Cli::command()),
     }

@@ -24,6 +24,8 @@ mod shell;
 mod terminal;
 #[path = "cli/verify.rs"]
 mod verify;
+#[path = "cli/wait.rs"]
+mod wait;
 #[path = "cli/why.rs"]
 mod why;
 
@@ -304,13 +306,33 @@ fn nothing_is_called_without_tls_on_another_machine() {
 
 /// A stack of CloudFormation with the account's error bucket as its output.
 async fn make_stack(account: &Account, name: &str) {
-    let body = r#"{
-        "Parameters": {"InitialMode": {"Type": "String", "Default": "dry-run"}},
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"ErrorBucketName": {"Value": "errors"}, "SubmitQueueUrl": {"Value": "SUBMIT"},
-            "FunctionName": {"Value": "nobody"}, "LogGroupName": {"Value": "/aws/lambda/invalidator"}}
-    }"#;
-    let body = &body.replace("SUBMIT", account.app.config.submit_queue.as_str());
+    make_stack_with(
+        account,
+        name,
+        "dry-run",
+        &[
+            ("LogGroupName", "/aws/lambda/invalidator"),
+            ("FunctionName", "nobody"),
+        ],
+    )
+    .await;
+}
+
+/// The same, with this `InitialMode` and more outputs.
+async fn make_stack_with(account: &Account, name: &str, mode: &str, more: &[(&str, &str)]) {
+    let submit = account.app.config.submit_queue.as_str();
+    let known = [("ErrorBucketName", "errors"), ("SubmitQueueUrl", submit)];
+    let outputs = known.iter().chain(more);
+    let outputs = outputs.map(|(name, value)| {
+        let value = serde_json::json!({ "Value": value });
+        ((*name).to_owned(), value)
+    });
+    let outputs: serde_json::Map<_, _> = outputs.collect();
+    let body = serde_json::json!({
+        "Parameters": { "InitialMode": { "Type": "String", "Default": mode } },
+        "Resources": { "Queue": { "Type": "AWS::SQS::Queue" } },
+        "Outputs": outputs,
+    });
     let environment: std::collections::HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudformation::Config::builder()
         .behavior_version_latest()
@@ -322,7 +344,8 @@ async fn make_stack(account: &Account, name: &str) {
         ))
         .build();
     let client = aws_sdk_cloudformation::Client::from_conf(config);
-    let call = client.create_stack().stack_name(name).template_body(body);
+    let call = client.create_stack().stack_name(name);
+    let call = call.template_body(body.to_string());
     call.send().await.unwrap();
     for _ in 0..600 {
         let stacks = client.describe_stacks().stack_name(name).send().await;

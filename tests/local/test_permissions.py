@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import command_line
 import observe
 import policy
 import sample_site
@@ -65,6 +66,9 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     rations = f"arn:aws:s3:::{running.stack.outputs['ErrorBucketName']}/state/rations.json"
     put(running, "~rationed.html")
     assert running.wait(lambda: Call("s3:PutObject", rations) in called(running, recorder))
+    # Somebody waits: what the fence has met is written.
+    waited = ["wait", "--stack", stack.NAME, "--bucket", sample_site.SITE, "--since", "2100-01-01T00:00:00Z"]
+    command_line.run(running.emulator, *waited)
     # Distributions that cannot be listed: ticks come back later, and so do sets, wherever they wait.
     assert running.wait(running.idle)
     cloudfront.fail("AccessDenied", "ListDistributions")

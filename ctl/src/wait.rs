@@ -1,0 +1,208 @@
+//! `invalidatorctl wait`: waits until every change so far is accepted by CloudFront, or complete at its edges.
+//!
+//! * [`fences`]: sends fences behind the changes, and reads what they have met
+//! * [`rejected`]: the error files of what was rejected meanwhile
+//! * [`edges`]: asks CloudFront whether invalidations are complete
+//! * [`outcome`]: how it ended, for a person or a machine
+
+mod edges;
+mod fences;
+mod outcome;
+mod rejected;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use invalidator::mode::read_mode;
+use invalidator_core::event::BucketName;
+use invalidator_core::fence::waiter::Verdict;
+use invalidator_core::mode::{ChosenMode, Mode};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::sleep;
+
+use crate::account::{self, Account};
+use crate::output::{Format, tell};
+use crate::progress::Progress;
+use crate::stack::{self, Stack};
+use fences::Fences;
+use outcome::{Ended, Outcome};
+
+/// What was rejected in this time before the command began counts too, unless `--since` says otherwise.
+const LOOK_BACK: Duration = Duration::from_secs(600);
+
+/// How often the account is asked: often at first, as most waits are short.
+const OFTEN: Duration = Duration::from_millis(500);
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// Wait until every change of a bucket so far is accepted by CloudFront, for deploy scripts.
+///
+/// It is also done when changes were rejected, and then says so with its exit status. It sends a small message
+/// behind the changes, which invalidates nothing. S3's own delivery of events is outside: it takes a second or
+/// two, see --settle.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  aws s3 sync public s3://example-site && invalidatorctl wait --bucket example-site
+  invalidatorctl wait --bucket example-site --complete --timeout 1200 --output json
+
+Exit status: 0 all is accepted (or complete), 1 something was rejected, the time is over, the stack is not live,
+or no distribution serves the bucket; 2 the command line cannot be used.")]
+pub struct Options {
+    /// The bucket that was changed; may be given several times.
+    #[arg(long = "bucket", required = true, value_name = "NAME")]
+    buckets: Vec<BucketName>,
+    /// Rejections since this time count, such as `2026-11-21T02:03:04Z`. Without it, ten minutes.
+    #[arg(long, value_name = "TIME", value_parser = time_of)]
+    since: Option<OffsetDateTime>,
+    /// Wait until the invalidations are complete at the edges, too.
+    #[arg(long)]
+    complete: bool,
+    /// Give up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// How many seconds S3 may take until it has told of the last change.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    settle: u64,
+    /// The stack's name.
+    #[arg(long, value_name = "NAME", default_value = "invalidator")]
+    stack: String,
+    /// For a person or a machine.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+}
+
+fn time_of(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("`{text}` is no time such as 2026-11-21T02:03:04Z"))
+}
+
+pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
+    let began = Instant::now();
+    let account = account::open(account).await?;
+    let stack = stack::find_named(&account, &options.stack).await?;
+    if stack.output("FenceVersion").ok() != Some("1") {
+        bail!(
+            "this stack is of a version before `wait`: its function does not know what `wait` sends. Deploy this \
+             version, {}, first",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
+    let buckets: BTreeSet<BucketName> = options.buckets.iter().cloned().collect();
+    let since = options.since.unwrap_or_else(|| {
+        let since = SystemTime::now() - LOOK_BACK;
+        since.into()
+    });
+    let waiting = Waiting {
+        account: &account,
+        stack: &stack,
+        buckets: buckets.into_iter().collect(),
+        until: began + Duration::from_secs(options.timeout),
+        progress: Progress::new("seconds waited"),
+        began,
+        told: Cell::new(0),
+    };
+    let mut outcome = Outcome::new(&waiting.buckets, since);
+    waiting.go_on(&options, &mut outcome).await?;
+    waiting.progress.finish();
+    outcome.show(began.elapsed(), options.output)?;
+    Ok(outcome.status())
+}
+
+struct Waiting<'a> {
+    account: &'a Account,
+    stack: &'a Stack,
+    buckets: Vec<BucketName>,
+    until: Instant,
+    progress: Progress,
+    began: Instant,
+    /// How many seconds were shown.
+    told: Cell<u64>,
+}
+
+impl Waiting<'_> {
+    async fn go_on(&self, options: &Options, outcome: &mut Outcome) -> Result<()> {
+        if let Some(mode) = self.not_live().await? {
+            outcome.ended = Ended::NotLive(mode);
+            return Ok(());
+        }
+        self.progress
+            .say("for S3 to tell of the last change".to_owned());
+        sleep(Duration::from_secs(options.settle)).await;
+        let mut fences = Fences::new(self.account, self.stack, self.buckets.clone()).await?;
+        outcome.ended = self.accepted(&mut fences).await?;
+        outcome.targets = fences.targets();
+        fences.remove().await;
+        if outcome.ended != Ended::Accepted {
+            return Ok(());
+        }
+        if outcome.targets.is_empty() {
+            outcome.ended = Ended::Unserved;
+            return Ok(());
+        }
+        let bucket = &self.stack.error_bucket;
+        outcome.rejected =
+            rejected::files(self.account, bucket, outcome.since, &outcome.targets).await?;
+        if !outcome.rejected.is_empty() || fences.unreadable() > 0 {
+            outcome.ended = Ended::Rejected;
+        } else if options.complete {
+            outcome.ended =
+                edges::complete(self.account, &outcome.targets, self.until, &self.progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows what it waits for.
+    fn say(&self, why: String) {
+        let seconds = self.began.elapsed().as_secs();
+        let more = seconds - self.told.replace(seconds);
+        self.progress.steps(more);
+        self.progress.say(why);
+    }
+
+    /// Waits until all is accepted or rejected.
+    async fn accepted(&self, fences: &mut Fences<'_>) -> Result<Ended> {
+        let began = Instant::now();
+        let mut looked_at_mode = Instant::now();
+        loop {
+            let why = match fences.look().await? {
+                Verdict::Done => return Ok(Ended::Accepted),
+                Verdict::Again(why) => {
+                    fences.send().await?;
+                    why
+                }
+                Verdict::Wait(why) => why,
+            };
+            fences.tick().await?;
+            if Instant::now() >= self.until {
+                return Ok(Ended::TimeOver(why));
+            }
+            self.say(why);
+            if looked_at_mode.elapsed() > Duration::from_secs(10) {
+                looked_at_mode = Instant::now();
+                if let Some(mode) = self.not_live().await? {
+                    return Ok(Ended::NotLive(mode));
+                }
+            }
+            let pause = match began.elapsed() < Duration::from_secs(60) {
+                true => OFTEN,
+                false => SELDOM,
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// The mode, if nothing is invalidated in it.
+    async fn not_live(&self) -> Result<Option<ChosenMode>> {
+        let chosen = read_mode(self.account.clients.s3(), &self.stack.error_bucket).await?;
+        let initial = self.stack.initial_mode.map(ChosenMode::initial);
+        let Some(mode) = chosen.or(initial) else {
+            tell("the stack has no parameter InitialMode: it counts as live");
+            return Ok(None);
+        };
+        Ok((mode.mode != Mode::Live).then_some(mode))
+    }
+}
