@@ -3,7 +3,8 @@
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
 //! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong, `invalidatorctl connect` lets a
 //! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
-//! what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted.
+//! what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted, `invalidatorctl
+//! status` shows what waits.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
 //! command line has to be changed.
@@ -36,6 +37,7 @@ mod replay;
 mod shell;
 mod site;
 mod stack;
+mod status;
 mod usage;
 mod verify;
 mod wait;
@@ -76,6 +78,7 @@ enum Command {
     Mode(mode::Options),
     Replay(replay::Options),
     Wait(wait::Options),
+    Status(status::Options),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -116,6 +119,7 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Mode(options) => mode::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Wait(options) => wait::run(account, options).await,
+        Command::Status(options) => status::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),
         Command::Man(options) => options.show(Cli::command()),
     }

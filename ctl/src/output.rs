@@ -54,6 +54,16 @@ pub fn show_own(text: &[u8]) {
     write_out(text);
 }
 
+/// Clears the terminal, so that what is shown next takes the place of what was shown. Where standard output is no
+/// terminal, an empty line separates them.
+#[allow(clippy::disallowed_methods)]
+pub fn clear() {
+    match io::stdout().is_terminal() {
+        true => write_out(b"\x1b[H\x1b[2J"),
+        false => write_out(b"\n"),
+    }
+}
+
 /// Tells the person at the terminal something beside what was asked for.
 pub fn tell(line: impl fmt::Display) {
     write_err(lines_of(line).as_str());

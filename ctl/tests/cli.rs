@@ -20,6 +20,8 @@ mod hostile;
 mod replay;
 #[path = "cli/shell.rs"]
 mod shell;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/verify.rs"]
