@@ -61,6 +61,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let stack = stack::find(&account, options.stack).await?;
     let function = stack.output("FunctionArn")?.to_owned();
     let bucket = options.bucket.as_str();
+    if bucket == stack.error_bucket {
+        bail!(
+            "{bucket} is the stack's error bucket: the function writes there with each flush, and each write would bring \
+             another flush, for ever"
+        );
+    }
     check_place(&account, bucket).await?;
     let source = source_of(&stack, bucket)?;
     let before = read(&account, bucket).await?;
@@ -177,6 +183,9 @@ fn barred(bar: &Bar, bucket: &str, function: &str, stack: &Stack) -> anyhow::Err
              again.",
             list(rules)
         ),
+        Bar::NoRule(error) => {
+            anyhow::anyhow!("the rule cannot be made: {error}. Nothing was changed.")
+        }
         Bar::TooManyTags(number) => anyhow::anyhow!(
             "{bucket} would have {number} tags, and S3 allows 50: remove some, or name fewer paths. Nothing was changed."
         ),

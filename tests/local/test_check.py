@@ -274,6 +274,20 @@ def test_a_probe_shows_how_long_an_invalidation_takes(running: Pipeline) -> None
     assert not probes(running)
 
 
+def test_a_probe_finds_a_folder_that_is_served(running: Pipeline) -> None:
+    running.emulator.client("s3").create_bucket(Bucket="folder-site")
+    folder = distribution(Id="E5FOLDER", Origins=items([origin("bucket", "folder-site") | {"OriginPath": "/web"}]))
+    running.cloudfront.add(folder)
+    arguments = ("check", "--stack", stack.NAME, "--probe", "folder-site", "--timeout", "1", "--yes")
+    done = command_line.call(running.emulator, *arguments, others=running.cloudfront.environment)
+    # The bucket is not connected.
+    assert done.returncode == 1
+    assert "uploads s3://folder-site/web/.invalidator-probe/" in done.stderr
+    assert "no complete invalidation was seen within 1 s" in done.stderr
+    left = running.emulator.client("s3").list_objects_v2(Bucket="folder-site")
+    assert not left.get("Contents")
+
+
 def test_a_probe_that_is_interrupted_deletes_its_object(running: Pipeline) -> None:
     # Nothing is accepted, so it waits.
     running.cloudfront.fail("ServiceUnavailable", "CreateInvalidation")

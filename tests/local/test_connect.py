@@ -110,6 +110,15 @@ def test_a_rule_of_another_that_overlaps_is_left_alone(running: Pipeline, bucket
     assert settings(running) == before
 
 
+def test_the_error_bucket_is_not_connected(running: Pipeline) -> None:
+    bucket = running.stack.outputs["ErrorBucketName"]
+    refused = command_line.call(running.emulator, "connect", bucket, "--stack", stack.NAME, "--yes")
+    assert refused.returncode == 1
+    assert "each write would bring another flush" in refused.stderr
+    notifications = running.emulator.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+    assert "LambdaFunctionConfigurations" not in notifications
+
+
 @pytest.mark.skipif(not AWS_CLI.exists(), reason="needs the AWS CLI: make .venv/aws")
 def test_whichever_call_fails_it_can_be_run_again_and_undone(running: Pipeline, bucket: str, tmp_path: Path) -> None:
     before = settings(running)

@@ -40,6 +40,8 @@ pub enum Bar {
     Partial(Vec<Rule>),
     /// A bucket has at most fifty tags.
     TooManyTags(usize),
+    /// The rule cannot be written, which would be a bug.
+    NoRule(String),
 }
 
 /// The settings after connecting it.
@@ -90,12 +92,10 @@ fn with_rule(
         .id(free_id(now))
         .lambda_function_arn(function)
         .set_events(Some(EVENTS.iter().map(|it| Event::from(*it)).collect()))
-        .build();
-    // All required members are there.
-    if let Ok(configuration) = configuration {
-        let functions = &mut changed.lambda_function_configurations;
-        functions.get_or_insert_default().push(configuration);
-    }
+        .build()
+        .map_err(|error| Bar::NoRule(error.to_string()))?;
+    let functions = &mut changed.lambda_function_configurations;
+    functions.get_or_insert_default().push(configuration);
     Ok(changed)
 }
 

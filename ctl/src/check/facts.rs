@@ -144,6 +144,8 @@ pub struct EventRule {
     pub prefixes: Vec<String>,
     /// Whether its pattern names no bucket.
     pub is_for_all: bool,
+    /// Which of `Object Created` and `Object Deleted` do not match it.
+    pub misses: Vec<&'static str>,
 }
 
 impl EventRule {

@@ -102,8 +102,8 @@ impl Steps {
 pub async fn run(account: &Account, stack: &Stack, options: Options) -> Result<ExitCode> {
     let config = configuration(account, stack).await?;
     check_live(account, stack).await?;
-    let key = options.key.clone().unwrap_or_else(object::own_key);
-    let awaited = plan::awaited(account, &config, &options.bucket, &key).await?;
+    let (bucket, key) = (options.bucket.as_str(), options.key.as_deref());
+    let (key, awaited) = plan::awaited(account, &config, bucket, key).await?;
     // The upload, and then the deletion.
     let paths = 2 * awaited.iter().map(|it| it.paths.len()).sum::<usize>();
     let targets: Vec<String> = awaited.iter().map(|it| it.target.to_string()).collect();
@@ -189,7 +189,8 @@ async fn check_live(account: &Account, stack: &Stack) -> Result<()> {
 /// A flag that Ctrl-C sets, and the signal that ends a job.
 fn listen() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, flag.clone()).context("failed to listen to Ctrl-C")?;
     }
     Ok(flag)

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::facts::{EventRule, Permission};
 
+/// The kinds of events that the function wants of EventBridge.
+const KINDS: [&str; 2] = ["Object Created", "Object Deleted"];
+
 /// The statements of a policy that let a service invoke the function.
 pub fn statements(policy: &str) -> Vec<Permission> {
     let policy: Value = serde_json::from_str(policy).unwrap_or_default();
@@ -50,6 +53,7 @@ pub fn event_rule(name: String, is_enabled: bool, pattern: &str) -> Option<Event
     if !pattern["source"].as_array()?.iter().any(is_of_s3) {
         return None;
     }
+    let kinds = pattern["detail-type"].as_array();
     let names = pattern["detail"]["bucket"]["name"].as_array();
     let all = names.into_iter().flatten();
     let buckets = all.clone().filter_map(Value::as_str);
@@ -60,6 +64,10 @@ pub fn event_rule(name: String, is_enabled: bool, pattern: &str) -> Option<Event
         buckets: buckets.map(str::to_owned).collect(),
         prefixes: prefixes.map(str::to_owned).collect(),
         is_for_all: names.is_none(),
+        misses: KINDS
+            .into_iter()
+            .filter(|kind| kinds.is_some_and(|kinds| !kinds.iter().any(|it| it == kind)))
+            .collect(),
     })
 }
 
@@ -95,5 +103,13 @@ mod tests {
         }
         assert!(rule(r#"{"source":["aws.s3"]}"#).unwrap().includes("any"));
         assert!(rule(r#"{"source":["aws.ec2"]}"#).is_none());
+        for (kinds, misses) in [
+            (r#"["Object Created","Object Deleted"]"#, &[][..]),
+            (r#"["Object Created"]"#, &["Object Deleted"]),
+            ("[]", &["Object Created", "Object Deleted"]),
+        ] {
+            let pattern = format!(r#"{{"source":["aws.s3"],"detail-type":{kinds}}}"#);
+            assert_eq!(rule(&pattern).unwrap().misses, misses, "{kinds}");
+        }
     }
 }

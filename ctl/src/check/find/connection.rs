@@ -4,7 +4,7 @@ use super::routes::{By, Route, Stopped, routes};
 use super::served::served_by;
 use crate::check::facts::{Bucket, Facts, Whereabouts};
 use crate::check::finding::{Finding, Findings, Subject};
-use crate::notification::SENT;
+use crate::notification::{Destination, SENT};
 use crate::quote::{command, set_parameter};
 
 pub fn find(facts: &Facts, found: &mut Findings) {
@@ -15,7 +15,9 @@ pub fn find(facts: &Facts, found: &mut Findings) {
         }
         let routes = routes(facts, bucket);
         if routes.is_empty() {
-            not_connected(facts, bucket, found);
+            if are_known(facts, bucket) {
+                not_connected(facts, bucket, found);
+            }
             continue;
         }
         for route in &routes {
@@ -48,6 +50,18 @@ pub fn find(facts: &Facts, found: &mut Findings) {
             .fix("invalidatorctl check --only BUCKET"),
         );
     }
+}
+
+/// Whether all ways to the function are known: that one could not be looked at is told already.
+fn are_known(facts: &Facts, bucket: &Bucket) -> bool {
+    let rules = bucket.notifications.iter().flat_map(|it| &it.rules);
+    let are_topics_known = rules.into_iter().all(|rule| match &rule.destination {
+        Destination::Topic(arn) => facts.topics.contains_key(arn),
+        Destination::Function(_) | Destination::Queue(_) => true,
+    });
+    let are_others_known =
+        facts.function.is_some() && facts.mappings.is_some() && facts.event_rules.is_some();
+    are_topics_known && are_others_known
 }
 
 /// Whether all, or at least some events come through.
@@ -152,6 +166,16 @@ fn stopped(facts: &Facts, bucket: &Bucket, route: &Route<'_>, found: &mut Findin
             id,
             "--enabled",
         ])),
+        Stopped::RuleMisses(kinds) => Finding::problem(
+            "events-missing",
+            &subject,
+            format!(
+                "its events go {by}, which leaves out {}",
+                kinds.join(" and ")
+            ),
+            "such changes are never invalidated",
+        )
+        .fix("sam deploy"),
         Stopped::RuleOff => {
             let By::EventBridge(rule) = by else { return };
             Finding::problem(
@@ -231,7 +255,7 @@ mod tests {
     use super::*;
     use crate::check::facts::{EventRule, Mapping, Subscription, Topic};
     use crate::check::find::testing::{FUNCTION, facts, rules};
-    use crate::notification::{Destination, Notifications, Rule};
+    use crate::notification::{Notifications, Rule};
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:changes";
     const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:changes";
@@ -335,7 +359,10 @@ mod tests {
             };
             facts.topics.insert(TOPIC.to_owned(), topic);
         };
-        assert_eq!(by(topic(), &|_| {}), ["bucket-not-connected"]);
+        assert!(
+            by(topic(), &|_| {}).is_empty(),
+            "its subscribers are not known"
+        );
         assert!(
             by(topic(), &|it| subscribe(
                 it,
@@ -390,6 +417,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_not_called_unconnected() {
+        let unconnected = || {
+            let mut facts = facts();
+            facts.buckets[0].notifications = Some(Notifications::default());
+            facts
+        };
+        assert_eq!(rules(&unconnected(), find), ["bucket-not-connected"]);
+        let plants: [fn(&mut Facts); 4] = [
+            |it| it.function = None,
+            |it| it.mappings = None,
+            |it| it.event_rules = None,
+            |it| it.buckets[0].notifications = None,
+        ];
+        for plant in plants {
+            let mut facts = unconnected();
+            plant(&mut facts);
+            assert!(rules(&facts, find).is_empty());
+        }
+    }
+
+    #[test]
     fn with_event_bridge_bucket_and_rule_must_both_be_set() {
         for (is_on, names, is_enabled, expected) in [
             (true, true, true, &[][..]),
@@ -411,6 +459,7 @@ mod tests {
                 buckets: [name.to_owned()].into(),
                 prefixes: Vec::new(),
                 is_for_all: false,
+                misses: Vec::new(),
             }]);
             assert_eq!(
                 rules(&facts, find),

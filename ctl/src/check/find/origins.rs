@@ -27,9 +27,9 @@ pub fn find(facts: &Facts, found: &mut Findings) {
             Whereabouts::NotOurs => found.add(Finding::warning(
                 "not-our-bucket",
                 &subject,
-                "it is an origin, and no bucket of this account",
-                "its changes are not invalidated; if it was deleted, somebody else can take its name and answer for \
-                 your site",
+                "no bucket of this account has this name",
+                "its changes are not invalidated; if an origin names a bucket that was deleted, somebody else can take \
+                 its name and answer for your site",
             )),
         }
     }

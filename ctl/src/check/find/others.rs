@@ -19,8 +19,11 @@ pub fn find(facts: &Facts, found: &mut Findings) {
             found.well(
                 &subject,
                 format!(
-                    "nobody else among its last {} invalidations",
-                    others.looked_at
+                    "nobody else among {} of the last week",
+                    count(
+                        i64::try_from(others.looked_at).unwrap_or(i64::MAX),
+                        "invalidation"
+                    )
                 ),
             );
             continue;

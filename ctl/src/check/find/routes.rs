@@ -38,6 +38,8 @@ pub enum Stopped {
     MappingOff(String, String),
     /// The rule of EventBridge is disabled.
     RuleOff,
+    /// The rule of EventBridge does not match all kinds of events.
+    RuleMisses(Vec<&'static str>),
 }
 
 impl fmt::Display for By {
@@ -109,7 +111,11 @@ pub fn routes<'f>(facts: &'f Facts, bucket: &'f Bucket) -> Vec<Route<'f>> {
         routes.extend(rules.map(|it| Route {
             by: By::EventBridge(it.name.clone()),
             rule: None,
-            stopped: (!it.is_enabled).then_some(Stopped::RuleOff),
+            stopped: match (it.is_enabled, it.misses.as_slice()) {
+                (false, _) => Some(Stopped::RuleOff),
+                (true, []) => None,
+                (true, misses) => Some(Stopped::RuleMisses(misses.to_vec())),
+            },
         }));
     }
     routes

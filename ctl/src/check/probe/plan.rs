@@ -1,6 +1,6 @@
 //! Which invalidations an upload must bring, by the function's own plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -16,12 +16,14 @@ use invalidator_core::plan::{
 use tokio::time::Instant;
 
 use super::awaited::Awaited;
+use super::object::own_key;
 use crate::account::Account;
 
 /// Reading CloudFront's configuration may take so long.
 const TIME: Duration = Duration::from_secs(120);
 
-/// The invalidations that an upload of this key must bring.
+/// The key to upload, and the invalidations that it must bring. Without a key it is one of ours, at the root of
+/// the bucket, or else in a folder that an origin serves.
 ///
 /// # Errors
 /// If it brings none, with the reason; or if something cannot be read.
@@ -29,8 +31,8 @@ pub async fn awaited(
     account: &Account,
     config: &Config,
     bucket: &str,
-    key: &str,
-) -> Result<Vec<Awaited>> {
+    key: Option<&str>,
+) -> Result<(String, Vec<Awaited>)> {
     let ever = Duration::from_secs(3_600);
     let until = Instant::now() + TIME;
     let bucket = BucketName::new(bucket);
@@ -39,16 +41,6 @@ pub async fn awaited(
     let Some(settings) = settings else {
         bail!("the tags of {bucket} cannot be read, see above");
     };
-    let change = Change {
-        bucket: bucket.clone(),
-        key: ObjectKey::new(key)?,
-        kind: ChangeKind::Created,
-        event_time: None,
-        version_id: None,
-    };
-    if let Some(rule) = settings.exceptions.exempting(&change) {
-        bail!("uploads of {key} are ignored: {rule}. Name another key with --probe-key.");
-    }
     if settings.only_changed {
         bail!(
             "{bucket} is tagged invalidate=changed: the first upload of a key may be skipped, so a probe proves nothing. \
@@ -85,10 +77,50 @@ pub async fn awaited(
         limits: SetLimits::with_paths(config.max_paths_per_invalidation),
         min_wildcard_depth: config.min_wildcard_depth,
     };
+    let keys: Vec<String> = match key {
+        Some(key) => vec![key.to_owned()],
+        None => {
+            let own = own_key();
+            let serving = rules.distributions.iter();
+            let origins = serving.flat_map(|it| it.origins_of(bucket.as_str(), aliases));
+            let folders: BTreeSet<&str> = origins.map(|(it, _)| it.path.as_str()).collect();
+            let folders = folders.into_iter().map(|it| it.trim_matches('/'));
+            let below = folders.filter(|it| !it.is_empty());
+            let below = below.map(|folder| format!("{folder}/{own}"));
+            std::iter::once(own.clone()).chain(below).collect()
+        }
+    };
+    let mut reasons = Vec::new();
+    for key in keys {
+        let change = Change {
+            bucket: bucket.clone(),
+            key: ObjectKey::new(key.as_str())?,
+            kind: ChangeKind::Created,
+            event_time: None,
+            version_id: None,
+        };
+        if let Some(rule) = settings.exceptions.exempting(&change) {
+            reasons.push(format!("{key}: {rule}"));
+            continue;
+        }
+        let (awaited, why) = of_change(&change, &rules)?;
+        if !awaited.is_empty() {
+            return Ok((key, awaited));
+        }
+        reasons.extend(why.into_iter().map(|why| format!("{key}: {why}")));
+    }
+    bail!(
+        "an upload invalidates nothing: {}. Name another key with --probe-key.",
+        reasons.join("; ")
+    );
+}
+
+/// What must be invalidated after a change; if that is nothing, why.
+fn of_change(change: &Change<'_>, rules: &Rules<'_>) -> Result<(Vec<Awaited>, Vec<String>)> {
     let mut changes = Changes::default();
-    changes.add(&change, MessageIndex::new(0))?;
+    changes.add(change, MessageIndex::new(0))?;
     let keys = KeyChanges::from(changes);
-    let plan = plan(&keys, &rules);
+    let plan = plan(&keys, rules);
     let mut awaited = Vec::new();
     for of_target in plan.targets() {
         let sets = of_target.sets(|_| true);
@@ -102,17 +134,11 @@ pub async fn awaited(
             awaited.push(Awaited { target, paths });
         }
     }
-    if awaited.is_empty() {
-        let mut reasons: Vec<String> = Vec::new();
-        for index in keys.indices() {
-            reasons.extend(plan.explain(index).iter().map(reason));
-        }
-        bail!(
-            "an upload of {key} invalidates nothing: {}. Name another key with --probe-key.",
-            reasons.join("; ")
-        );
+    let mut reasons = Vec::new();
+    for index in keys.indices() {
+        reasons.extend(plan.explain(index).iter().map(reason));
     }
-    Ok(awaited)
+    Ok((awaited, reasons))
 }
 
 fn reason(verdict: &Verdict<'_>) -> String {

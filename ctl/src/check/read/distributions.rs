@@ -25,8 +25,8 @@ const TIME: Duration = Duration::from_secs(120);
 /// Of so many distributions the invalidations are read: CloudFront allows few calls.
 const MOST_ASKED: usize = 20;
 
-/// So many invalidations of a distribution are read.
-const MOST_READ: usize = 12;
+/// So many invalidations of a distribution are read, spread over those of the week.
+const MOST_READ: usize = 20;
 
 /// How many calls run at once.
 const CONCURRENCY: usize = 4;
@@ -164,11 +164,16 @@ async fn others(
         .and_then(|it| it.items)
         .unwrap_or_default();
     let since = (now - WEEK).unix_timestamp();
-    let recent = items
+    let recent: Vec<_> = items
         .into_iter()
-        .filter(|it| it.create_time.secs() >= since);
+        .filter(|it| it.create_time.secs() >= since)
+        .collect();
     let mut others = Others::default();
-    for item in recent.take(MOST_READ) {
+    // A tool that comes once a day is seen among many others.
+    for item in recent
+        .iter()
+        .step_by(recent.len().div_ceil(MOST_READ).max(1))
+    {
         let call = cloudfront
             .get_invalidation()
             .distribution_id(id)
