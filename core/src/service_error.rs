@@ -37,6 +37,12 @@ pub const WILDCARD_TOO_WIDE: &str = "WildcardTooWide";
 /// The code if a set has so many bad paths that the search for them was given up.
 pub const TOO_MANY_BAD_PATHS: &str = "TooManyBadPaths";
 
+/// The code if a stack does not tell where something is.
+pub const NO_OUTPUT: &str = "NoOutput";
+
+/// The code if a file of the operator cannot be read.
+pub const FILE_NOT_READ: &str = "FileNotRead";
+
 /// All codes that this function knows: what each means for the next attempt, and what a person does.
 ///
 /// Sources: "Common errors" of the API references; CloudFront API Reference, "CreateInvalidation"; the
@@ -155,6 +161,16 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
         Meaning::Permanent,
         "make it again under its old name, with the properties in template.yaml; a deployment does not restore what was \
          deleted by hand",
+    ),
+    (
+        &[NO_OUTPUT],
+        Meaning::Permanent,
+        "deploy this version of the stack",
+    ),
+    (
+        &[FILE_NOT_READ],
+        Meaning::Permanent,
+        "mend the file, or name another",
     ),
     (
         &["ValidationError"],

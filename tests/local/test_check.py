@@ -277,9 +277,10 @@ def test_a_probe_shows_how_long_an_invalidation_takes(running: Pipeline) -> None
 def test_a_probe_finds_a_folder_that_is_served(running: Pipeline) -> None:
     running.emulator.client("s3").create_bucket(Bucket="folder-site")
     folder = distribution(Id="E5FOLDER", Origins=items([origin("bucket", "folder-site") | {"OriginPath": "/web"}]))
-    running.cloudfront.add(folder)
     arguments = ("check", "--stack", stack.NAME, "--probe", "folder-site", "--timeout", "1", "--yes")
-    done = command_line.call(running.emulator, *arguments, others=running.cloudfront.environment)
+    with CloudFront() as cloudfront:
+        cloudfront.add(folder)
+        done = command_line.call(running.emulator, *arguments, others=cloudfront.environment)
     # The bucket is not connected.
     assert done.returncode == 1
     assert "uploads s3://folder-site/web/.invalidator-probe/" in done.stderr

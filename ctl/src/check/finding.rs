@@ -171,16 +171,18 @@ impl Finding {
 
     /// Something that could not be looked at, so that nobody knows whether it is well.
     pub fn unread(subject: &Subject, what: &str, error: &ServiceError) -> Self {
-        Self::warning(
+        let finding = Self::warning(
             "not-looked-at",
             subject,
             format!("{what} could not be looked at: {error}"),
             "a fault there would not be found",
-        )
-        .fix(format!(
-            "# allow {} for whoever runs this command, then check again",
-            error.action.unwrap_or("the call")
-        ))
+        );
+        match error.action {
+            Some(action) => finding.fix(format!(
+                "# allow {action} for whoever runs this command, then check again"
+            )),
+            None => finding,
+        }
     }
 
     /// With a command that mends it.

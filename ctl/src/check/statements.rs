@@ -109,7 +109,8 @@ mod tests {
             ("[]", &["Object Created", "Object Deleted"]),
         ] {
             let pattern = format!(r#"{{"source":["aws.s3"],"detail-type":{kinds}}}"#);
-            assert_eq!(rule(&pattern).unwrap().misses, misses, "{kinds}");
+            let rule = event_rule("r".to_owned(), true, &pattern).unwrap();
+            assert_eq!(rule.misses, misses, "{kinds}");
         }
     }
 }

@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use invalidator::aws::error::error_of;
-use invalidator_core::service_error::ServiceError;
+use invalidator_core::service_error::{NO_OUTPUT, ServiceError};
 
 use crate::account::Account;
 use crate::check::finding::Subject;
@@ -76,8 +76,8 @@ impl<'a> Looking<'a> {
 
     /// Keeps that the stack does not tell where something is.
     pub fn no_output(&self, subject: &Subject, output: &str) {
-        let message = format!("the stack has no output {output}: deploy this version of it");
-        self.fail(subject, output, ServiceError::own("NoOutput", message));
+        let message = format!("the stack has no output {output}");
+        self.fail(subject, output, ServiceError::own(NO_OUTPUT, message));
     }
 
     /// All that could not be read.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use invalidator_core::service_error::ServiceError;
+use invalidator_core::service_error::{FILE_NOT_READ, ServiceError};
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::looking::Looking;
@@ -13,22 +13,26 @@ use crate::check::finding::Subject;
 
 /// `None` if there is no such file, or nothing in it is about this stack.
 pub fn read(looking: &Looking<'_>, file: &Path, stack: &str) -> Option<Samconfig> {
-    let fail = |code: &str, message: String| {
+    let fail = |message: String| {
         let what = format!("{}", file.display());
-        looking.fail(&Subject::Stack, &what, ServiceError::own(code, message));
+        looking.fail(
+            &Subject::Stack,
+            &what,
+            ServiceError::own(FILE_NOT_READ, message),
+        );
         None
     };
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        Err(error) => return fail("FileNotRead", error.to_string()),
+        Err(error) => return fail(error.to_string()),
     };
     match overrides(&text, stack) {
         Ok(overrides) => overrides.map(|overrides| Samconfig {
             file: file.display().to_string(),
             overrides,
         }),
-        Err(message) => fail("FileNotRead", message),
+        Err(message) => fail(message),
     }
 }
 
