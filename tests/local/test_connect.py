@@ -1,8 +1,10 @@
 """`invalidatorctl connect` and `disconnect`: nothing of others is lost, whatever fails."""
 
+import contextlib
 import itertools
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import command_line
 import playground
 import sample_site
 import stack
-from pipeline import Pipeline
+from pipeline import TEMPLATE, Pipeline
 from proxy import Answer, Proxy, Request
 from reader import AWS_CLI, Reader
 
@@ -191,3 +193,71 @@ def call_through(running: Pipeline, proxy: Proxy) -> subprocess.CompletedProcess
     """Connect the bucket through a proxy."""
     arguments = ("connect", BUCKET, "--stack", stack.NAME, "--yes")
     return command_line.call(running.emulator, *arguments, others={"AWS_ENDPOINT_URL": proxy.endpoint})
+
+
+@contextlib.contextmanager
+def deployed(running: Pipeline, name: str, parameters: dict[str, str]) -> Iterator[stack.Stack]:
+    """A stack of its own."""
+    yield stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, name)
+    running.emulator.client("cloudformation").delete_stack(StackName=name)
+
+
+def change(running: Pipeline, command: str, bucket: str, name: str) -> dict:
+    """Connect or disconnect a bucket."""
+    arguments = (command, bucket, "--stack", name, "--yes", "--output", "json")
+    return json.loads(command_line.run(running.emulator, *arguments))
+
+
+def test_event_bridge_is_turned_on_and_off_unless_others_use_it(running: Pipeline) -> None:
+    name, bucket = "bridged", "bridged-site"
+    s3, events = running.emulator.client("s3"), running.emulator.client("events")
+    s3.create_bucket(Bucket=bucket)
+
+    def is_on() -> bool:
+        return "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=bucket)
+
+    parameters = {"EventSource": "EventBridge", "EventBridgeBuckets": bucket}
+    with deployed(running, name, parameters):
+        assert change(running, "connect", bucket, name)["changes"] == ["+ notification: all events to EventBridge"]
+        assert is_on()
+        change(running, "disconnect", bucket, name)
+        assert not is_on()
+        # What somebody else has turned on stays on.
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+        assert change(running, "connect", bucket, name)["outcome"] == "nothing"
+        assert change(running, "disconnect", bucket, name)["outcome"] == "nothing"
+        assert is_on()
+        # And what somebody else has come to use.
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+        change(running, "connect", bucket, name)
+        pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [{"prefix": "bridged-"}]}}}
+        events.put_rule(Name="others", EventPattern=json.dumps(pattern))
+        try:
+            change(running, "disconnect", bucket, name)
+            assert is_on()
+        finally:
+            events.delete_rule(Name="others")
+        refused = command_line.call(running.emulator, "connect", sample_site.SITE, "--stack", name, "--yes")
+        assert refused.returncode == 1
+        assert f'"ParameterValue":"{bucket},{sample_site.SITE}"' in refused.stderr
+
+
+def test_s3_may_invoke_the_function_for_a_connected_bucket_only(running: Pipeline) -> None:
+    name, bucket = "narrow", "wide.site"
+    running.emulator.client("s3").create_bucket(Bucket=bucket)
+    with deployed(running, name, {"S3Buckets": "narrow-*"}) as narrow:
+
+        def statements() -> dict[str, dict]:
+            function = narrow.outputs["FunctionName"]
+            policy = json.loads(running.emulator.client("lambda").get_policy(FunctionName=function)["Policy"])
+            return {it["Sid"]: it for it in policy["Statement"]}
+
+        before = statements()
+        change(running, "connect", bucket, name)
+        (added,) = statements().keys() - before.keys()
+        assert added == "invalidatorctl-connect-wide_site"
+        assert f"arn:aws:s3:::{bucket}" in json.dumps(statements()[added])
+        change(running, "disconnect", bucket, name)
+        assert statements() == before
