@@ -77,6 +77,7 @@ fn of_stack(function: &Function, queues: &[Queue], stack: &Stack) -> Calls {
             format!("{errors}/invalidation_error/x.txt"),
             vec!["s3:PutObject"],
         ),
+        (format!("{errors}/fences/x"), vec!["s3:PutObject"]),
         (
             format!("{errors}/state/rations.json"),
             vec!["s3:GetObject", "s3:PutObject"],
