@@ -230,51 +230,34 @@ impl Plan<'_> {
     /// a second time.
     pub fn explain(&self, key: KeyIndex) -> Vec<Verdict<'_>> {
         let routes = self.routes(key);
-        reason::verdicts(routes.map(|route| (route.distribution, route.decision)))
+        reason::verdicts(routes.map(|route| (route.distribution, route.decision())))
     }
 
     /// How a key is served at each distribution that has its bucket as an origin, once for each such origin.
     pub fn routes(&self, key: KeyIndex) -> impl Iterator<Item = Route<'_>> {
         let bucket = self.keys.bucket_of(key);
+        let case = Case {
+            kind: self.keys.get(key).kind,
+            debounce: self.debounce,
+            min_wildcard_depth: self.min_wildcard_depth,
+        };
         let in_service = self.served.iter().flat_map(move |served| {
             let origins = &served.origins;
             let begin = origins.partition_point(|origin| origin.bucket < bucket);
             let origins = origins[begin..].iter();
             let origins = origins.take_while(move |origin| origin.bucket == bucket);
             let distribution = served.distribution;
-            origins.map(move |origin| self.route(key, distribution, origin))
+            origins.map(move |served| {
+                let origin_plan = &self.origin_plans[served.origin_plan.get()];
+                let found = origin_plan.findings_for(served.list, self.keys, key);
+                Route::new(distribution, Some(served.origin), found, case)
+            })
         });
         let out_of_service = self.out_of_service.iter();
         let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
-        let out_of_service = out_of_service.map(|(_, distribution)| Route {
-            distribution,
-            origin: None,
-            lookups: Vec::new(),
-            decision: Decision::Skip(Skip::of_out_of_service(distribution)),
-        });
+        let out_of_service = out_of_service
+            .map(move |(_, distribution)| Route::new(distribution, None, Vec::new(), case));
         in_service.chain(out_of_service)
-    }
-
-    fn route<'p>(
-        &'p self,
-        key: KeyIndex,
-        distribution: &'p Distribution,
-        served: &'p ServedOrigin<'_>,
-    ) -> Route<'p> {
-        let origin_plan = &self.origin_plans[served.origin_plan.get()];
-        let found = origin_plan.findings_for(served.list, self.keys, key);
-        let case = Case {
-            kind: self.keys.get(key).kind,
-            debounce: self.debounce,
-            min_wildcard_depth: self.min_wildcard_depth,
-        };
-        let lookup = |found| Lookup::new(found, distribution);
-        Route {
-            distribution,
-            origin: Some(served.origin),
-            lookups: found.iter().map(lookup).collect(),
-            decision: Decision::new(found, distribution, served.origin, case),
-        }
     }
 }
 

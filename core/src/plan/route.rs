@@ -4,7 +4,7 @@
 
 use super::behavior_list::Ruling;
 use super::origin_plan::FoundPath;
-use super::reason::{Decision, PathRole};
+use super::reason::{Case, Decision, PathRole, Skip};
 use crate::distributions::{Behavior, Distribution, Origin};
 use crate::path::ViewerPath;
 
@@ -15,11 +15,39 @@ pub struct Route<'a> {
     pub distribution: &'a Distribution,
     /// The origin that is the key's bucket; `None` if the distribution is out of service.
     pub origin: Option<&'a Origin>,
+    found: Vec<FoundPath<'a, 'a>>,
+    case: Case,
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn new(
+        distribution: &'a Distribution,
+        origin: Option<&'a Origin>,
+        found: Vec<FoundPath<'a, 'a>>,
+        case: Case,
+    ) -> Self {
+        Self {
+            distribution,
+            origin,
+            found,
+            case,
+        }
+    }
+
     /// The paths at which viewers get the object, its own path first. There are none if the key is outside
     /// the origin path, or the distribution is out of service.
-    pub lookups: Vec<Lookup<'a>>,
+    pub fn lookups(&self) -> Vec<Lookup<'a>> {
+        let found = self.found.iter();
+        found.map(|it| Lookup::new(it, self.distribution)).collect()
+    }
+
     /// What is decided.
-    pub decision: Decision<'a>,
+    pub fn decision(self) -> Decision<'a> {
+        match self.origin {
+            Some(origin) => Decision::new(self.found, self.distribution, origin, self.case),
+            None => Decision::Skip(Skip::of_out_of_service(self.distribution)),
+        }
+    }
 }
 
 /// A path at which viewers may get an object, and which behavior takes it.

@@ -80,8 +80,9 @@ fn compare_routes(plan: &Plan<'_>, rules: &Rules<'_>) -> Result<(), String> {
     for index in plan.keys.indices() {
         let key = plan.keys.get(index);
         for route in plan.routes(index) {
-            let own = route.lookups.first().map(|lookup| lookup.asked.as_str());
-            for lookup in &route.lookups {
+            let lookups = route.lookups();
+            let own = lookups.first().map(|lookup| lookup.asked.as_str());
+            for lookup in &lookups {
                 let asked = lookup.asked.as_str();
                 let decides = match lookup.role {
                     PathRole::Folder(_) => asked,

@@ -136,7 +136,8 @@ impl<'a> Urls<'a> {
                     counts.objects += 1;
                     let before = checks.len();
                     for route in plan.routes(index) {
-                        let lookups = route.lookups.iter();
+                        let lookups = route.lookups();
+                        let lookups = lookups.iter();
                         let checked =
                             lookups.filter_map(|it| self.check(&found, route.distribution, it));
                         checks.extend(checked);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use invalidator_core::bucket_tags::ExceptionRule;
 use invalidator_core::distributions::error_pages::ErrorPage;
-use invalidator_core::distributions::{Behavior, Caching, Distribution};
+use invalidator_core::distributions::{Behavior, Caching, Distribution, Origin};
 use invalidator_core::event::{BucketName, Change, ChangeKind, ObjectKey};
 use invalidator_core::path::{InvalidationPath, WildcardCause};
 use invalidator_core::plan::{
@@ -191,6 +191,25 @@ impl Answer {
     }
 }
 
+/// A route, with what is decided on it.
+struct Step<'a> {
+    distribution: &'a Distribution,
+    origin: Option<&'a Origin>,
+    lookups: Vec<Lookup<'a>>,
+    decision: Decision<'a>,
+}
+
+impl<'a> Step<'a> {
+    fn of(route: Route<'a>) -> Self {
+        Self {
+            distribution: route.distribution,
+            origin: route.origin,
+            lookups: route.lookups(),
+            decision: route.decision(),
+        }
+    }
+}
+
 /// What objects are explained by.
 struct Explaining<'a> {
     site: &'a Site,
@@ -315,6 +334,7 @@ impl<'a> Explaining<'a> {
         };
         // Both have the same routes, as these depend on nothing but the key.
         for (upload, deletion) in upload.routes(uploaded).zip(deletion.routes(deleted)) {
+            let (upload, deletion) = (Step::of(upload), deletion.decision());
             let is_asked = |path| {
                 upload
                     .lookups
@@ -368,18 +388,18 @@ impl<'a> Explaining<'a> {
     }
 
     /// How the object is served at a route, but for the origin.
-    fn way(&self, upload: &Route<'_>, deletion: &Route<'_>, excepted: Option<&Excepted>) -> Way {
+    fn way(&self, upload: &Step<'_>, deletion: &Decision<'_>, excepted: Option<&Excepted>) -> Way {
         let errors = &upload.distribution.error_caching;
         let own = upload.lookups.first();
         let functions = own.and_then(Lookup::behavior).into_iter();
         let functions = functions.flat_map(Behavior::rewriting_functions);
-        let outcome = |route: &Route<'_>| match &route.decision {
+        let outcome = |decision: &Decision<'_>| match decision {
             Decision::Invalidate(paths) => {
                 Outcome::Invalidate(paths.iter().map(ExplainedPath::from).collect())
             }
             Decision::Skip(skip) => Outcome::Nothing(skip.to_string()),
         };
-        let is_of_name = match &deletion.decision {
+        let is_of_name = match deletion {
             Decision::Invalidate(paths) => {
                 let mut causes = paths.iter().filter_map(|path| path.reason.wildcard);
                 causes.any(WildcardCause::is_name)
@@ -401,7 +421,7 @@ impl<'a> Explaining<'a> {
             rewriting_functions: functions.cloned().collect(),
             upload: match excepted {
                 Some(excepted) => Outcome::Nothing(excepted.reason.clone()),
-                None => outcome(upload),
+                None => outcome(&upload.decision),
             },
             deletion: outcome(deletion),
             rationed: is_of_name.then_some(self.function.wildcard_interval.as_secs()),
