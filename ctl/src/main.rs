@@ -38,6 +38,7 @@ mod shell;
 mod site;
 mod stack;
 mod status;
+mod submission;
 mod usage;
 mod verify;
 mod wait;

@@ -6,33 +6,24 @@
 //! * [`record`]: the record of a replay
 //! * [`before`]: what became of files that were submitted before
 //! * [`sets`]: merges their paths into sets
-//! * [`summary`]: what would be submitted, and what came of it
-//! * [`direct`]: submits from this machine
-//! * [`wait`]: waits for the answers
+//! * [`report`]: all that as JSON
 //! * [`queues`]: failed events and dead letters
 
 mod before;
-mod direct;
 mod files;
 mod inputs;
 mod queues;
 mod record;
+mod report;
 mod sets;
-mod summary;
-mod wait;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use invalidator::aws::Clients;
 use invalidator::config::QueueUrl;
-use invalidator::mode::read_mode;
-use invalidator::queue::{Entry, send};
-use invalidator_core::mode::{ChosenMode, Mode};
 use invalidator_core::problems::Problems;
-use invalidator_core::set::Lane;
 use time::OffsetDateTime;
 
 use crate::account::{self, Account};
@@ -40,15 +31,18 @@ use crate::confirm::confirm;
 use crate::output::{Format, error, show, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::stack::{self, Stack};
+use crate::submission::enqueue::{By, Goes, check_mode, enqueue, then};
+use crate::submission::summary::{count, show_outcome, summary, totals};
+use crate::submission::wait::{Patience, Watch};
+use crate::submission::{Submission, direct};
 use crate::usage::Usage;
 use before::Before;
 use files::Files;
 use inputs::Input;
 use queues::Choices;
 use record::Record;
+use report::Report;
 use sets::{Replay, Sender, replays};
-use summary::{Report, count, summary, totals};
-use wait::{Outcome, Patience, Watch};
 
 /// Submit the paths of error files again, or put back failed events or dead letters.
 ///
@@ -270,12 +264,16 @@ impl Run<'_> {
         report: &mut Report,
     ) -> Result<bool> {
         let Options { output, yes, .. } = self.options;
+        let submissions: Vec<&Submission> = replays.iter().map(|it| &it.submission).collect();
         if let Format::Text = output {
-            show(&summary(replays));
+            show(&summary(&submissions));
         }
-        let mode = mode_of(&self.account.clients, &self.stack.error_bucket).await;
-        refuse_if_not_live(mode.as_ref(), self.options)?;
-        let (paths, sets) = totals(replays);
+        let by = match queue {
+            None => By::ThisMachine,
+            Some(_) => By::Function,
+        };
+        let goes = check_mode(&self.account.clients, &self.stack.error_bucket, by).await?;
+        let (paths, sets) = totals(&submissions);
         let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
         if !yes && !confirm(&question)? {
             tell("nothing was submitted");
@@ -285,7 +283,7 @@ impl Run<'_> {
         report.is_submitted = true;
         let is_done = match queue {
             None => self.submit_directly(replays, report).await,
-            Some(queue) => self.enqueue(replays, queue, mode, report).await?,
+            Some(queue) => self.enqueue(replays, queue, goes, report).await?,
         };
         Ok(is_done && are_recorded)
     }
@@ -299,8 +297,7 @@ impl Run<'_> {
             by: self.account.caller.clone(),
         };
         self.progress.begin_unknown("records");
-        let objects = replays.iter().flat_map(|it| &it.places);
-        for object in objects.filter_map(|it| it.object.as_ref()) {
+        for object in replays.iter().flat_map(|it| &it.objects) {
             let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
             let from = object.from();
             if let Err(error) = record::write(s3, bucket, &from, &object.key, &record).await {
@@ -319,8 +316,7 @@ impl Run<'_> {
     /// Deletes the error files of a target that was submitted as a whole. Whether it could.
     async fn delete_files(&self, replay: &Replay) -> bool {
         let mut are_deleted = true;
-        let objects = replay.places.iter().filter_map(|it| it.object.as_ref());
-        for object in objects.filter(|it| it.is_there) {
+        for object in replay.objects.iter().filter(|it| it.is_there) {
             are_deleted &= delete(self.account, self.stack, &object.key).await;
         }
         are_deleted
@@ -328,9 +324,11 @@ impl Run<'_> {
 
     async fn submit_directly(&self, replays: &[Replay], report: &mut Report) -> bool {
         let (mut outcomes, mut is_done) = (Vec::new(), true);
-        self.progress.begin("sets", totals(replays).1 as u64);
+        let sets: usize = replays.iter().map(|it| it.submission.sets.len()).sum();
+        self.progress.begin("sets", sets as u64);
         for replay in replays {
-            let outcome = direct::submit(&self.account.clients, replay, self.progress).await;
+            let clients = &self.account.clients;
+            let outcome = direct::submit(clients, &replay.submission, self.progress).await;
             is_done &= match outcome.rejected + outcome.waiting {
                 0 => self.delete_files(replay).await,
                 _ => false,
@@ -346,46 +344,34 @@ impl Run<'_> {
         &self,
         replays: &[Replay],
         queue: &QueueUrl,
-        mode: Option<ChosenMode>,
+        goes: Goes,
         report: &mut Report,
     ) -> Result<bool> {
-        let is_stopped = mode.is_some_and(|it| it.mode == Mode::Stopped);
+        let submissions: Vec<&Submission> = replays.iter().map(|it| &it.submission).collect();
         let waits = self.options.wait || self.options.complete;
-        let watch = match waits && !is_stopped {
+        let watch = match waits && goes == Goes::On {
             true => {
                 let bucket = &self.stack.error_bucket;
-                Some(Watch::begin(self.account, bucket, replays).await?)
+                Some(Watch::begin(self.account, bucket, &submissions).await?)
             }
             false => None,
         };
-        self.progress.begin("sets", totals(replays).1 as u64);
+        let sets = totals(&submissions).1;
+        self.progress.begin("sets", sets as u64);
         let mut are_deleted = true;
         for replay in replays {
-            enqueue(&self.account.clients, queue, replay).await?;
-            self.progress.steps(replay.sets.len() as u64);
+            enqueue(&self.account.clients, queue, &replay.submission).await?;
+            self.progress.steps(replay.submission.sets.len() as u64);
             are_deleted &= self.delete_files(replay).await;
         }
         self.progress.finish();
-        let then = match is_stopped {
-            true => "they wait there until `invalidatorctl mode live`",
-            false => "the function submits them",
-        };
-        let sets = count(totals(replays).1, "set");
         if let Format::Text = self.options.output {
-            show_line(format_args!("{sets} in SubmitQueue; {then}"));
+            let sets = count(sets, "set");
+            show_line(format_args!("{sets} in SubmitQueue; {}", then(goes)));
         }
-        match watch {
-            Some(watch) => Ok(self.wait(watch, replays, report).await? && are_deleted),
-            None => Ok(!waits && are_deleted),
-        }
-    }
-
-    async fn wait(
-        &self,
-        watch: Watch<'_>,
-        replays: &[Replay],
-        report: &mut Report,
-    ) -> Result<bool> {
+        let Some(watch) = watch else {
+            return Ok(!waits && are_deleted);
+        };
         let patience = Patience {
             is_for_edges: self.options.complete,
             timeout: Duration::from_secs(self.options.timeout),
@@ -394,75 +380,11 @@ impl Run<'_> {
         self.progress.finish();
         let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
         if let Format::Text = self.options.output {
-            let targets = replays.iter().zip(&outcomes);
-            targets.for_each(|(replay, outcome)| show_outcome(replay, outcome));
+            let targets = submissions.iter().zip(&outcomes);
+            targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
         }
         let are_good = outcomes.iter().all(|it| it.is_good(patience));
         report.add(outcomes);
-        Ok(are_good)
+        Ok(are_good && are_deleted)
     }
-}
-
-fn show_outcome(replay: &Replay, outcome: &Outcome) {
-    let Outcome {
-        accepted,
-        rejected,
-        waiting,
-        invalidations,
-        completed,
-        error_files,
-    } = outcome;
-    let Replay { target, alias, .. } = replay;
-    show_line(format_args!(
-        "{target} ({alias}): {} accepted, {rejected} rejected, {waiting} without an answer; {} of {} done at all edges",
-        count(*accepted, "path"),
-        completed,
-        count(invalidations.len(), "invalidation"),
-    ));
-    for key in error_files {
-        show_line(format_args!("  rejected again: {key}"));
-    }
-}
-
-/// The mode that somebody chose for the stack of this error bucket. If it cannot be read, the replay goes
-/// on: the function reads it too, and submits nothing while it is not live.
-async fn mode_of(clients: &Clients, bucket: &str) -> Option<ChosenMode> {
-    match read_mode(clients.s3(), bucket).await {
-        Ok(chosen) => chosen,
-        Err(error) => {
-            warn(format_args!(
-                "{error:#}; if the stack is not live, the sets wait"
-            ));
-            None
-        }
-    }
-}
-
-/// # Errors
-/// In a dry run, and if this machine would submit for a stack that is stopped.
-fn refuse_if_not_live(chosen: Option<&ChosenMode>, options: &Options) -> Result<()> {
-    match chosen {
-        Some(chosen) if chosen.mode == Mode::DryRun => bail!(
-            "nothing was submitted: the mode is {chosen}. In a dry run nothing may be invalidated; \
-             choose `invalidatorctl mode live` first"
-        ),
-        Some(chosen) if chosen.mode == Mode::Stopped && options.directly => bail!(
-            "nothing was submitted: the mode is {chosen}. Choose `invalidatorctl mode live` first, or \
-             replay without --directly: then the sets wait until the stack is live"
-        ),
-        _ => Ok(()),
-    }
-}
-
-async fn enqueue(clients: &Clients, queue: &QueueUrl, replay: &Replay) -> Result<()> {
-    let mut entries = Vec::new();
-    for (id, set) in &replay.sets {
-        let lane = set.paths.first().map_or(Lane::Paths, Lane::of);
-        entries.push(Entry::of_set(set, lane.group(&set.target), id)?);
-    }
-    let queue_name = queue.as_str();
-    let target = &replay.target;
-    send(clients.sqs(), queue, entries).await.with_context(|| {
-        format!("failed to put the sets of {target} into {queue_name}; run the same command again")
-    })
 }

@@ -18,12 +18,12 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::summary::count;
 use crate::account::Account;
 use crate::confirm::confirm;
 use crate::output::{Format, error, show, show_json, show_line, tell};
 use crate::progress::Progress;
 use crate::stack::Stack;
+use crate::submission::summary::count;
 
 /// How long a message is hidden while it is put back, and while it is only looked at.
 const HIDDEN_SECONDS: i32 = 120;

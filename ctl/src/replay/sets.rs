@@ -2,34 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use invalidator_core::caller_reference::SetId;
-use invalidator_core::merge::Merge;
-use invalidator_core::path::InvalidationPath;
-use invalidator_core::set::{COMMAND_LINE, Lane, REPLAY_OF, Set};
+use invalidator_core::set::REPLAY_OF;
 use invalidator_core::target::Target;
 
-use super::files::{File, Place};
-
-/// Paths of one set, as CloudFront allows in one invalidation.
-pub const MAX_PATHS: usize = 3_000;
+use super::files::{File, Object, Place};
+use crate::submission::{Common, Submission};
 
 /// What is submitted for one target.
 #[derive(Debug)]
 pub struct Replay {
-    pub target: Target,
-    /// The alias of its distribution.
-    pub alias: String,
-    /// The error files with its paths.
-    pub places: Vec<Place>,
-    /// The hosts of URLs among the paths.
-    pub hosts: BTreeSet<String>,
-    pub sets: Vec<(SetId, Set<'static>)>,
-}
-
-impl Replay {
-    pub fn paths(&self) -> impl Iterator<Item = &InvalidationPath<'static>> {
-        self.sets.iter().flat_map(|(_, set)| &set.paths)
-    }
+    pub submission: Submission,
+    /// The error files in the bucket with its paths.
+    pub objects: Vec<Object>,
 }
 
 /// Who submits, and what makes the ids of the sets new where they must be.
@@ -59,7 +43,7 @@ fn replay(target: Target, files: Vec<File>, sender: &Sender<'_>) -> Replay {
         .first()
         .map(|file| file.alias.clone())
         .unwrap_or_default();
-    let hosts = files.iter().flat_map(|file| file.hosts.clone()).collect();
+    let hosts: BTreeSet<String> = files.iter().flat_map(|file| file.hosts.clone()).collect();
     let (places, paths): (Vec<_>, Vec<_>) = files
         .into_iter()
         .map(|file| (file.place, file.paths))
@@ -68,46 +52,25 @@ fn replay(target: Target, files: Vec<File>, sender: &Sender<'_>) -> Replay {
         [place] => place.name.clone(),
         places => format!("{} error files", places.len()),
     };
-    let mut merge = Merge::new(paths);
-    let mut sets = Vec::new();
-    for lane in [Lane::Wildcards, Lane::Paths] {
-        loop {
-            let next = merge.next(lane, MAX_PATHS);
-            if next.is_empty() {
-                break;
-            }
-            merge.accept(&next);
-            let paths: Vec<_> = next
-                .iter()
-                .map(|index| merge.path(*index).clone())
-                .collect();
-            let id = SetId::new(&target, &paths, &ids(&places, sender));
-            let set = Set {
-                target: target.clone(),
-                paths,
-                reason: format!("{REPLAY_OF}{what}, by {}", sender.caller),
-                by: COMMAND_LINE.to_owned(),
-                changed: None,
-                first_sent: None,
-                hops: 0,
-                caller_reference: None,
-                forbidden: None,
-                trust: None,
-            };
-            sets.push((id, set));
-        }
+    let common = Common {
+        reason: format!("{REPLAY_OF}{what}, by {}", sender.caller),
+        id_parts: id_parts(&places, sender),
+    };
+    let mut submission = Submission::new(target, alias, paths, &common);
+    submission.sources = places.iter().map(|it| it.name.clone()).collect();
+    if !hosts.is_empty() {
+        let hosts: Vec<String> = hosts.into_iter().collect();
+        let note = format!("(some were URLs of {})", hosts.join(", "));
+        submission.notes.push(note);
     }
     Replay {
-        target,
-        alias,
-        places,
-        hosts,
-        sets,
+        submission,
+        objects: places.into_iter().filter_map(|it| it.object).collect(),
     }
 }
 
 /// What the id of a set is made of: the keys, so that replaying the same files twice makes one invalidation.
-fn ids<'a>(places: &'a [Place], sender: &'a Sender<'_>) -> Vec<&'a str> {
+fn id_parts<'a>(places: &'a [Place], sender: &'a Sender<'_>) -> Vec<&'a str> {
     let id = |place: &'a Place| match &place.object {
         Some(object) => object.key.as_str(),
         None => sender.window.as_str(),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
-use super::sets::Replay;
+use super::Submission;
 use crate::account::Account;
 use crate::invalidations::Invalidations;
 use crate::progress::Progress;
@@ -90,17 +90,17 @@ impl<'a> Watch<'a> {
     pub async fn begin(
         account: &'a Account,
         bucket: &'a str,
-        replays: &'a [Replay],
+        submissions: &[&'a Submission],
     ) -> Result<Self> {
         let since = OffsetDateTime::now_utc() - CLOCKS_DIFFER;
         let mut of_targets = Vec::new();
-        for replay in replays {
+        for submission in submissions {
             let cloudfront = account.clients.cloudfront();
-            let mut invalidations = Invalidations::new(cloudfront, &replay.target);
+            let mut invalidations = Invalidations::new(cloudfront, &submission.target);
             invalidations.pass_over(since).await?;
             of_targets.push(OfTarget {
-                target: &replay.target,
-                paths: replay.paths().collect(),
+                target: &submission.target,
+                paths: submission.paths().collect(),
                 invalidations,
                 rejected: HashSet::new(),
                 error_files: Vec::new(),

@@ -10,17 +10,17 @@ use invalidator_core::caller_reference::SetId;
 use invalidator_core::merge::Merge;
 use invalidator_core::set::Set;
 
-use super::sets::{MAX_PATHS, Replay};
 use super::summary::count;
 use super::wait::Outcome;
+use super::{MAX_PATHS, Submission};
 use crate::output::{error, tell};
 use crate::progress::Progress;
 
 /// Submits the sets of a target.
-pub async fn submit(clients: &Clients, replay: &Replay, progress: &Progress) -> Outcome {
+pub async fn submit(clients: &Clients, submission: &Submission, progress: &Progress) -> Outcome {
     let mut paces = Paces::new(MAX_PATHS);
     let mut outcome = Outcome::default();
-    for (id, set) in &replay.sets {
+    for (id, set) in &submission.sets {
         submit_set(clients, id, set, &mut paces, &mut outcome).await;
         progress.step();
     }

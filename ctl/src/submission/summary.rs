@@ -1,0 +1,138 @@
+//! What would be submitted, and what came of it: as text and as JSON.
+
+use invalidator_core::cost::amount::Of;
+use invalidator_core::cost::price;
+use invalidator_core::path::{InvalidationPath, Reach};
+use invalidator_core::set::Lane;
+use invalidator_core::text::Lines;
+use serde::Serialize;
+
+use super::Submission;
+use super::wait::Outcome;
+use crate::output::show_line;
+
+/// How many wildcards, and how many other paths, are shown of each target.
+const MAX_SHOWN: usize = 10;
+
+/// What is submitted for a target, as JSON.
+#[derive(Debug, Serialize)]
+pub struct OfTarget {
+    target: String,
+    alias: String,
+    files: Vec<String>,
+    paths: usize,
+    wildcards: usize,
+    sets: usize,
+    /// What came of it, if somebody waited for that.
+    pub outcome: Option<Outcome>,
+}
+
+impl OfTarget {
+    /// Without an outcome.
+    pub fn of(submission: &Submission) -> Self {
+        let is_wildcard = |path: &&InvalidationPath<'_>| Lane::of(path) == Lane::Wildcards;
+        Self {
+            target: submission.target.id().to_owned(),
+            alias: submission.alias.clone(),
+            files: submission.sources.clone(),
+            paths: submission.paths().count(),
+            wildcards: submission.paths().filter(is_wildcard).count(),
+            sets: submission.sets.len(),
+            outcome: None,
+        }
+    }
+}
+
+/// How many paths and sets.
+pub fn totals(submissions: &[&Submission]) -> (usize, usize) {
+    let paths = submissions.iter().map(|it| it.paths().count()).sum();
+    (paths, submissions.iter().map(|it| it.sets.len()).sum())
+}
+
+/// What would be submitted, wildcards first, the widest of them at the top.
+pub fn summary(submissions: &[&Submission]) -> Lines {
+    let mut lines = Lines::new();
+    for submission in submissions {
+        add_target(&mut lines, submission);
+    }
+    let (paths, sets) = totals(submissions);
+    lines.line(format_args!(
+        "in all {} for {} in {}, at most {}",
+        count(paths, "path"),
+        count(submissions.len(), "target"),
+        count(sets, "set"),
+        price::PATH.amount.times(paths as u64)
+    ));
+    lines
+}
+
+fn add_target(lines: &mut Lines, submission: &Submission) {
+    let (mut wildcards, plain): (Vec<_>, Vec<_>) = submission
+        .paths()
+        .partition(|path| Lane::of(path) == Lane::Wildcards);
+    wildcards.sort_by_key(|path| path.as_str().len());
+    let of_them = match wildcards.len() {
+        0 => String::new(),
+        wildcards => format!(", of them {}", count(wildcards, "wildcard")),
+    };
+    let paths = count(wildcards.len() + plain.len(), "path");
+    let of = match submission.sources.len() {
+        0 => String::new(),
+        files => format!(" of {}", count(files, "file")),
+    };
+    let Submission { target, alias, .. } = submission;
+    lines.line(format_args!("{target} ({alias}): {paths}{of}{of_them}"));
+    for note in &submission.notes {
+        lines.line(format_args!("  {note}"));
+    }
+    let what = match target.tenant {
+        None => "distribution",
+        Some(_) => "tenant",
+    };
+    for path in wildcards.iter().take(MAX_SHOWN) {
+        match path.reach() {
+            Some(Reach::WholeDistribution) => {
+                lines.line(format_args!("  {path} (the whole {what})"));
+            }
+            _ => lines.line(format_args!("  {path}")),
+        }
+    }
+    add_more(lines, wildcards.len(), "more wildcard");
+    for path in plain.iter().take(MAX_SHOWN) {
+        lines.line(format_args!("  {path}"));
+    }
+    add_more(lines, plain.len(), "more path");
+}
+
+fn add_more(lines: &mut Lines, all: usize, noun: &'static str) {
+    if all > MAX_SHOWN {
+        lines.line(format_args!("  and {}", count(all - MAX_SHOWN, noun)));
+    }
+}
+
+/// `3 paths`, `1 path`.
+pub fn count(number: usize, noun: &'static str) -> Of {
+    Of(number as u64, noun)
+}
+
+/// What came of a target.
+pub fn show_outcome(submission: &Submission, outcome: &Outcome) {
+    let Outcome {
+        accepted,
+        rejected,
+        waiting,
+        invalidations,
+        completed,
+        error_files,
+    } = outcome;
+    let Submission { target, alias, .. } = submission;
+    show_line(format_args!(
+        "{target} ({alias}): {} accepted, {rejected} rejected, {waiting} without an answer; {completed} of {} done \
+         at all edges",
+        count(*accepted, "path"),
+        count(invalidations.len(), "invalidation"),
+    ));
+    for key in error_files {
+        show_line(format_args!("  rejected: {key}"));
+    }
+}
