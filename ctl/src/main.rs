@@ -26,7 +26,10 @@ mod function;
 mod grouped;
 mod html;
 mod in_json;
+mod invalidate;
 mod invalidations;
+mod jobs;
+mod local_file;
 mod mode;
 mod notification;
 mod output;
@@ -80,6 +83,8 @@ enum Command {
     Replay(replay::Options),
     Wait(wait::Options),
     Status(status::Options),
+    Invalidate(invalidate::Options),
+    Jobs(jobs::Options),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -121,6 +126,8 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Replay(options) => replay::run(account, options).await,
         Command::Wait(options) => wait::run(account, options).await,
         Command::Status(options) => status::run(account, options).await,
+        Command::Invalidate(options) => invalidate::run(account, options).await,
+        Command::Jobs(options) => jobs::run(account, options).await,
         Command::Completions(options) => Ok(options.show(&mut Cli::command())),
         Command::Man(options) => options.show(Cli::command()),
     }

@@ -16,6 +16,8 @@ mod account;
 mod check;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/invalidate.rs"]
+mod invalidate;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/shell.rs"]

@@ -18,9 +18,10 @@ use invalidator_core::service_error::ServiceError;
 use invalidator_core::target::{DistributionId, Target, TargetId, TenantId};
 use tokio::time::Instant;
 
-use super::inputs::{Input, read_local};
+use super::inputs::Input;
 use super::record::{self, DONE, Record, done_key};
 use crate::account::Account;
+use crate::local_file::read_local;
 use crate::output::warn;
 use crate::progress::Progress;
 

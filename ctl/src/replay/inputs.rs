@@ -1,13 +1,12 @@
 //! Which error files: keys of the bucket, files of this machine, standard input, or all there are.
 
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::Client;
 use invalidator::aws::error::service_error;
 use invalidator_core::error_file::FOLDER;
-use invalidator_core::replay::{MAX_FILE_BYTES, id_in_key};
+use invalidator_core::replay::id_in_key;
 
 /// Where paths come from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,24 +30,6 @@ impl Input {
             None => Self::Key(argument.to_owned()),
         }
     }
-}
-
-/// The text of a file of this machine.
-///
-/// # Errors
-/// If it cannot be read, or is longer than an error file can be.
-pub fn read_local(name: &str) -> Result<Vec<u8>> {
-    let most = MAX_FILE_BYTES as u64 + 1;
-    let mut text = Vec::new();
-    let read = match name {
-        "-" => std::io::stdin().lock().take(most).read_to_end(&mut text),
-        name => std::fs::File::open(name)
-            .with_context(|| format!("failed to open {name}"))?
-            .take(most)
-            .read_to_end(&mut text),
-    };
-    read.with_context(|| format!("failed to read {name}"))?;
-    Ok(text)
 }
 
 /// The keys of all error files with paths, oldest first, and how many files hold a message that could not be

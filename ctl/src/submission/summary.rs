@@ -22,7 +22,7 @@ pub struct OfTarget {
     files: Vec<String>,
     paths: usize,
     wildcards: usize,
-    sets: usize,
+    pub sets: usize,
     /// What came of it, if somebody waited for that.
     pub outcome: Option<Outcome>,
 }

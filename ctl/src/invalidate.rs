@@ -1,0 +1,383 @@
+//! `invalidatorctl invalidate`: a person invalidates, with the function's pacing, retries and error files.
+//!
+//! * [`given`]: paths and URLs
+//! * [`objects`]: objects of a bucket
+//! * [`manifest`]: what differs between two lists of hashes
+//! * [`collapse`]: wildcards in the place of many paths
+
+mod collapse;
+mod given;
+mod manifest;
+mod objects;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use invalidator_core::cost::price;
+use invalidator_core::event::BucketName;
+use invalidator_core::target::{DistributionId, Target};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::account::{self, Account};
+use crate::columns::minute;
+use crate::confirm::confirm;
+use crate::function::Function;
+use crate::jobs::{self, Job};
+use crate::output::{Format, show, show_json, show_line, tell, warn};
+use crate::progress::Progress;
+use crate::site::live::Live;
+use crate::stack::{self, Stack};
+use crate::submission::enqueue::{By, Goes, check_mode, enqueue, then};
+use crate::submission::summary::{OfTarget, count, show_outcome, summary, totals};
+use crate::submission::wait::{Outcome, Patience, Watch};
+use crate::submission::{Common, Submission};
+use crate::usage::Usage;
+use given::Paths;
+use objects::{Choice, Which};
+
+/// Invalidate paths, pages, or objects of a bucket, whether they changed or not.
+///
+/// The paths go through SubmitQueue, so the function submits them at the pace that CloudFront allows, and what is
+/// rejected is in an error file. What is submitted and what it costs is shown first. Each such job is recorded
+/// under jobs/ in the error bucket.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invalidatorctl invalidate https://www.example.com/news/ --reason 'wrong price'
+  invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/news/*'
+  invalidatorctl invalidate --bucket site --glob 'news/**/*.html' --wait
+  invalidatorctl invalidate --bucket site --manifest old.sha256 new.sha256 --prefix www/
+  cat urls.txt | invalidatorctl invalidate --file - --collapse-above 1000")]
+pub struct Options {
+    /// Paths (with --distribution) and URLs (for the distributions with that alias or domain name).
+    #[arg(value_name = "PATH|URL", required_unless_present_any = ["file", "bucket"])]
+    what: Vec<String>,
+    /// A file with a path or a URL a line, `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Vec<String>,
+    /// The distributions of the paths; of URLs and objects, only these.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    distribution: Vec<DistributionId>,
+    /// Objects of this bucket, at each distribution that serves them.
+    #[arg(long, value_name = "BUCKET", conflicts_with_all = ["what", "file"])]
+    bucket: Option<BucketName>,
+    /// Only objects whose keys begin with this.
+    #[arg(long, value_name = "PREFIX", requires = "bucket", default_value = "")]
+    prefix: String,
+    /// Only objects whose whole keys match this pattern: `*` and `?` stop at `/`, `**` does not.
+    #[arg(long, value_name = "PATTERN", requires = "bucket", conflicts_with_all = ["regex", "manifest"])]
+    glob: Option<String>,
+    /// Only objects whose keys contain this regular expression.
+    #[arg(
+        long,
+        value_name = "EXPRESSION",
+        requires = "bucket",
+        conflicts_with = "manifest"
+    )]
+    regex: Option<String>,
+    /// Only what differs between two manifests: what sha256sum prints, a JSON object of names and hashes, or what
+    /// `aws s3api list-objects-v2` prints. With --prefix, that is put before the names.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], requires = "bucket")]
+    manifest: Option<Vec<String>>,
+    /// Of a target with more paths than this, submit the cheapest wildcards that clear them.
+    #[arg(long, value_name = "NUMBER")]
+    collapse_above: Option<usize>,
+    /// Why. It is in the record of the job and in the log.
+    #[arg(long, value_name = "TEXT", default_value = "by hand")]
+    reason: String,
+    #[command(flatten)]
+    stack: stack::Options,
+    /// Wait until CloudFront has accepted the paths, or rejected them.
+    #[arg(long)]
+    wait: bool,
+    /// Wait until the paths are invalidated at all edges.
+    #[arg(long)]
+    complete: bool,
+    /// How long to wait. What was submitted goes on without this program.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    timeout: u64,
+    /// For a person or for a machine.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What was submitted, as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    v: u32,
+    account: String,
+    /// The id of the job; none if nothing was submitted.
+    job: Option<&'a str>,
+    targets: &'a [OfTarget],
+    paths: usize,
+    sets: usize,
+    usd_at_most: f64,
+    is_submitted: bool,
+}
+
+pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
+    let account = account::open(account).await?;
+    let stack = stack::find(&account, options.stack.clone()).await?;
+    let queue = stack.queue("SubmitQueueUrl")?;
+    let function = Function::read(&account, Some(&stack)).await;
+    let live = live(&account, &function).await?;
+    let progress = Progress::new("distributions");
+    let paths = paths(&account, &options, &live, &function, &progress).await;
+    progress.finish();
+    let now = OffsetDateTime::now_utc();
+    let random: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
+        .take(5)
+        .collect();
+    let id = jobs::new_id(now, &random)?;
+    let submissions = submissions(paths?, &options, &live, &account, &id).await;
+    let submissions: Vec<&Submission> = submissions.iter().collect();
+    let work = Work {
+        account: &account,
+        stack: &stack,
+        options: &options,
+        progress: &progress,
+    };
+    if submissions.is_empty() {
+        tell("there is nothing to invalidate");
+        work.report(&[], None)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Format::Text = options.output {
+        show(&summary(&submissions));
+    }
+    let goes = check_mode(&account.clients, &stack.error_bucket, By::Function).await?;
+    let (paths, sets) = totals(&submissions);
+    let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
+    if !options.yes && !confirm(&question)? {
+        tell("nothing was submitted");
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut job = work.job(id, now, &submissions)?;
+    // Without its record nothing is submitted: nobody could tell later who it was.
+    let written = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
+    written.context("nothing was submitted: the record of the job cannot be written")?;
+    let is_done = work.submit(&submissions, &queue, goes, &mut job).await?;
+    if let Err(error) = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await {
+        warn(format_args!(
+            "the record of the job does not tell what came of it: {error:#}"
+        ));
+    }
+    Ok(match is_done {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+async fn live<'a>(account: &'a Account, function: &Function) -> Result<Live<'a>> {
+    Live::open(
+        &account.clients,
+        function.only.clone(),
+        function.only_tenants.clone(),
+    )
+    .await
+}
+
+async fn paths(
+    account: &Account,
+    options: &Options,
+    live: &Live<'_>,
+    function: &Function,
+    progress: &Progress,
+) -> Result<Paths> {
+    let summaries = live.summaries().await;
+    let is_listed =
+        |id: &&DistributionId| !summaries.iter().any(|it| it.id.as_str() == id.as_str());
+    if let Some(unknown) = options.distribution.iter().find(is_listed) {
+        let problem = format!(
+            "{unknown} is no distribution of {account}, or the stack's DistributionIds leaves it out"
+        );
+        return Err(Usage(problem).into());
+    }
+    let Some(bucket) = &options.bucket else {
+        let lines = given::lines(&options.what, &options.file)?;
+        return given::paths(&lines, &options.distribution, &summaries);
+    };
+    let which = match (&options.glob, &options.regex, options.manifest.as_deref()) {
+        (Some(pattern), ..) => Which::glob(pattern)?,
+        (_, Some(expression), _) => Which::regex(expression)?,
+        (.., Some([old, new])) => Which::changed(old, new)?,
+        _ => Which::All,
+    };
+    let choice = Choice {
+        bucket: bucket.clone(),
+        prefix: options.prefix.clone(),
+        which,
+    };
+    let (mut paths, objects) = objects::paths(account, &choice, live, function, progress).await?;
+    tell(format_args!("{} chosen", count(objects, "object")));
+    if !options.distribution.is_empty() {
+        paths.retain(|target, _| options.distribution.contains(&target.distribution));
+    }
+    Ok(paths)
+}
+
+async fn submissions(
+    paths: Paths,
+    options: &Options,
+    live: &Live<'_>,
+    account: &Account,
+    id: &str,
+) -> Vec<Submission> {
+    let summaries = live.summaries().await;
+    let alias_of = |target: &Target| {
+        let mut summaries = summaries.iter();
+        let summary = summaries.find(|it| it.id.as_str() == target.distribution.as_str());
+        summary.map_or_else(String::new, |it| it.alias().to_owned())
+    };
+    let common = Common {
+        reason: format!("{}, by {} (job {id})", options.reason, account.caller),
+        id_parts: vec![id],
+    };
+    let submission = |(target, mut paths): (Target, Vec<_>)| {
+        let mut notes = Vec::new();
+        if options
+            .collapse_above
+            .is_some_and(|most| paths.len() > most)
+        {
+            (paths, notes) = collapse::collapse(paths);
+        }
+        let alias = alias_of(&target);
+        let mut submission = Submission::new(target, alias, vec![paths], &common);
+        submission.notes = notes;
+        submission
+    };
+    paths.into_iter().map(submission).collect()
+}
+
+/// A job that is about to be made.
+struct Work<'a> {
+    account: &'a Account,
+    stack: &'a Stack,
+    options: &'a Options,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    fn job(&self, id: String, now: OffsetDateTime, submissions: &[&Submission]) -> Result<Job> {
+        let options = self.options;
+        let bucket = options.bucket.iter().map(ToString::to_string);
+        let chosen = [&options.glob, &options.regex]
+            .into_iter()
+            .flatten()
+            .cloned();
+        let prefix = Some(options.prefix.clone()).filter(|it| !it.is_empty());
+        let manifests = options.manifest.iter().flatten().cloned();
+        let given = options.what.iter().chain(&options.file).cloned();
+        let (paths, _) = totals(submissions);
+        Ok(Job {
+            v: jobs::VERSION,
+            id,
+            at: minute(now),
+            by: self.account.caller.clone(),
+            reason: options.reason.clone(),
+            asked: given
+                .chain(bucket)
+                .chain(prefix)
+                .chain(chosen)
+                .chain(manifests)
+                .collect(),
+            paths,
+            usd_at_most: usd(paths),
+            targets: targets_of(submissions, Vec::new())?,
+            result: "submitting".to_owned(),
+        })
+    }
+
+    /// Whether all was done that was asked for.
+    async fn submit(
+        &self,
+        submissions: &[&Submission],
+        queue: &invalidator::config::QueueUrl,
+        goes: Goes,
+        job: &mut Job,
+    ) -> Result<bool> {
+        let waits = self.options.wait || self.options.complete;
+        let watch = match waits && goes == Goes::On {
+            true => {
+                let bucket = &self.stack.error_bucket;
+                Some(Watch::begin(self.account, bucket, submissions).await?)
+            }
+            false => None,
+        };
+        for submission in submissions {
+            enqueue(&self.account.clients, queue, submission).await?;
+        }
+        job.result = "submitted".to_owned();
+        let (_, sets) = totals(submissions);
+        if let Format::Text = self.options.output {
+            let (sets, id) = (count(sets, "set"), &job.id);
+            show_line(format_args!(
+                "job {id}: {sets} in SubmitQueue; {}",
+                then(goes)
+            ));
+        }
+        let Some(watch) = watch else {
+            self.report(&of_targets(submissions, Vec::new()), Some(job))?;
+            return Ok(!waits);
+        };
+        let patience = Patience {
+            is_for_edges: self.options.complete,
+            timeout: Duration::from_secs(self.options.timeout),
+        };
+        let outcomes = watch.wait(patience, self.progress).await;
+        self.progress.finish();
+        let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
+        if let Format::Text = self.options.output {
+            let targets = submissions.iter().zip(&outcomes);
+            targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
+        }
+        let are_good = outcomes.iter().all(|it| it.is_good(patience));
+        job.result = match are_good {
+            true => "accepted".to_owned(),
+            false => "not accepted".to_owned(),
+        };
+        job.targets = targets_of(submissions, outcomes.clone())?;
+        self.report(&of_targets(submissions, outcomes), Some(job))?;
+        Ok(are_good)
+    }
+
+    fn report(&self, targets: &[OfTarget], job: Option<&Job>) -> Result<()> {
+        let Format::Json = self.options.output else {
+            return Ok(());
+        };
+        let paths = job.map_or(0, |job| job.paths);
+        show_json(&Report {
+            v: jobs::VERSION,
+            account: self.account.to_string(),
+            job: job.map(|it| it.id.as_str()),
+            targets,
+            paths,
+            sets: targets.iter().map(|it| it.sets).sum(),
+            usd_at_most: usd(paths),
+            is_submitted: job.is_some(),
+        })
+    }
+}
+
+fn usd(paths: usize) -> f64 {
+    price::PATH.amount.times(paths as u64).to_usd()
+}
+
+fn of_targets(submissions: &[&Submission], outcomes: Vec<Outcome>) -> Vec<OfTarget> {
+    let mut outcomes = outcomes.into_iter();
+    let of_target = |submission: &&Submission| {
+        let mut of_target = OfTarget::of(submission);
+        of_target.outcome = outcomes.next();
+        of_target
+    };
+    submissions.iter().map(of_target).collect()
+}
+
+fn targets_of(submissions: &[&Submission], outcomes: Vec<Outcome>) -> Result<serde_json::Value> {
+    Ok(serde_json::to_value(of_targets(submissions, outcomes))?)
+}
