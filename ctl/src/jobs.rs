@@ -33,8 +33,14 @@ const MOST_LISTED: usize = 100;
 pub struct Options {
     #[command(subcommand)]
     what: What,
-    #[command(flatten)]
-    stack: stack::Options,
+    /// The stack's name: its outputs tell the bucket and the queues.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "invalidator",
+        help_heading = "Stack"
+    )]
+    stack: String,
     /// For a person or for a machine.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -98,7 +104,7 @@ pub async fn write(s3: &Client, bucket: &str, job: &Job) -> Result<()> {
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
-    let stack = stack::find(&account, options.stack).await?;
+    let stack = stack::find_named(&account, &options.stack).await?;
     let (s3, bucket) = (account.clients.s3(), stack.error_bucket.as_str());
     match options.what {
         What::Show { id } => {

@@ -5,6 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 use strict_cloudfront::{Behavior, Distribution, Origin};
 
+use super::replay::sets_wait;
 use super::support::account::Account;
 use super::{in_account, make_stack, text};
 
@@ -71,6 +72,7 @@ async fn paths_and_urls_are_invalidated_where_they_belong_and_recorded() {
 
     let output = invalidate(&account, &["--distribution", "E1,E3", "/a", "/b/*"]).await;
     assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
     // The same again is a job of its own, and pays again.
     let output = invalidate(&account, &["--distribution", "E3", "/a"]).await;
     assert!(output.status.success(), "{}", text(output.stderr));
@@ -144,7 +146,8 @@ async fn a_manifest_invalidates_only_what_changed() {
     let account = Account::new(&[]).await;
     let site = Distribution::new("E1", Origin::s3("site", "site"));
     // A deletion counts even where nothing is cached.
-    let site = site.behavior(Behavior::new("*.tmp", "site").policy("4135ea2d-6df8-44a3-9df3-4b5a84be39ad"));
+    let site = site
+        .behavior(Behavior::new("*.tmp", "site").policy("4135ea2d-6df8-44a3-9df3-4b5a84be39ad"));
     account.cloudfront.add(site);
     make_stack(&account, "invalidator").await;
     let file = |name: &str, text: &str| {
@@ -216,9 +219,7 @@ async fn whoever_waits_is_told_and_the_job_records_it() {
     let arguments = ["--distribution", "E1", "/a", "--wait", "--timeout", "60"];
     let waited = invalidate(&account, &arguments);
     let function = async {
-        while account.waiting_sets().await < 1 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        sets_wait(&account, 1).await;
         account.submit().await;
     };
     let (output, ()) = tokio::join!(waited, function);

@@ -286,6 +286,16 @@ async fn files_of_this_machine_and_standard_input_are_replayed() {
     );
 }
 
+/// Waits until so many sets are in SubmitQueue; a minute at most, if the command failed.
+pub async fn sets_wait(account: &Account, number: usize) {
+    for _ in 0..3_000 {
+        if account.waiting_sets().await >= number {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits while the function submits, and is told what was accepted, what was rejected again and where.
 #[tokio::test]
 async fn whoever_waits_is_told_what_was_accepted_and_what_was_rejected() {
@@ -302,9 +312,7 @@ async fn whoever_waits_is_told_what_was_accepted_and_what_was_rejected() {
     );
     let waited = in_account(&account, &arguments);
     let function = async {
-        while account.waiting_sets().await < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        sets_wait(&account, 2).await;
         account.submit().await;
     };
     let (output, ()) = tokio::join!(waited, function);
