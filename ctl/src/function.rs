@@ -79,19 +79,8 @@ impl Function {
             return function;
         };
         function.log_group = stack.output("LogGroupName").ok().map(str::to_owned);
-        match configuration(account, stack).await {
-            Ok(config) => {
-                function.notes.clear();
-                function.limits = SetLimits::with_paths(config.max_paths_per_invalidation);
-                function.debounce = config.debounce;
-                function.min_wildcard_depth = config.min_wildcard_depth;
-                function.wildcard_interval = config.wildcard_interval;
-                function.cost = config.cost;
-                function.origin_buckets = config.origin_buckets;
-                function.only = config.distribution_ids;
-                function.only_tenants = config.tenant_ids;
-            }
-            Err(error) => function.notes.push(format!("{error:#}")),
+        if let Err(error) = function.take_settings(account, stack).await {
+            function.notes.push(format!("{error:#}"));
         }
         let s3 = account.clients.s3();
         match state::read::<Ledger>(s3, &stack.error_bucket, LEDGER_KEY).await {
@@ -121,6 +110,29 @@ impl Function {
                 .push(format!("the mode is not known: {error:#}")),
         }
         function
+    }
+
+    /// Reads only the settings.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn read_settings(account: &Account, stack: &Stack) -> Result<Self> {
+        let mut function = Self::unknown(Spent::default());
+        function.take_settings(account, stack).await?;
+        Ok(function)
+    }
+
+    async fn take_settings(&mut self, account: &Account, stack: &Stack) -> Result<()> {
+        let config = configuration(account, stack).await?;
+        self.notes.clear();
+        self.limits = SetLimits::with_paths(config.max_paths_per_invalidation);
+        self.debounce = config.debounce;
+        self.min_wildcard_depth = config.min_wildcard_depth;
+        self.cost = config.cost;
+        self.origin_buckets = config.origin_buckets;
+        self.only = config.distribution_ids;
+        self.only_tenants = config.tenant_ids;
+        Ok(())
     }
 
     /// The buckets that are origins of distributions, as far as their domains tell.

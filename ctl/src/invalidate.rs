@@ -130,7 +130,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let account = account::open(account).await?;
     let stack = stack::find_named(&account, &options.stack).await?;
     let queue = stack.queue("SubmitQueueUrl")?;
-    let function = Function::read(&account, Some(&stack)).await;
+    let function = Function::read_settings(&account, &stack).await?;
     let live = live(&account, &function).await?;
     let progress = Progress::new("distributions");
     let paths = paths(&account, &options, &live, &function, &progress).await;
@@ -167,11 +167,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     // Without its record nothing is submitted: nobody could tell later who it was.
     let written = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
     written.context("nothing was submitted: the record of the job cannot be written")?;
-    let is_done = work.submit(&submissions, &queue, goes, &mut job).await?;
+    let mut is_done = work.submit(&submissions, &queue, goes, &mut job).await?;
     if let Err(error) = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await {
         warn(format_args!(
             "the record of the job does not tell what came of it: {error:#}"
         ));
+        is_done = false;
     }
     Ok(match is_done {
         true => ExitCode::SUCCESS,

@@ -115,6 +115,11 @@ impl Account {
         }
     }
 
+    /// The function's own variables.
+    pub fn settings(&self) -> &HashMap<&'static str, String> {
+        &self.settings
+    }
+
     /// A second execution environment of the same function, with nothing cached.
     pub fn another_environment(&self) -> App {
         App::new(

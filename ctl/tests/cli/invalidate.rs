@@ -21,7 +21,39 @@ async fn account() -> Account {
         .cloudfront
         .add(Distribution::new("E3", Origin::s3("other", "other")));
     make_stack(&account, "invalidator").await;
+    make_function(&account).await;
     account
+}
+
+/// The function of the stack, of which only the settings are looked at.
+async fn make_function(account: &Account) {
+    const EMPTY_ARCHIVE: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let environment: std::collections::HashMap<_, _> = account.environment().into();
+    let keys = aws_credential_types::Credentials::new("test", "test", None, None, "test");
+    let config = aws_sdk_lambda::Config::builder()
+        .behavior_version_latest()
+        .http_client(invalidator::aws::http_client())
+        .endpoint_url(&environment["AWS_ENDPOINT_URL"])
+        .region(aws_sdk_lambda::config::Region::new("us-east-1"))
+        .credentials_provider(keys)
+        .build();
+    let mut variables = aws_sdk_lambda::types::Environment::builder();
+    for (name, value) in account.settings() {
+        variables = variables.variables(*name, value);
+    }
+    let code = aws_sdk_lambda::types::FunctionCode::builder()
+        .zip_file(aws_sdk_lambda::primitives::Blob::new(EMPTY_ARCHIVE))
+        .build();
+    let call = aws_sdk_lambda::Client::from_conf(config).create_function();
+    call.function_name("nobody")
+        .runtime(aws_sdk_lambda::types::Runtime::Providedal2023)
+        .role("arn:aws:iam::000000000000:role/nobody")
+        .handler("bootstrap")
+        .code(code)
+        .environment(variables.build())
+        .send()
+        .await
+        .unwrap();
 }
 
 async fn invalidate(account: &Account, arguments: &[&str]) -> Output {
@@ -150,6 +182,7 @@ async fn a_manifest_invalidates_only_what_changed() {
         .behavior(Behavior::new("*.tmp", "site").policy("4135ea2d-6df8-44a3-9df3-4b5a84be39ad"));
     account.cloudfront.add(site);
     make_stack(&account, "invalidator").await;
+    make_function(&account).await;
     let file = |name: &str, text: &str| {
         let file = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
         std::fs::write(&file, text).unwrap();
