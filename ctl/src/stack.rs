@@ -108,16 +108,6 @@ impl Stack {
     }
 }
 
-/// Finds the stack of this name, and shows it with its account.
-///
-/// # Errors
-/// If there is no such stack, or it is not one of invalidator.
-pub async fn find_named(account: &Account, name: &str) -> Result<Stack> {
-    let stack = named(account, name.to_owned()).await?;
-    output::tell(format_args!("{account}, {stack}"));
-    Ok(stack)
-}
-
 /// The same, where without the stack there is still something to say: why it is not there is a warning.
 pub async fn find_if_there(account: &Account, name: &str) -> Option<Stack> {
     match find_named(account, name).await {
