@@ -125,6 +125,9 @@ class World:
             self.client("sqs").set_queue_attributes(
                 QueueUrl=url, Attributes={"VisibilityTimeout": self.patience[queue]}
             )
+        # A command whose last call failed may have left changes without a tick, which would wait for a sweep.
+        tick = {"MessageBody": "test", "MessageGroupId": "flush", "MessageDeduplicationId": str(uuid.uuid4())}
+        self.client("sqs").send_message(QueueUrl=self.outputs["TickQueueUrl"], **tick)
         self.client("s3").delete_object(Bucket=self.outputs["ErrorBucketName"], Key=ERROR_FILE)
         self.client("cloudformation").delete_stack(StackName=DOOMED_STACK)
 
