@@ -124,7 +124,11 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 &good.join(" "),
             ]),
         };
-        found.add(finding.fix(fix));
+        let mut finding = finding.fix(fix);
+        if let Misfit::Misspelt(_) = it.why {
+            finding = finding.fix(format!("# then remove the tag {}: docs/tag.md", it.tag));
+        }
+        found.add(finding);
     }
     for path in &bucket.empty_paths {
         found.add(Finding::note(
