@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use invalidator::aws::error::error_of;
 use invalidator_core::path::InvalidationPath;
 use invalidator_core::service_error::{ServiceError, UNREADABLE_ANSWER};
-use invalidator_core::target::Target;
+use invalidator_core::target::{Target, TargetId};
 use time::OffsetDateTime;
 
 /// How many are read at once.
@@ -154,30 +154,48 @@ impl<'a> Invalidations<'a> {
     }
 
     async fn page(&self, marker: Option<String>) -> Result<Page, ServiceError> {
-        let Target {
-            distribution,
-            tenant,
-        } = self.target;
-        let (action, list) = match tenant {
-            None => {
-                let action = "CloudFront ListInvalidations";
-                let call = self.cloudfront.list_invalidations();
-                let call = call
-                    .distribution_id(distribution.as_str())
-                    .set_marker(marker);
-                let answer = call.send().await.map_err(|error| error_of(action, &error));
-                (action, answer?.invalidation_list)
-            }
-            Some(tenant) => {
-                let action = "CloudFront ListInvalidationsForDistributionTenant";
-                let call = self.cloudfront.list_invalidations_for_distribution_tenant();
-                let call = call.id(tenant.as_str()).set_marker(marker);
-                let answer = call.send().await.map_err(|error| error_of(action, &error));
-                (action, answer?.invalidation_list)
-            }
-        };
-        list.map(Page::of).ok_or_else(|| unreadable(action))
+        page(self.cloudfront, &self.target.target_id(), marker).await
     }
+}
+
+/// Those of the newest hundred invalidations of a target that are in progress, each with its time. CloudFront has
+/// fewer in progress.
+///
+/// # Errors
+/// That of the call.
+pub async fn in_progress(
+    cloudfront: &Client,
+    target: &TargetId,
+) -> Result<Vec<(String, OffsetDateTime)>, ServiceError> {
+    let listed = page(cloudfront, target, None).await?.listed.into_iter();
+    let in_progress = listed.filter(|(_, _, is_complete)| !is_complete);
+    Ok(in_progress.map(|(id, created, _)| (id, created)).collect())
+}
+
+async fn page(
+    cloudfront: &Client,
+    target: &TargetId,
+    marker: Option<String>,
+) -> Result<Page, ServiceError> {
+    let (action, list) = match target {
+        TargetId::Distribution(distribution) => {
+            let action = "CloudFront ListInvalidations";
+            let call = cloudfront.list_invalidations();
+            let call = call
+                .distribution_id(distribution.as_str())
+                .set_marker(marker);
+            let answer = call.send().await.map_err(|error| error_of(action, &error));
+            (action, answer?.invalidation_list)
+        }
+        TargetId::Tenant(tenant) => {
+            let action = "CloudFront ListInvalidationsForDistributionTenant";
+            let call = cloudfront.list_invalidations_for_distribution_tenant();
+            let call = call.id(tenant.as_str()).set_marker(marker);
+            let answer = call.send().await.map_err(|error| error_of(action, &error));
+            (action, answer?.invalidation_list)
+        }
+    };
+    list.map(Page::of).ok_or_else(|| unreadable(action))
 }
 
 async fn get(

@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::drain::Held;
+use super::enqueue::Enqueuer;
 use super::report::Report;
 use crate::app::App;
 use crate::fences;
 use crate::metrics::milliseconds;
-use crate::queue::{self, Entry, batches, send_persistently};
+use crate::queue::{self, Entry, send_persistently};
 
 /// How long all this may take.
 const TIME_FOR_FENCES: Duration = Duration::from_secs(10);
@@ -85,9 +86,16 @@ impl Fences {
             }
             (None, false) => groups(app, &fence).await,
         };
-        let done = match groups {
-            Ok(groups) => self.send(app, &fence, groups).await?,
-            Err(why) => put_back(app, &fence, why).await?,
+        let barred = match groups {
+            Ok(groups) => match self.send(app, &fence, groups).await? {
+                true => None,
+                false => Some("fences could not be sent".to_owned()),
+            },
+            Err(why) => Some(why),
+        };
+        let done = match barred {
+            None => true,
+            Some(why) => put_back(app, &fence, why).await?,
         };
         if done {
             let handle = vec![held.receipt_handle.clone()];
@@ -107,20 +115,17 @@ impl Fences {
     /// Puts a fence behind what is in these groups. Returns whether that is done and written.
     async fn send(&self, app: &App, fence: &Fence, groups: Vec<String>) -> Result<bool> {
         let in_groups = fence.in_groups(&groups, fastrand::u64(..));
-        let entries = in_groups.map(|it| {
-            Ok(Entry {
+        let mut enqueuer = Enqueuer::new(app, Instant::now() + TIME_TO_TRY);
+        for it in in_groups {
+            let entry = Entry {
                 fifo: Some((it.group.clone(), it.deduplication_id())),
                 ..Entry::of_body(it.to_json()?)
-            })
-        });
-        let entries = entries.collect::<Result<Vec<_>>>()?;
-        let until = Instant::now() + TIME_TO_TRY;
-        for batch in batches(entries) {
-            let queue = &app.config.submit_queue;
-            let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
-            if !left.is_empty() {
-                return Ok(false);
-            }
+            };
+            enqueuer.add(entry).await;
+        }
+        enqueuer.finish().await;
+        if !enqueuer.failed.is_empty() {
+            return Ok(false);
         }
         info!(
             stage = "flush",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use invalidator_core::event::BucketName;
-use invalidator_core::fence::waiter::{Hidden, Round, Verdict, observe, verdict};
+use invalidator_core::fence::waiter::{Depth, Round, Verdict, observe, verdict};
 use invalidator_core::fence::{FOLDER, Fence, FlushSays};
 use invalidator_core::tick::Window;
 use tokio::time::sleep;
@@ -97,7 +97,12 @@ fn look(sim: &Sim, rounds: &mut [Round]) -> Verdict {
         }
     }
     let (in_flight, delayed) = world.buffer.hidden(now);
-    let hidden = Hidden { in_flight, delayed };
-    observe(rounds, hidden);
-    verdict(rounds, hidden, at)
+    let visible = world.buffer.messages().len() - in_flight - delayed;
+    let depth = Depth {
+        visible,
+        in_flight,
+        delayed,
+    };
+    observe(rounds, depth, at);
+    verdict(rounds, depth, at)
 }

@@ -1,5 +1,5 @@
-//! Decides when `invalidatorctl wait` is done: from what its fences have met, and from how many messages of the
-//! buffer are hidden.
+//! Decides when `invalidatorctl wait` is done: from what its fences have met, and from how many messages the
+//! buffer has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,16 +10,18 @@ use crate::retry::VISIBILITY_TIMEOUT;
 /// A fence that is not done after this time may be lost, so another one is sent. The first one still counts.
 const RESEND_AFTER: Duration = Duration::from_secs(180);
 
-/// How many messages of BufferQueue cannot be received now. SQS knows these numbers only approximately.
+/// How many messages BufferQueue has. SQS knows these numbers only approximately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
+pub struct Depth {
+    /// They can be received.
+    pub visible: usize,
     /// Received, and not deleted yet.
     pub in_flight: usize,
     /// Sent with a delay.
     pub delayed: usize,
 }
 
-/// One fence, and what it has met. Times are in milliseconds since 1970.
+/// One fence, and what it has met. Times are in milliseconds since 1970, by the clock of whoever waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Round {
     /// The id of the fence.
@@ -30,8 +32,10 @@ pub struct Round {
     pub says: Option<FlushSays>,
     /// The message groups that it has passed.
     pub passed: BTreeSet<String>,
-    /// What was hidden when the flush had let it pass.
-    hidden: Option<Hidden>,
+    /// When the flush was seen to have let it pass, and what the buffer had then.
+    flushed: Option<(u64, Depth)>,
+    /// The same for when it was seen to have passed all groups.
+    arrived: Option<(u64, Depth)>,
 }
 
 /// What to do.
@@ -53,28 +57,32 @@ impl Round {
             sent,
             says: None,
             passed: BTreeSet::new(),
-            hidden: None,
-        }
-    }
-
-    /// When the flush let it pass, until when changes are hidden on purpose, and the groups.
-    fn flushed(&self) -> Option<(u64, Option<u64>, &[String])> {
-        match &self.says {
-            Some(FlushSays::Passed {
-                at,
-                groups,
-                delayed_until,
-                ..
-            }) => Some((*at, delayed_until.filter(|until| until > at), groups)),
-            _ => None,
+            flushed: None,
+            arrived: None,
         }
     }
 
     /// The groups that it has not passed yet; `None` before the flush has let it pass.
     pub fn left(&self) -> Option<Vec<&String>> {
-        let (_, _, groups) = self.flushed()?;
+        let Some(FlushSays::Passed { groups, .. }) = &self.says else {
+            return None;
+        };
         let left = groups.iter().filter(|group| !self.passed.contains(*group));
         Some(left.collect())
+    }
+
+    /// Until when the flush knew of changes that are hidden on purpose.
+    fn delayed_until(&self) -> Option<u64> {
+        let (seen, _) = self.flushed?;
+        match &self.says {
+            // The clock of the function may be another.
+            Some(FlushSays::Passed {
+                at,
+                delayed_until: Some(until),
+                ..
+            }) if until > at => Some(seen + (until - at)),
+            _ => None,
+        }
     }
 
     fn has_passed(&self) -> bool {
@@ -82,41 +90,49 @@ impl Round {
     }
 }
 
-/// Notes what is hidden now, for the rounds whose flush was just seen to have let them pass.
-pub fn observe(rounds: &mut [Round], hidden: Hidden) {
-    for round in rounds.iter_mut().filter(|round| round.flushed().is_some()) {
-        round.hidden.get_or_insert(hidden);
+/// Notes what the buffer has now, for the rounds whose flush was just seen to have let them pass, and for those
+/// that were just seen to have passed all groups.
+pub fn observe(rounds: &mut [Round], depth: Depth, now: u64) {
+    for round in rounds.iter_mut().filter(|round| round.left().is_some()) {
+        round.flushed.get_or_insert((now, depth));
+        if round.has_passed() {
+            round.arrived.get_or_insert((now, depth));
+        }
     }
 }
 
 /// Decides.
 ///
-/// A round that has passed all its groups proves that all is done, except for messages of the buffer that its
-/// flush could not see: those that another flush, which runs or was killed, had received (they are hidden for
-/// [`VISIBILITY_TIMEOUT`] at most), and those that are delayed on purpose.
-pub fn verdict(rounds: &[Round], hidden: Hidden, now: u64) -> Verdict {
+/// A round that has passed all its groups proves that all is done, except for messages that its flush could not
+/// see in the buffer: those that another flush, which runs or was killed, had received (they are hidden for
+/// [`VISIBILITY_TIMEOUT`] at most), those that are delayed on purpose, and rests of sets that came there later
+/// (submit sends a rest through the buffer when it was sent too often). So if there are any, another round
+/// follows.
+pub fn verdict(rounds: &[Round], depth: Depth, now: u64) -> Verdict {
     let visibility = milliseconds(VISIBILITY_TIMEOUT);
     let nothing_in_flight = |round: &Round| {
-        let earlier = rounds.iter().filter_map(Round::flushed);
-        let mut earlier = earlier.map(|(at, ..)| at + visibility);
-        round.hidden.is_some_and(|it| it.in_flight == 0) || earlier.any(|over| over <= round.sent)
+        let mut earlier = rounds.iter().filter_map(|it| it.flushed);
+        round.flushed.is_some_and(|(_, it)| it.in_flight == 0)
+            || earlier.any(|(seen, _)| seen + visibility <= round.sent)
     };
     let nothing_delayed = |round: &Round| {
-        let on_purpose = round.flushed().and_then(|(_, until, _)| until);
-        round.hidden.is_some_and(|it| it.delayed == 0) && on_purpose.is_none()
+        round.flushed.is_some_and(|(_, it)| it.delayed == 0) && round.delayed_until().is_none()
     };
     let is_clear = |round: &&Round| nothing_in_flight(round) && nothing_delayed(round);
-    if rounds
-        .iter()
-        .filter(|it| it.has_passed())
-        .any(|it| is_clear(&it))
-    {
+    let arrived = rounds.iter().filter(is_clear);
+    let arrived: Vec<_> = arrived
+        .filter_map(|it| Some((it.sent, it.arrived?)))
+        .collect();
+    let is_last = |(sent, (_, left)): &(u64, (u64, Depth))| {
+        left.visible == 0 || arrived.iter().any(|(_, (seen, _))| seen <= sent)
+    };
+    if arrived.iter().any(is_last) {
         return Verdict::Done;
     }
     let Some(last) = rounds.last() else {
         return Verdict::Again("no fence was sent yet".to_owned());
     };
-    let Some((flushed, delayed_until, _)) = last.flushed() else {
+    let Some((seen, _)) = last.flushed else {
         let why = match &last.says {
             Some(FlushSays::Waits { why, .. }) => format!("a flush has more to do: {why}"),
             _ => "for a flush".to_owned(),
@@ -125,7 +141,15 @@ pub fn verdict(rounds: &[Round], hidden: Hidden, now: u64) -> Verdict {
     };
     if !is_clear(&last) {
         // Another fence is needed in any case, whatever this one meets.
-        return after_hidden(nothing_delayed(last), (flushed, delayed_until), hidden, now);
+        return after_hidden(
+            nothing_delayed(last),
+            (seen, last.delayed_until()),
+            depth,
+            now,
+        );
+    }
+    if last.arrived.is_some() {
+        return Verdict::Again("BufferQueue had messages, which may be rests of sets".to_owned());
     }
     let left = last.left().unwrap_or_default();
     let shown: Vec<&str> = left.iter().take(3).map(|it| it.as_str()).collect();
@@ -144,20 +168,20 @@ pub fn verdict(rounds: &[Round], hidden: Hidden, now: u64) -> Verdict {
 fn after_hidden(
     nothing_delayed: bool,
     (flushed, delayed_until): (u64, Option<u64>),
-    hidden: Hidden,
+    depth: Depth,
     now: u64,
 ) -> Verdict {
     let is_early = delayed_until.is_some_and(|until| now <= until);
-    if !nothing_delayed && (hidden.delayed > 0 || is_early) {
-        let count = hidden.delayed.max(1);
+    if !nothing_delayed && (depth.delayed > 0 || is_early) {
+        let count = depth.delayed.max(1);
         return Verdict::Wait(format!(
             "{count} messages of BufferQueue are delayed: a distribution could not be read, a spending limit is \
              reached, or wildcards wait for their ration"
         ));
     }
     let is_over = now >= flushed + milliseconds(VISIBILITY_TIMEOUT);
-    if hidden.in_flight > 0 && !is_over {
-        let count = hidden.in_flight;
+    if depth.in_flight > 0 && !is_over {
+        let count = depth.in_flight;
         return Verdict::Wait(format!(
             "{count} messages of BufferQueue are in flight: a flush runs, or was killed"
         ));
@@ -180,30 +204,30 @@ fn milliseconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const NONE: Hidden = Hidden {
+    const NONE: Depth = Depth {
+        visible: 0,
         in_flight: 0,
         delayed: 0,
     };
-    const IN_FLIGHT: Hidden = Hidden {
+    const IN_FLIGHT: Depth = Depth {
         in_flight: 2,
-        delayed: 0,
+        ..NONE
     };
-    const DELAYED: Hidden = Hidden {
-        in_flight: 0,
-        delayed: 1,
-    };
+    const DELAYED: Depth = Depth { delayed: 1, ..NONE };
+    const VISIBLE: Depth = Depth { visible: 1, ..NONE };
 
     /// A fence that was sent at `sent`, flushed ten seconds later, and has passed these of its two groups.
-    fn round(sent: u64, hidden: Hidden, passed: &[&str]) -> Round {
+    fn round(sent: u64, depth: Depth, passed: &[&str]) -> Round {
         let mut round = Round::new("f".to_owned(), sent);
+        // The clock of the function is wrong by a day.
         round.says = Some(FlushSays::Passed {
-            at: sent + 10_000,
+            at: sent + 86_400_000,
             groups: vec!["E1/paths".to_owned(), "E1/wildcards".to_owned()],
             delayed_until: None,
             unreadable: 0,
         });
         round.passed = passed.iter().map(|group| (*group).to_owned()).collect();
-        observe(std::slice::from_mut(&mut round), hidden);
+        observe(std::slice::from_mut(&mut round), depth, sent + 10_000);
         round
     }
 
@@ -219,10 +243,10 @@ mod tests {
 
     #[test]
     fn it_is_done_when_one_fence_has_passed_and_nothing_was_hidden() {
-        let until = |until| {
+        let until = |until: u64| {
             let mut round = round(0, NONE, &BOTH);
             if let Some(FlushSays::Passed { delayed_until, .. }) = &mut round.says {
-                *delayed_until = Some(until);
+                *delayed_until = Some(86_400_000 + until);
             }
             vec![round]
         };
@@ -233,7 +257,7 @@ mod tests {
             vec![round]
         };
         let sent = || vec![Round::new("f".to_owned(), 0)];
-        for (what, rounds, hidden, now, expected) in [
+        for (what, rounds, depth, now, expected) in [
             ("nothing sent", vec![], NONE, 0, "again"),
             ("no flush yet", sent(), NONE, 20_000, "wait"),
             ("perhaps lost", sent(), NONE, 180_000, "again"),
@@ -317,10 +341,38 @@ mod tests {
                 "wait",
             ),
             ("delayed on purpose", until(60_000), NONE, 20_000, "wait"),
-            ("not any more", until(60_000), NONE, 61_000, "again"),
-            ("long ago", until(1), NONE, 11_000, "done"),
+            ("not any more", until(60_000), NONE, 70_001, "again"),
+            ("long ago", until(0), NONE, 11_000, "done"),
+            (
+                "perhaps rests",
+                vec![round(0, VISIBLE, &BOTH)],
+                NONE,
+                11_000,
+                "again",
+            ),
+            (
+                "another follows",
+                vec![round(0, VISIBLE, &BOTH), Round::new("g".to_owned(), 11_000)],
+                NONE,
+                12_000,
+                "wait",
+            ),
+            (
+                "the next one has arrived too",
+                vec![round(0, VISIBLE, &BOTH), round(11_000, VISIBLE, &BOTH)],
+                VISIBLE,
+                22_000,
+                "done",
+            ),
+            (
+                "the next one was sent before",
+                vec![round(0, VISIBLE, &BOTH), round(9_000, VISIBLE, &BOTH)],
+                VISIBLE,
+                22_000,
+                "again",
+            ),
         ] {
-            let verdict = verdict(&rounds, hidden, now);
+            let verdict = verdict(&rounds, depth, now);
             assert_eq!(kind(&verdict), expected, "{what}: {verdict:?}");
         }
     }
@@ -328,10 +380,11 @@ mod tests {
     #[test]
     fn what_is_hidden_counts_from_when_the_flush_was_seen() {
         let mut rounds = vec![Round::new("f".to_owned(), 0)];
-        observe(&mut rounds, IN_FLIGHT);
+        observe(&mut rounds, IN_FLIGHT, 1);
         rounds[0].says = round(0, NONE, &[]).says;
-        observe(&mut rounds, NONE);
-        observe(&mut rounds, IN_FLIGHT);
-        assert_eq!(rounds[0].hidden, Some(NONE));
+        observe(&mut rounds, NONE, 2);
+        observe(&mut rounds, IN_FLIGHT, 3);
+        assert_eq!(rounds[0].flushed, Some((2, NONE)));
+        assert_eq!(rounds[0].arrived, None);
     }
 }

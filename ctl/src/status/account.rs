@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use aws_sdk_cloudfront::types::InvalidationSummary;
 use aws_sdk_cloudwatch::types::StateValue;
 use aws_smithy_types::date_time::Format;
 use invalidator::aws::error::error_of;
@@ -14,10 +13,13 @@ use invalidator_core::cost::amount::NanoUsd;
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger};
 use invalidator_core::mode::ChosenMode;
 use invalidator_core::state::Reading;
+use invalidator_core::target::TargetId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::account::Account;
+use crate::invalidations;
 use crate::stack::Stack;
 
 /// At most so many targets are asked for their invalidations.
@@ -137,35 +139,16 @@ pub async fn alarms(account: &Account, stack: &Stack) -> Result<Vec<Alarm>> {
 pub async fn in_progress(account: &Account, targets: &BTreeSet<String>) -> Result<Vec<InProgress>> {
     let mut all = Vec::new();
     for target in targets.iter().take(MOST_TARGETS) {
-        let listed = listed(account, target).await?;
-        let in_progress = listed.into_iter().filter(|it| it.status != "Completed");
-        all.extend(in_progress.map(|it| InProgress {
+        let id: TargetId = target.parse()?;
+        let listed = invalidations::in_progress(account.clients.cloudfront(), &id);
+        let listed = listed.await?.into_iter();
+        all.extend(listed.map(|(id, since)| InProgress {
             target: target.clone(),
-            since: shown(Some(&it.create_time)),
-            id: it.id,
+            since: since.format(&Rfc3339).unwrap_or_default(),
+            id,
         }));
     }
     Ok(all)
-}
-
-async fn listed(account: &Account, target: &str) -> Result<Vec<InvalidationSummary>> {
-    let cloudfront = account.clients.cloudfront();
-    let list = if target.starts_with("dt_") {
-        let call = cloudfront.list_invalidations_for_distribution_tenant();
-        let answer = call.id(target).send().await;
-        let action = "CloudFront ListInvalidationsForDistributionTenant";
-        answer
-            .map_err(|error| error_of(action, &error))?
-            .invalidation_list
-    } else {
-        let call = cloudfront.list_invalidations().distribution_id(target);
-        let answer = call.send().await;
-        let action = "CloudFront ListInvalidations";
-        answer
-            .map_err(|error| error_of(action, &error))?
-            .invalidation_list
-    };
-    Ok(list.and_then(|it| it.items).unwrap_or_default())
 }
 
 fn shown(time: Option<&aws_smithy_types::DateTime>) -> String {

@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use aws_sdk_cloudfront::types::InvalidationSummary;
-use invalidator::aws::error::error_of;
+use invalidator_core::target::TargetId;
 use tokio::time::sleep;
 
 use super::outcome::Ended;
 use crate::account::Account;
+use crate::invalidations::in_progress;
 use crate::progress::Progress;
 
 /// How often CloudFront is asked. It takes seconds to minutes, and allows few calls.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Waits until no invalidation of these targets is in progress that was accepted before. The newest hundred of
-/// each are looked at: CloudFront has fewer in progress.
+/// Waits until no invalidation of these targets is in progress that was accepted before.
 ///
 /// # Errors
 /// If CloudFront cannot be asked.
@@ -32,7 +31,10 @@ pub async fn complete(
     loop {
         let mut left = BTreeSet::new();
         for target in targets {
-            left.extend(in_progress(account, target).await?);
+            let id: TargetId = target.parse()?;
+            let listed = in_progress(account.clients.cloudfront(), &id).await;
+            let listed = listed.with_context(|| format!("failed to ask for {target}"))?;
+            left.extend(listed.into_iter().map(|(id, _)| (target.clone(), id)));
         }
         // What is accepted later is not waited for.
         match is_first_look {
@@ -54,35 +56,4 @@ pub async fn complete(
         ));
         sleep(PAUSE).await;
     }
-}
-
-/// The invalidations of a target that are in progress.
-async fn in_progress(account: &Account, target: &str) -> Result<Vec<(String, String)>> {
-    let cloudfront = account.clients.cloudfront();
-    let is_tenant = target.starts_with("dt_");
-    let listed: Vec<InvalidationSummary> = match is_tenant {
-        true => {
-            let call = cloudfront.list_invalidations_for_distribution_tenant();
-            let answer = call.id(target).send().await;
-            let action = "CloudFront ListInvalidationsForDistributionTenant";
-            let answer = answer.map_err(|error| error_of(action, &error));
-            let answer = answer.with_context(|| format!("failed to ask for {target}"))?;
-            answer
-                .invalidation_list
-                .and_then(|it| it.items)
-                .unwrap_or_default()
-        }
-        false => {
-            let call = cloudfront.list_invalidations().distribution_id(target);
-            let answer = call.send().await;
-            let answer = answer.map_err(|error| error_of("CloudFront ListInvalidations", &error));
-            let answer = answer.with_context(|| format!("failed to ask for {target}"))?;
-            answer
-                .invalidation_list
-                .and_then(|it| it.items)
-                .unwrap_or_default()
-        }
-    };
-    let in_progress = listed.into_iter().filter(|it| it.status != "Completed");
-    Ok(in_progress.map(|it| (target.to_owned(), it.id)).collect())
 }

@@ -9,7 +9,7 @@ use invalidator::aws::error::{error_of, service_error};
 use invalidator::config::QueueUrl;
 use invalidator::ticker::Ticker;
 use invalidator_core::event::BucketName;
-use invalidator_core::fence::waiter::{Hidden, Round, Verdict, observe, verdict};
+use invalidator_core::fence::waiter::{Depth, Round, Verdict, observe, verdict};
 use invalidator_core::fence::{FOLDER, Fence, FlushSays};
 
 use crate::account::Account;
@@ -96,16 +96,20 @@ impl<'a> Fences<'a> {
             self.look_at(index).await?;
         }
         let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
         let numbers = attributes(self.account, &self.buffer, &names).await?;
-        let hidden = Hidden {
-            in_flight: numbers.first().copied().unwrap_or_default(),
-            delayed: numbers.get(1).copied().unwrap_or_default(),
+        let number = |index: usize| numbers.get(index).copied().unwrap_or_default();
+        let depth = Depth {
+            visible: number(0),
+            in_flight: number(1),
+            delayed: number(2),
         };
-        observe(&mut self.rounds, hidden);
-        Ok(verdict(&self.rounds, hidden, now()))
+        let now = now();
+        observe(&mut self.rounds, depth, now);
+        Ok(verdict(&self.rounds, depth, now))
     }
 
     async fn look_at(&mut self, index: usize) -> Result<()> {
