@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -124,17 +126,8 @@ def test_an_event_the_function_cannot_read_is_kept_whole(running: Pipeline) -> N
 
 def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -> None:
     docs = running.site.distributions["docs"]
-    topic = running.stack.outputs["AlertTopicArn"]
-    mails = alert_mails.subscribe(running.emulator.client, topic, "mailbox")
-    # Another test may have begun the same incident, and its mail was sent.
     bucket = running.stack.outputs["ErrorBucketName"]
-    running.emulator.client("s3").delete_object(Bucket=bucket, Key="state/incidents/open.json")
-    running.cloudfront.fail("AccessDenied", "CreateInvalidation", docs)
-    try:
-        put(running, "docs/refused.html")
-        mail = json.loads(take_message(running, mails))
-    finally:
-        running.cloudfront.heal()
+    mail = mail_of_refused(running, "docs/refused.html")
 
     key = error_files(running)[-1]
     assert key.startswith("invalidation_error/")
@@ -155,6 +148,29 @@ def test_paths_that_cloudfront_refuses_are_filed_and_mailed(running: Pipeline) -
     # Trouble with one distribution does not affect another.
     assert running.wait(lambda: "/docs/refused.html" in running.invalidated_paths("www"))
     assert "/refused.html" not in running.invalidated_paths("docs")
+
+
+def test_one_command_leads_from_the_mail_to_completed(running: Pipeline, tmp_path: Path) -> None:
+    mail = mail_of_refused(running, "docs/mailed.html")
+    (command,) = [line for line in mail["Message"].split("\n") if line.startswith("invalidatorctl ")]
+    # The admin has the mail, the program and a profile; another profile and another region are exported.
+    profiles = tmp_path / "credentials"
+    profiles.write_text(
+        "[admin]\naws_access_key_id = test\naws_secret_access_key = test\n"
+        "[other]\naws_access_key_id = 999999999999\naws_secret_access_key = other\n"
+    )
+    exported = {
+        "AWS_PROFILE": "other",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "999999999999",
+        "AWS_SHARED_CREDENTIALS_FILE": str(profiles),
+        "AWS_CONFIG_FILE": os.devnull,
+        **running.cloudfront.environment,
+    }
+    arguments = [*shlex.split(command)[1:], "--profile", "admin", "--complete", "--yes"]
+    shown = command_line.run(running.emulator, *arguments, others=exported)
+    assert "1 path accepted, 0 rejected, 0 without an answer; 1 of 1 invalidation done at all edges" in shown
+    assert "/mailed.html" in running.invalidated_paths("docs")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the function's processes in /proc")
@@ -180,6 +196,22 @@ def test_what_a_dying_submit_had_in_hand_is_submitted_again(running: Pipeline) -
 def is_kept_waiting(running: Pipeline) -> bool:
     """Whether CloudFront has not answered a call."""
     return any(call["status"] is None for call in running.cloudfront.calls())
+
+
+def mail_of_refused(running: Pipeline, key: str) -> dict:
+    """Put an object whose path CloudFront refuses at one distribution; returns the mail about it."""
+    topic = running.stack.outputs["AlertTopicArn"]
+    mailbox = f"mailbox-of-{key}".replace("/", "-").replace(".", "-")
+    mails = alert_mails.subscribe(running.emulator.client, topic, mailbox)
+    # Another test may have begun the same incident, and its mail was sent.
+    bucket = running.stack.outputs["ErrorBucketName"]
+    running.emulator.client("s3").delete_object(Bucket=bucket, Key="state/incidents/open.json")
+    running.cloudfront.fail("AccessDenied", "CreateInvalidation", running.site.distributions["docs"])
+    try:
+        put(running, key)
+        return json.loads(take_message(running, mails))
+    finally:
+        running.cloudfront.heal()
 
 
 def decisions_on(running: Pipeline, change: Change) -> list:
