@@ -57,7 +57,7 @@ pub struct Options {
 /// All parts. One that could not be read is `None`, and `unread` says why.
 #[derive(Debug, Default, Serialize)]
 pub struct Status {
-    version: u32,
+    v: u32,
     at: String,
     mode: Option<account::ModeNow>,
     queues: Option<Vec<queues::QueueNow>>,
@@ -97,7 +97,7 @@ impl Status {
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now);
         let mut status = Self {
-            version: VERSION,
+            v: VERSION,
             at: now.format(&Rfc3339).unwrap_or_default(),
             ..Self::default()
         };

@@ -46,7 +46,7 @@ pub struct Outcome {
 
 #[derive(Serialize)]
 struct Json<'a> {
-    version: u32,
+    v: u32,
     result: &'a str,
     why: Option<String>,
     buckets: &'a [String],
@@ -90,7 +90,7 @@ impl Outcome {
         let seconds = (took.as_secs_f64() * 10.0).round() / 10.0;
         match format {
             Format::Json => show_json(&Json {
-                version: VERSION,
+                v: VERSION,
                 result: self.result(),
                 why: self.why(),
                 buckets: &self.buckets,

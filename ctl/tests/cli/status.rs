@@ -44,7 +44,7 @@ async fn it_shows_what_waits_and_says_what_it_cannot_read() {
     }
     let json = in_account(&account, &[&status[..], &["--output", "json"]].concat()).await;
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(json["version"], 1);
+    assert_eq!(json["v"], 1);
     assert_eq!(json["queues"][0]["queue"], "BufferQueue");
     assert_eq!(json["queues"][0]["waiting"], 2);
     assert_eq!(json["flushes"], Value::Null);

@@ -67,10 +67,7 @@ async fn it_ends_when_all_is_accepted_and_complete() {
     let complete = wait(&account, &["--complete", "--output", "json"]).await;
     let told = json_of(&complete);
     assert_eq!(told["result"], "complete", "{told}");
-    assert_eq!(
-        (&told["version"], &told["targets"]),
-        (&json!(1), &json!(["E1"]))
-    );
+    assert_eq!((&told["v"], &told["targets"]), (&json!(1), &json!(["E1"])));
     assert_eq!(
         account.cloudfront.invalidations("E1").len(),
         1,
