@@ -35,6 +35,7 @@ mod notification;
 mod output;
 mod plan;
 mod progress;
+mod queue_numbers;
 mod quote;
 mod replay;
 mod shell;

@@ -22,6 +22,7 @@ use crate::account::Account;
 use crate::confirm::confirm;
 use crate::output::{Format, error, show, show_json, show_line, tell};
 use crate::progress::Progress;
+use crate::queue_numbers::numbers;
 use crate::stack::Stack;
 use crate::submission::summary::count;
 
@@ -231,14 +232,7 @@ async fn depth(account: &Account, queue: &QueueUrl) -> Result<Depth> {
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     ];
-    let call = account.clients.sqs().get_queue_attributes();
-    let call = call.set_attribute_names(Some(names.to_vec()));
-    let answer = call.queue_url(queue.as_str()).send().await;
-    let answer = answer.map_err(|error| error_of("SQS GetQueueAttributes", &error))?;
-    let [visible, hidden] = names.map(|name| {
-        let number = answer.attributes().and_then(|it| it.get(&name));
-        number.and_then(|it| it.parse().ok()).unwrap_or_default()
-    });
+    let [visible, hidden] = numbers(account, queue, names).await?;
     Ok(Depth { visible, hidden })
 }
 

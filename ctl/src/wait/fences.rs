@@ -14,6 +14,7 @@ use invalidator_core::fence::{FOLDER, Fence, FlushSays};
 
 use crate::account::Account;
 use crate::output::warn;
+use crate::queue_numbers::numbers;
 use crate::stack::Stack;
 
 /// What a flush says has at most so many bytes: a thousand targets.
@@ -42,8 +43,7 @@ impl<'a> Fences<'a> {
     ) -> Result<Self> {
         let buffer = stack.queue("BufferQueueUrl")?;
         let ticks = stack.queue("TickQueueUrl")?;
-        let delay = attributes(account, &ticks, &[QueueAttributeName::DelaySeconds]).await?;
-        let seconds = delay.first().copied().unwrap_or_default();
+        let [seconds] = numbers(account, &ticks, [QueueAttributeName::DelaySeconds]).await?;
         Ok(Self {
             account,
             bucket: &stack.error_bucket,
@@ -100,12 +100,11 @@ impl<'a> Fences<'a> {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
-        let numbers = attributes(self.account, &self.buffer, &names).await?;
-        let number = |index: usize| numbers.get(index).copied().unwrap_or_default();
+        let [visible, in_flight, delayed] = numbers(self.account, &self.buffer, names).await?;
         let depth = Depth {
-            visible: number(0),
-            in_flight: number(1),
-            delayed: number(2),
+            visible,
+            in_flight,
+            delayed,
         };
         let now = now();
         observe(&mut self.rounds, depth, now);
@@ -201,26 +200,6 @@ impl<'a> Fences<'a> {
             }
         }
     }
-}
-
-/// Numbers that SQS knows of a queue, in the order of their names.
-async fn attributes(
-    account: &Account,
-    queue: &QueueUrl,
-    names: &[QueueAttributeName],
-) -> Result<Vec<usize>> {
-    let call = account.clients.sqs().get_queue_attributes();
-    let call = call.queue_url(queue.as_str());
-    let call = call.set_attribute_names(Some(names.to_vec()));
-    let answer = call.send().await;
-    let answer = answer.map_err(|error| error_of("SQS GetQueueAttributes", &error));
-    let answer = answer.with_context(|| format!("failed to look at {}", queue.name()))?;
-    let attributes = answer.attributes.unwrap_or_default();
-    let number = |name: &QueueAttributeName| {
-        let number = attributes.get(name).and_then(|text| text.parse().ok());
-        number.with_context(|| format!("SQS says no {name} of {}", queue.name()))
-    };
-    names.iter().map(number).collect()
 }
 
 /// In milliseconds since 1970.
