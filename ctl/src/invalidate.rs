@@ -31,7 +31,7 @@ use crate::progress::Progress;
 use crate::site::live::Live;
 use crate::stack::{self, Stack};
 use crate::submission::enqueue::{By, Goes, check_mode, enqueue, then};
-use crate::submission::summary::{OfTarget, count, show_outcome, summary, totals};
+use crate::submission::summary::{OfTarget, count, follow, summary, totals};
 use crate::submission::wait::{Outcome, Patience, Watch};
 use crate::submission::{Common, Submission};
 use crate::usage::Usage;
@@ -167,14 +167,15 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     // Without its record nothing is submitted: nobody could tell later who it was.
     let written = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
     written.context("nothing was submitted: the record of the job cannot be written")?;
-    let mut is_done = work.submit(&submissions, &queue, goes, &mut job).await?;
-    if let Err(error) = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await {
+    // Whatever fails, the record says how far it came.
+    let submitted = work.submit(&submissions, &queue, goes, &mut job).await;
+    let recorded = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
+    if let Err(error) = &recorded {
         warn(format_args!(
             "the record of the job does not tell what came of it: {error:#}"
         ));
-        is_done = false;
     }
-    Ok(match is_done {
+    Ok(match submitted? && recorded.is_ok() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -336,13 +337,8 @@ impl Work<'_> {
             is_for_edges: self.options.complete,
             timeout: Duration::from_secs(self.options.timeout),
         };
-        let outcomes = watch.wait(patience, self.progress).await;
-        self.progress.finish();
-        let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
-        if let Format::Text = self.options.output {
-            let targets = submissions.iter().zip(&outcomes);
-            targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
-        }
+        let output = self.options.output;
+        let outcomes = follow(watch, submissions, patience, self.progress, output).await?;
         let are_good = outcomes.iter().all(|it| it.is_good(patience));
         job.result = match are_good {
             true => "accepted".to_owned(),

@@ -32,7 +32,7 @@ use crate::output::{Format, error, show, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::stack::{self, Stack};
 use crate::submission::enqueue::{By, Goes, check_mode, enqueue, then};
-use crate::submission::summary::{count, show_outcome, summary, totals};
+use crate::submission::summary::{count, follow, summary, totals};
 use crate::submission::wait::{Patience, Watch};
 use crate::submission::{Submission, direct};
 use crate::usage::Usage;
@@ -376,13 +376,8 @@ impl Run<'_> {
             is_for_edges: self.options.complete,
             timeout: Duration::from_secs(self.options.timeout),
         };
-        let outcomes = watch.wait(patience, self.progress).await;
-        self.progress.finish();
-        let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
-        if let Format::Text = self.options.output {
-            let targets = submissions.iter().zip(&outcomes);
-            targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
-        }
+        let output = self.options.output;
+        let outcomes = follow(watch, &submissions, patience, self.progress, output).await?;
         let are_good = outcomes.iter().all(|it| it.is_good(patience));
         report.add(outcomes);
         Ok(are_good && are_deleted)

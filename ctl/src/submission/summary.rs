@@ -1,5 +1,6 @@
 //! What would be submitted, and what came of it: as text and as JSON.
 
+use anyhow::{Context, Result};
 use invalidator_core::cost::amount::Of;
 use invalidator_core::cost::price;
 use invalidator_core::path::{InvalidationPath, Reach};
@@ -8,8 +9,9 @@ use invalidator_core::text::Lines;
 use serde::Serialize;
 
 use super::Submission;
-use super::wait::Outcome;
-use crate::output::show_line;
+use super::wait::{Outcome, Patience, Watch};
+use crate::output::{Format, show_line};
+use crate::progress::Progress;
 
 /// How many wildcards, and how many other paths, are shown of each target.
 const MAX_SHOWN: usize = 10;
@@ -115,8 +117,29 @@ pub fn count(number: usize, noun: &'static str) -> Of {
     Of(number as u64, noun)
 }
 
+/// Waits for the answers to what was submitted, and shows them to a person.
+///
+/// # Errors
+/// If CloudFront or S3 does not say. What was submitted goes on without this.
+pub async fn follow(
+    watch: Watch<'_>,
+    submissions: &[&Submission],
+    patience: Patience,
+    progress: &Progress,
+    output: Format,
+) -> Result<Vec<Outcome>> {
+    let outcomes = watch.wait(patience, progress).await;
+    progress.finish();
+    let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
+    if let Format::Text = output {
+        let targets = submissions.iter().zip(&outcomes);
+        targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
+    }
+    Ok(outcomes)
+}
+
 /// What came of a target.
-pub fn show_outcome(submission: &Submission, outcome: &Outcome) {
+fn show_outcome(submission: &Submission, outcome: &Outcome) {
     let Outcome {
         accepted,
         rejected,
