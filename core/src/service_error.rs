@@ -170,7 +170,7 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
     (
         &[FILE_NOT_READ],
         Meaning::Permanent,
-        "mend the file, or name another",
+        "correct the file, or name another",
     ),
     (
         &["ValidationError"],

@@ -25,7 +25,7 @@ use finding::Severity;
 use report::Report;
 
 /// Look at the stack, its buckets and their distributions, and say what is wrong, why it matters, and which
-/// command mends it. Nothing is changed.
+/// command fixes it. Nothing is changed.
 ///
 /// The exit status is 1 if there is a problem or a warning, also if something could not be looked at; notes
 /// only say how it is.

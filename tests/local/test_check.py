@@ -261,7 +261,7 @@ def test_each_planted_fault_is_found(checked: Checked) -> None:
         assert finding["fix"] or finding["severity"] == "note" or finding["rule"] in WITHOUT_COMMAND, finding
 
 
-# What no command mends.
+# What no command fixes.
 WITHOUT_COMMAND = {"not-our-bucket"}
 
 

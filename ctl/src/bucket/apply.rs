@@ -71,7 +71,7 @@ async fn put_notifications(
                 "S3 PutBucketNotificationConfiguration: InvalidArgument: {message}. A destination of one of the \
                  bucket's rules does not exist, or does not let S3 send to it; nothing was changed. What to do: look \
                  at the rules with `aws s3api get-bucket-notification-configuration --bucket {bucket}`, and remove or \
-                 mend the broken one."
+                 fix the broken one."
             );
         }
         let error = error_of("S3 PutBucketNotificationConfiguration", &error);

@@ -79,7 +79,7 @@ pub struct Finding {
     pub what: String,
     /// Why it matters.
     pub why: String,
-    /// What mends it: commands to paste, or a line that begins with `#` where there is none.
+    /// What fixes it: commands to paste, or a line that begins with `#` where there is none.
     pub fix: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ impl Finding {
         }
     }
 
-    /// With a command that mends it.
+    /// With a command that fixes it.
     pub fn fix(mut self, command: impl Into<String>) -> Self {
         self.fix.push(command.into());
         self

@@ -136,7 +136,7 @@ impl Outcome {
                     show_line(format_args!("  rejected: {key}"));
                 }
                 show_line(
-                    "The files say which paths and why. Once that is mended: invalidatorctl replay KEY",
+                    "The files say which paths and why. Once the cause is fixed: invalidatorctl replay KEY",
                 );
             }
             Ended::TimeOver(why) => show_line(format_args!(
