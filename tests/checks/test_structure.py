@@ -94,3 +94,11 @@ def test_what_decides_depends_on_no_aws_crate_and_no_runtime() -> None:
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     crates = {line.split()[0] for line in printed.splitlines() if line}
     assert not [crate for crate in crates if crate.startswith(("aws", "tokio", "hyper"))]
+
+
+@pytest.mark.parametrize("mutant", sorted((ROOT / "tests/mutants").glob("*.patch")), ids=lambda path: path.stem)
+def test_each_mutant_applies_to_the_code_it_breaks(mutant: Path) -> None:
+    # As tests/mutants/run.sh applies it, which also compiles it and takes minutes.
+    command = ["patch", "--dry-run", "--strip=1", "--fuzz=3", "--directory", str(ROOT), "--input", str(mutant)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"the code it breaks has changed, write it anew:\n{done.stdout}{done.stderr}"
