@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs bill build release bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs bill build canary release bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -48,10 +48,10 @@ lint: need-rust $(VENV)/checks ## Check format and style, warnings are errors
 
 # The resource types and their properties differ: China and GovCloud are partitions of their own.
 REGIONS := us-east-1 eu-west-1 ap-southeast-2 cn-north-1 us-gov-west-1
-check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml, and the events that SAM generates
+check-template: $(VENV)/checks $(VENV)/checkov ## Check template.yaml and canary.yaml, and the events that SAM generates
 	SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam validate --lint --region us-east-1 --template template.yaml
-	$(VENV)/bin/cfn-lint --regions $(REGIONS) --template template.yaml
-	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
+	$(VENV)/bin/cfn-lint --regions $(REGIONS) --template template.yaml canary.yaml
+	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml canary.yaml
 	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/checks/test_template.py tests/checks/test_iam.py tests/checks/test_settings.py tests/checks/test_published_events.py
 
 check-docs: $(VENV)/checks ## Check the commands, links and tables of the docs
@@ -99,6 +99,10 @@ CARGO_LAMBDA = PATH="$(CURDIR)/$(VENV)/lambda/bin:$$PATH" RUSTFLAGS="$(FOLDERS)"
 build: need-versions ## Build and zip the function for this machine's processor (or PROCESSOR=arm64, x86_64)
 	$(CARGO_LAMBDA) --bin invalidator
 	@$(PYTHON) tools/package.py $(BUILT)/invalidator/bootstrap $(BUILT)/invalidator/bootstrap.zip
+
+canary: need-versions ## Build and zip invalidatorctl as the function of canary.yaml (PROCESSOR=arm64, x86_64)
+	$(CARGO_LAMBDA) --package invalidatorctl --bin invalidatorctl
+	@$(PYTHON) tools/package.py $(BUILT)/invalidatorctl/bootstrap $(BUILT)/invalidatorctl/bootstrap.zip
 
 release: $(VENV)/lambda need-versions ## Build the packages of a release, with checksums and provenance, into target/dist
 	@$(PYTHON) tools/release.py check

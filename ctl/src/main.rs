@@ -15,6 +15,7 @@ mod account;
 mod asked;
 mod bill;
 mod bucket;
+mod canary;
 mod cause;
 mod check;
 mod columns;
@@ -97,6 +98,13 @@ async fn main() -> ExitCode {
         output::error(format_args!("this is a bug of invalidatorctl: {panic}"));
     }));
     logging::start_on_terminal(|| output::LogLine);
+    if canary::is_lambda() {
+        return canary::serve(async |arguments| {
+            let Cli { account, command } = Cli::try_parse_from(arguments)?;
+            run(&account, command).await.and_then(finished)
+        })
+        .await;
+    }
     let Cli { account, command } = match usage::parse() {
         Ok(cli) => cli,
         Err(status) => return status,

@@ -6,19 +6,19 @@
 //! * [`edge`]: what CloudFront answers
 //! * [`compare`]: whether both are the same
 //! * [`report`]: the result
-//! * [`canary`]: the metric of a verification that is made again and again
+//! * [`metric`]: the metric of a verification that is made again and again
 
-mod canary;
 mod compare;
 mod edge;
 mod item;
+mod metric;
 mod report;
 mod stored;
 mod urls;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::distributions::address::answering;
@@ -78,7 +78,7 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     edge: Option<EndpointUrl>,
     /// Write how many objects are stale to CloudWatch, as the metric StaleObjects of the stack's function, for an
-    /// alarm. If nothing could be compared, nothing is written.
+    /// alarm. If there were objects and none could be compared, nothing is written, and it fails.
     #[arg(long)]
     put_metric: bool,
     /// The stack's name: its function tells the settings.
@@ -173,11 +173,13 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         Format::Text => show(&report.lines()),
         Format::Json => show_json(&report)?,
     }
-    if options.put_metric
-        && let Some(stack) = &stack
-        && let Some(stale) = report.stale_objects()
-    {
-        canary::put_metric(&account, stack, stale).await?;
+    // The stack was looked for because of the metric, or only for the settings.
+    if let Some(stack) = stack.filter(|_| options.put_metric) {
+        match report.stale_objects() {
+            Some(stale) => metric::put(&account, &stack, stale).await?,
+            None if report.is_empty() => metric::put(&account, &stack, 0).await?,
+            None => bail!("nothing could be compared, so the metric was not written"),
+        }
     }
     Ok(report.status())
 }

@@ -12,6 +12,8 @@ mod support {
 
 #[path = "cli/account.rs"]
 mod account;
+#[path = "cli/canary.rs"]
+mod canary;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/hostile.rs"]

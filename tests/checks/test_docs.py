@@ -21,7 +21,7 @@ TEXTS = {page: page.read_text() for page in docs.PAGES}
 BLOCKS = [block for page in docs.PAGES for block in docs.blocks(page)]
 SESSION = botocore.session.get_session()
 # Commands of the AWS CLI that make more than one call.
-CUSTOM = {("s3", "cp"), ("s3", "ls"), ("s3", "rm"), ("s3", "sync")}
+CUSTOM = {("cloudformation", "deploy"), ("s3", "cp"), ("s3", "ls"), ("s3", "rm"), ("s3", "sync")}
 # Options of the CLI that the service does not have, or calls by another name.
 OWN_OPTIONS = {"create-invalidation": {"paths"}, "subscribe": {"notification-endpoint"}}
 GLOBAL_OPTIONS = {"query", "output", "region", "profile"}

@@ -1,4 +1,4 @@
-"""The policies of template.yaml, as CloudFormation renders them, checked by an IAM linter."""
+"""The policies of template.yaml and canary.yaml, as CloudFormation renders them, checked by an IAM linter."""
 
 import json
 
@@ -10,6 +10,7 @@ import template
 from intrinsics import Scope
 
 TEMPLATE = template.load()
+CANARY = template.load(template.TEMPLATE.parent / "canary.yaml")
 SETTINGS = [
     {"EventSource": "EventBridge"},
     {
@@ -41,6 +42,23 @@ def policies() -> list[tuple[str, dict]]:
 @pytest.mark.parametrize(("name", "policy"), policies(), ids=[name for name, _ in policies()])
 def test_the_linter_finds_nothing(name: str, policy: dict, settings: dict[str, str]) -> None:
     rendered = Scope(TEMPLATE, settings).resolve(policy)
+    analyzed = parliament.analyze_policy_string(
+        json.dumps(rendered), ignore_private_auditors=True, include_community_auditors=True
+    )
+    findings = [finding for finding in analyzed.findings if not is_known(finding)]
+    assert not findings, findings
+
+
+@pytest.mark.parametrize("role", ["CanaryRole", "CanaryScheduleRole"])
+def test_the_linter_finds_nothing_in_the_canary(role: str) -> None:
+    settings = {
+        "Buckets": "site-a,site-b",
+        "FunctionName": "invalidator-Function-1a2b",
+        "ErrorBucketName": "invalidator-errorbucket-1a2b",
+        "AlertTopicArn": "arn:aws:sns:eu-west-1:123456789012:invalidator-AlertTopic",
+    }
+    (policy,) = CANARY["Resources"][role]["Properties"]["Policies"]
+    rendered = Scope(CANARY, settings).resolve(policy["PolicyDocument"])
     analyzed = parliament.analyze_policy_string(
         json.dumps(rendered), ignore_private_auditors=True, include_community_auditors=True
     )

@@ -65,6 +65,7 @@ class Scope:
             "AWS::SNS::Topic": f"{arn}:sns:{account}:{physical}",
             "AWS::S3::Bucket": f"{arn}:s3:::{physical[:63].lower()}",
             "AWS::KMS::Key": f"{arn}:kms:{account}:key/1a2b3c4d-1a2b-1a2b-1a2b-1a2b3c4d5e6f",
+            "AWS::Lambda::Function": f"{arn}:lambda:{account}:function:{physical[:64]}",
             "AWS::Logs::LogGroup": f"{arn}:logs:{account}:log-group:{physical}:*",
         }
         if kind == "AWS::SQS::Queue" and name is None:

@@ -10,8 +10,10 @@ import observe
 import policy
 import sample_site
 import stack
+import template
 from calls import ACCOUNT, DISTRIBUTION, TENANT, Call, of_cloudfront
 from emulator import REGION
+from intrinsics import PSEUDO_PARAMETERS, Scope
 from pipeline import TEMPLATE, Pipeline
 from recorder import Recorder
 
@@ -167,6 +169,27 @@ def test_permissions_follow_the_list_of_distributions(running: Pipeline) -> None
         Call("kms:Decrypt", KEY[:-1]): False,
     }
     assert {call: any(grant.allows(call, CONTEXT) for grant in granted) for call in expected} == expected
+
+
+def test_the_canary_may_do_what_it_does(running: Pipeline, recorder: Recorder) -> None:
+    canary = template.load(TEMPLATE.parent / "canary.yaml")
+    (role,) = canary["Resources"]["CanaryRole"]["Properties"]["Policies"]
+    outputs = running.stack.outputs
+    settings = {"Stack": stack.NAME, "Buckets": sample_site.SITE}
+    settings |= {name: outputs[name] for name in ("FunctionName", "ErrorBucketName", "AlertTopicArn")}
+    scope = Scope(canary, settings, PSEUDO_PARAMETERS | {"AWS::AccountId": ACCOUNT, "AWS::Region": REGION})
+    granted = policy.grants(scope.resolve(role["PolicyDocument"]))
+    assert running.wait(running.idle)
+    before, listed = set(recorder.calls), len(running.cloudfront.calls())
+    recorder.calls.clear()
+    others = recorder.environment | running.cloudfront.environment
+    # No edge answers here, but all that it asks AWS for comes before.
+    arguments = ["--bucket", sample_site.SITE, "--stack", stack.NAME, "--since", "1d", "--edge", "http://127.0.0.1:1"]
+    command_line.call(running.emulator, "verify", *arguments, others=others)
+    done = recorder.calls | {of_cloudfront(call) for call in running.cloudfront.calls()[listed:]}
+    recorder.calls |= before
+    assert {call.action for call in done} >= {"s3:ListBucket", "s3:GetObject", "cloudfront:ListDistributions"}
+    assert not [call for call in done if not any(grant.allows(call, CONTEXT) for grant in granted)]
 
 
 def rendered(running: Pipeline, deployed: stack.Stack) -> list[policy.Grant]:

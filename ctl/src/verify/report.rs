@@ -120,9 +120,14 @@ impl Report {
         (self.fresh + self.stale > 0).then_some(self.stale_objects.len() as u64)
     }
 
+    /// Whether there were no objects to look at.
+    pub fn is_empty(&self) -> bool {
+        self.objects == 0
+    }
+
     /// Failed if anything is stale, or if there were URLs and none could be compared.
     pub fn status(&self) -> ExitCode {
-        let is_compared = self.fresh > 0 || self.objects == 0;
+        let is_compared = self.fresh > 0 || self.is_empty();
         match self.stale == 0 && is_compared {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,

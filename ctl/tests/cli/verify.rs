@@ -19,8 +19,8 @@ type Answer = String;
 
 /// An edge: it fetches what it does not have from S3, and then keeps it.
 #[derive(Clone)]
-struct Edge {
-    url: String,
+pub struct Edge {
+    pub url: String,
     cache: Arc<Mutex<HashMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
     /// An object that somebody uploads while it is asked for.
@@ -88,11 +88,11 @@ impl Edge {
     }
 
     /// What an invalidation does.
-    fn clear(&self) {
+    pub fn clear(&self) {
         self.cache.lock().unwrap().clear();
     }
 
-    fn answer(&self, page: &str, answer: &str) {
+    pub fn answer(&self, page: &str, answer: &str) {
         self.cache
             .lock()
             .unwrap()
@@ -129,7 +129,7 @@ async fn fetch(s3: &aws_sdk_s3::Client, path: &str) -> Answer {
     }
 }
 
-async fn put(account: &Account, key: &str, body: &str) {
+pub async fn put(account: &Account, key: &str, body: &str) {
     upload_to(account.app.clients.s3(), key, body).await;
 }
 
@@ -139,7 +139,7 @@ async fn upload_to(s3: &aws_sdk_s3::Client, key: &str, body: &str) {
     call.body(body).send().await.unwrap();
 }
 
-async fn site() -> (Account, Edge) {
+pub async fn site() -> (Account, Edge) {
     let account = Account::new(&[]).await;
     let www = Distribution::new("E1", Origin::s3("site", "site"))
         .origin(Origin::new("api", "api.example.org"))
@@ -227,10 +227,8 @@ async fn what_an_edge_keeps_after_a_change_is_stale_until_it_is_cleared() {
     assert!(gone.status.success(), "{}", text(gone.stdout));
 }
 
-#[tokio::test]
-async fn a_canary_writes_how_many_objects_are_stale() {
-    let (account, edge) = site().await;
-    make_stack(&account, "invalidator").await;
+/// The largest value of the metric StaleObjects.
+pub async fn stale_objects(account: &Account) -> Option<f64> {
     let environment: HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudwatch::Config::builder()
         .behavior_version_latest()
@@ -242,23 +240,27 @@ async fn a_canary_writes_how_many_objects_are_stale() {
         ))
         .build();
     let cloudwatch = aws_sdk_cloudwatch::Client::from_conf(config);
-    let maximum = async || {
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        let time = |seconds| aws_sdk_cloudwatch::primitives::DateTime::from_secs(now + seconds);
-        let dimension = aws_sdk_cloudwatch::types::Dimension::builder();
-        let call = cloudwatch
-            .get_metric_statistics()
-            .namespace("Invalidator")
-            .metric_name("StaleObjects");
-        let call = call.dimensions(dimension.name("FunctionName").value("nobody").build());
-        let call = call
-            .start_time(time(-600))
-            .end_time(time(600))
-            .period(3_600);
-        let call = call.statistics(aws_sdk_cloudwatch::types::Statistic::Maximum);
-        let points = call.send().await.unwrap().datapoints.unwrap_or_default();
-        points.iter().filter_map(|it| it.maximum).reduce(f64::max)
-    };
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let time = |seconds| aws_sdk_cloudwatch::primitives::DateTime::from_secs(now + seconds);
+    let dimension = aws_sdk_cloudwatch::types::Dimension::builder();
+    let call = cloudwatch
+        .get_metric_statistics()
+        .namespace("Invalidator")
+        .metric_name("StaleObjects");
+    let call = call.dimensions(dimension.name("FunctionName").value("nobody").build());
+    let call = call
+        .start_time(time(-600))
+        .end_time(time(600))
+        .period(3_600);
+    let call = call.statistics(aws_sdk_cloudwatch::types::Statistic::Maximum);
+    let points = call.send().await.unwrap().datapoints.unwrap_or_default();
+    points.iter().filter_map(|it| it.maximum).reduce(f64::max)
+}
+
+#[tokio::test]
+async fn a_canary_writes_how_many_objects_are_stale() {
+    let (account, edge) = site().await;
+    make_stack(&account, "invalidator").await;
     let canary = ["--bucket", "site", "--all", "--put-metric"];
     edge.answer("www.example.org/", "502 Bad Gateway\r\n");
     let unknown = ["https://www.example.org/", "--put-metric"];
@@ -266,11 +268,24 @@ async fn a_canary_writes_how_many_objects_are_stale() {
         verify(&account, &edge, &unknown).await.status.code(),
         Some(1)
     );
-    assert_eq!(maximum().await, None, "nothing is known");
+    assert_eq!(stale_objects(&account).await, None, "nothing is known");
+    let nothing = [
+        "--bucket",
+        "site",
+        "--since",
+        "2100-01-01T00:00:00Z",
+        "--put-metric",
+    ];
+    assert!(verify(&account, &edge, &nothing).await.status.success());
+    assert_eq!(
+        stale_objects(&account).await,
+        Some(0.0),
+        "nothing was written"
+    );
     edge.clear();
     let fresh = verify(&account, &edge, &canary).await;
     assert!(fresh.status.success(), "{}", text(fresh.stderr));
-    assert_eq!(maximum().await, Some(0.0));
+    assert_eq!(stale_objects(&account).await, Some(0.0));
     put(&account, "index.html", "new").await;
     let stale = verify(&account, &edge, &canary).await;
     assert_eq!(stale.status.code(), Some(1));
@@ -278,7 +293,7 @@ async fn a_canary_writes_how_many_objects_are_stale() {
         text(stale.stderr).contains("StaleObjects of nobody is 1\n"),
         "one object at two URLs"
     );
-    assert_eq!(maximum().await, Some(1.0));
+    assert_eq!(stale_objects(&account).await, Some(1.0));
 
     let no_stack = [&canary[..], &["--stack", "none"]].concat();
     let refused = verify(&account, &edge, &no_stack).await;

@@ -16,7 +16,7 @@ const METRIC: &str = "StaleObjects";
 ///
 /// # Errors
 /// If it cannot be written.
-pub async fn put_metric(account: &Account, stack: &Stack, stale: u64) -> Result<()> {
+pub async fn put(account: &Account, stack: &Stack, stale: u64) -> Result<()> {
     let function = stack.output("FunctionName")?;
     let dimension = Dimension::builder().name("FunctionName").value(function);
     let datum = MetricDatum::builder()
