@@ -276,6 +276,24 @@ def test_a_probe_shows_how_long_an_invalidation_takes(running: Pipeline) -> None
     assert not probes(running)
 
 
+def test_what_changes_something_asks_on_a_terminal_and_does_nothing_without_a_yes(running: Pipeline) -> None:
+    site, of_stack = sample_site.SITE, ("--stack", stack.NAME)
+    s3 = running.emulator.client("s3")
+    before = s3.get_bucket_tagging(Bucket=site)["TagSet"]
+    for arguments, question in [
+        (("check", *of_stack, "--probe", site), "probe it? [y/N]"),
+        (("connect", site, *of_stack, "--exception-paths", "asked"), f"connect {site}? [y/N]"),
+        (("disconnect", site, *of_stack), f"disconnect {site}? [y/N]"),
+    ]:
+        status, seen = command_line.answer(
+            running.emulator, *arguments, question=question, reply="n\n", others=running.cloudfront.environment
+        )
+        assert status == 1, seen
+        assert seen.startswith("account 000000000000"), seen
+    assert not probes(running)
+    assert s3.get_bucket_tagging(Bucket=site)["TagSet"] == before
+
+
 def test_a_probe_finds_a_folder_that_is_served(running: Pipeline) -> None:
     running.emulator.client("s3").create_bucket(Bucket="folder-site")
     folder = distribution(Id="E5FOLDER", Origins=items([origin("bucket", "folder-site") | {"OriginPath": "/web"}]))

@@ -10,7 +10,7 @@ use super::support::account::Account;
 use super::{in_account, make_stack, text};
 
 /// Two distributions of the same bucket, one of them below a folder, and a third of another bucket.
-async fn account() -> Account {
+pub async fn account() -> Account {
     let account = Account::new(&[]).await;
     let www = Distribution::new("E1", Origin::s3("site", "site")).alias("www.example.org");
     let docs = Origin::s3("docs", "site").path("/docs");

@@ -8,7 +8,7 @@ use super::support::account::Account;
 use super::{in_account, make_stack_with, text};
 
 /// A stack with all outputs but the log group.
-async fn account() -> Account {
+pub async fn account() -> Account {
     let account = Account::new(&[]).await;
     let config = &account.app.config;
     let (buffer, ticks) = (config.buffer_queue.as_str(), config.tick_queue.as_str());

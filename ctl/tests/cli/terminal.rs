@@ -12,6 +12,9 @@ use super::replay::put;
 use super::support::account::Account;
 use super::{FILES, REPOSITORY, text};
 
+/// Sets a stream of a process that is to be started.
+type SetStdio = fn(&mut Command, Stdio) -> &mut Command;
+
 /// A child process on a terminal of its own: standard input and standard error.
 struct OnTerminal {
     child: Child,
@@ -21,10 +24,22 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
+        Self::start_with(command, &[])
+    }
+
+    /// The same, with standard output on the terminal too.
+    fn start_whole(command: Command) -> Self {
+        Self::start_with(command, &[Command::stdout])
+    }
+
+    fn start_with(mut command: Command, more: &[SetStdio]) -> Self {
         let pty = openpty(None, None).unwrap();
         let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
-        command.stdin(end(&pty.slave)).stderr(end(&pty.slave));
-        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        for set in [&[Command::stdin, Command::stderr], more].concat() {
+            set(&mut command, end(&pty.slave));
+        }
+        let child = command.spawn().unwrap();
         Self {
             child,
             terminal: File::from(pty.master),
@@ -34,12 +49,17 @@ impl OnTerminal {
 
     /// Reads until this text is on the terminal.
     fn until(&mut self, text: &str) {
-        let mut buffer = [0; 1_000];
         while !self.seen.contains(text) {
-            let length = self.terminal.read(&mut buffer).expect(&self.seen);
-            self.seen
-                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+            self.read_more();
         }
+    }
+
+    /// Waits until something is written.
+    fn read_more(&mut self) {
+        let mut buffer = [0; 1_000];
+        let length = self.terminal.read(&mut buffer).expect(&self.seen);
+        self.seen
+            .push_str(&String::from_utf8_lossy(&buffer[..length]));
     }
 
     fn answer(mut self, answer: &str) -> (Option<i32>, String, String) {
@@ -80,6 +100,84 @@ async fn a_replay_asks_on_a_terminal_after_it_has_shown_where_and_what() {
         let called = account.cloudfront.calls_of(Operation::CreateInvalidation);
         assert_eq!(called.len(), calls, "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_asks_after_it_has_shown_its_paths_and_what_they_cost() {
+    let account = super::invalidate::account().await;
+    // A set of plain paths and one of wildcards.
+    for (answer, code, sets) in [("n\n", 1, 0), ("y\n", 0, 2)] {
+        let mut command = program();
+        command.args(["invalidate", "--distribution", "E1", "/news/*", "/a"]);
+        command.envs(account.environment());
+        let mut child = OnTerminal::start(command);
+        child.until("[y/N] ");
+        let (status, shown, told) = child.answer(answer);
+        assert_eq!(status, Some(code), "{answer:?}: {told}");
+        assert!(told.starts_with("account 000000000000"), "{told}");
+        assert!(
+            shown.contains("/news/*") && shown.contains("USD"),
+            "{shown}"
+        );
+        assert_eq!(account.waiting_sets().await, sets, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_shows_that_it_goes_on_and_leaves_only_the_result() {
+    let account = super::wait::account().await;
+    account.change(&[("ObjectCreated:Put", "a")]).await;
+    let mut command = program();
+    command.args([
+        "wait", "--stack", "waited", "--bucket", "site", "--settle", "0",
+    ]);
+    command.envs(account.environment());
+    let waiting = tokio::task::spawn_blocking(|| {
+        let mut child = OnTerminal::start_whole(command);
+        child.until("seconds waited: ");
+        child.until("every change of site is accepted");
+        child.answer("")
+    });
+    let function = async {
+        loop {
+            account.flush().await;
+            account.submit().await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let (status, _, told) = tokio::select! {
+        waited = waiting => waited.unwrap(),
+        () = function => unreachable!("it goes on"),
+    };
+    assert_eq!(status, Some(0), "{told}");
+    // The line of the bar is cleared before the result is shown.
+    let (_, result) = told.rsplit_once("\u{1b}[2K").expect(&told);
+    assert!(
+        result.contains("every change of site is accepted, for E1"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_watched_is_drawn_in_its_place() {
+    let account = super::status::account().await;
+    let mut command = program();
+    command.args(["status", "--stack", "shown", "--watch"]);
+    command.envs(account.environment());
+    let drawn = tokio::task::spawn_blocking(|| {
+        let mut child = OnTerminal::start_whole(command);
+        while child.seen.matches("\u{1b}[H\u{1b}[2J").count() < 2 {
+            child.read_more();
+        }
+        child.child.kill().unwrap();
+        child.answer("").2
+    });
+    let drawn = drawn.await.unwrap();
+    let begins = drawn.split("\u{1b}[H\u{1b}[2J").skip(1);
+    assert!(
+        begins.take(1).all(|it| it.starts_with("status at ")),
+        "{drawn:?}"
+    );
 }
 
 #[test]

@@ -25,6 +25,14 @@ async fn make_stack(account: &Account, more: &[(&str, &str)]) {
 
 const KNOWN: (&str, &str) = ("FenceVersion", "1");
 
+/// A site that is served, and its stack.
+pub async fn account() -> Account {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site());
+    make_stack(&account, &[KNOWN]).await;
+    account
+}
+
 /// Waits, while the function flushes and submits now and then.
 async fn wait(account: &Account, more: &[&str]) -> Output {
     let fixed = [
@@ -51,9 +59,7 @@ fn json_of(output: &Output) -> Value {
 
 #[tokio::test]
 async fn it_ends_when_all_is_accepted_and_complete() {
-    let account = Account::new(&[]).await;
-    account.cloudfront.add(site());
-    make_stack(&account, &[KNOWN]).await;
+    let account = account().await;
     account.change(&[(PUT, "a"), (PUT, "b")]).await;
     let waited = wait(&account, &[]).await;
     assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b"]);
