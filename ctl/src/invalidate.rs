@@ -4,7 +4,9 @@
 //! * [`objects`]: objects of a bucket
 //! * [`manifest`]: what differs between two lists of hashes
 //! * [`collapse`]: wildcards in the place of many paths
+//! * [`at`]: at a later time
 
+mod at;
 mod collapse;
 mod given;
 mod manifest;
@@ -20,21 +22,25 @@ use invalidator_core::event::BucketName;
 use invalidator_core::target::{DistributionId, Target};
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::account::{self, Account};
 use crate::columns::minute;
 use crate::confirm::confirm;
 use crate::function::Function;
-use crate::jobs::{self, Job};
+use crate::jobs::record::{self, Job, State};
+use crate::jobs::send::{Way, send_left};
 use crate::output::{Format, show, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::site::live::Live;
 use crate::stack::{self, Stack};
-use crate::submission::enqueue::{By, Goes, check_mode, enqueue, then};
+use crate::submission::enqueue::{By, Goes, check_mode, then};
+use crate::submission::schedules::{self, Schedules};
 use crate::submission::summary::{OfTarget, count, follow, summary, totals};
 use crate::submission::wait::{Outcome, Patience, Watch};
 use crate::submission::{Common, Submission};
 use crate::usage::Usage;
+use at::When;
 use given::Paths;
 use objects::{Choice, Which};
 
@@ -48,6 +54,7 @@ use objects::{Choice, Which};
   invalidatorctl invalidate https://www.example.com/news/ --reason 'wrong price'
   invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/news/*'
   invalidatorctl invalidate --bucket site --glob 'news/**/*.html' --wait
+  invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/sale/*' --at '2026-12-01 08:00'
   invalidatorctl invalidate --bucket site --manifest old.sha256 new.sha256 --prefix www/
   cat urls.txt | invalidatorctl invalidate --file - --collapse-above 1000")]
 pub struct Options {
@@ -84,6 +91,10 @@ pub struct Options {
     /// Of a target with more paths than this, submit the cheapest wildcards that clear them.
     #[arg(long, value_name = "NUMBER")]
     collapse_above: Option<usize>,
+    /// Submit it later, within a minute after this time: a time of this machine (`2026-12-01 08:00`), a time with its
+    /// offset (`2026-12-01T08:00:00+01:00`), or from now on (`+2h`, `+90m`).
+    #[arg(long, value_name = "TIME", value_parser = at::read, conflicts_with_all = ["wait", "complete"])]
+    at: Option<When>,
     /// Why. It is in the record of the job and in the log.
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     reason: String,
@@ -124,6 +135,8 @@ struct Report<'a> {
     sets: usize,
     usd_at_most: f64,
     is_submitted: bool,
+    /// When it is submitted, if that is later.
+    scheduled_for: Option<&'a str>,
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
@@ -139,8 +152,15 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let random: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
         .take(5)
         .collect();
-    let id = jobs::new_id(now, &random)?;
-    let submissions = submissions(paths?, &options, &live, &account, &id).await;
+    let id = record::new_id(now, &random)?;
+    let mut submissions = submissions(paths?, &options, &live, &account, &id).await;
+    let schedules = match options.at {
+        Some(_) => Some(Schedules::open(&account, &stack)?),
+        None => None,
+    };
+    if let Some(schedules) = &schedules {
+        submissions = divided(submissions, schedules)?;
+    }
     let submissions: Vec<&Submission> = submissions.iter().collect();
     let work = Work {
         account: &account,
@@ -158,18 +178,26 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     }
     let goes = check_mode(&account.clients, &stack.error_bucket, By::Function).await?;
     let (paths, sets) = totals(&submissions);
-    let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
+    let (paths, sets) = (count(paths, "path"), count(sets, "set"));
+    let question = match &options.at {
+        None => format!("submit {paths} in {sets}?"),
+        Some(when) => {
+            tell(format_args!("to be submitted at {when}"));
+            format!("schedule {paths} in {sets}?")
+        }
+    };
     if !options.yes && !confirm(&question)? {
         tell("nothing was submitted");
         return Ok(ExitCode::FAILURE);
     }
     let mut job = work.job(id, now, &submissions)?;
-    // Without its record nothing is submitted: nobody could tell later who it was.
-    let written = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
-    written.context("nothing was submitted: the record of the job cannot be written")?;
+    let way = match (&schedules, &options.at) {
+        (Some(schedules), Some(when)) => Way::Schedules(schedules, when.time),
+        _ => Way::Queue(&queue),
+    };
     // Whatever fails, the record says how far it came.
-    let submitted = work.submit(&submissions, &queue, goes, &mut job).await;
-    let recorded = jobs::write(account.clients.s3(), &stack.error_bucket, &job).await;
+    let submitted = work.submit(&submissions, &way, goes, &mut job).await;
+    let recorded = record::write(account.clients.s3(), &stack.error_bucket, &job).await;
     if let Err(error) = &recorded {
         warn(format_args!(
             "the record of the job does not tell what came of it: {error:#}"
@@ -179,6 +207,22 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// The sets as parts that fit into schedules.
+fn divided(submissions: Vec<Submission>, schedules: &Schedules<'_>) -> Result<Vec<Submission>> {
+    let divided = submissions.into_iter().map(|it| schedules.divide(it));
+    let divided: Vec<Submission> = divided.collect::<Result<_>>()?;
+    let sets: usize = divided.iter().map(|it| it.sets.len()).sum();
+    if sets > schedules::MOST {
+        let problem = format!(
+            "it needs {sets} schedules, and a job may have {}. What to do: say --collapse-above or a wildcard, divide it \
+             into several jobs, or run it without --at when the time has come",
+            schedules::MOST
+        );
+        return Err(Usage(problem).into());
+    }
+    Ok(divided)
 }
 
 async fn live<'a>(account: &'a Account, function: &Function) -> Result<Live<'a>> {
@@ -281,9 +325,9 @@ impl Work<'_> {
         let prefix = Some(options.prefix.clone()).filter(|it| !it.is_empty());
         let manifests = options.manifest.iter().flatten().cloned();
         let given = options.what.iter().chain(&options.file).cloned();
-        let (paths, _) = totals(submissions);
+        let (paths, sets) = totals(submissions);
         Ok(Job {
-            v: jobs::VERSION,
+            v: record::VERSION,
             id,
             at: minute(now),
             by: self.account.caller.clone(),
@@ -297,7 +341,18 @@ impl Work<'_> {
             paths,
             usd_at_most: usd(paths),
             targets: targets_of(submissions, Vec::new())?,
-            result: "submitting".to_owned(),
+            result: match options.at {
+                None => State::Submitting,
+                Some(_) => State::Scheduling,
+            },
+            scheduled_for: match &options.at {
+                None => None,
+                Some(when) => Some(when.time.format(&Rfc3339)?),
+            },
+            sets,
+            left: (0..sets).collect(),
+            cancelled: Vec::new(),
+            deleted_late: Vec::new(),
         })
     }
 
@@ -305,29 +360,29 @@ impl Work<'_> {
     async fn submit(
         &self,
         submissions: &[&Submission],
-        queue: &invalidator::config::QueueUrl,
+        way: &Way<'_>,
         goes: Goes,
         job: &mut Job,
     ) -> Result<bool> {
+        let messages = record::messages_of(submissions)?;
+        let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
+        // Without its record nothing is submitted: nobody could tell later who it was, or continue it.
+        let written = record::write_new(s3, bucket, job, &messages).await;
+        written.context("nothing was submitted: the record of the job cannot be written")?;
         let waits = self.options.wait || self.options.complete;
         let watch = match waits && goes == Goes::On {
-            true => {
-                let bucket = &self.stack.error_bucket;
-                Some(Watch::begin(self.account, bucket, submissions).await?)
-            }
+            true => Some(Watch::begin(self.account, bucket, submissions).await?),
             false => None,
         };
-        for submission in submissions {
-            enqueue(&self.account.clients, queue, submission).await?;
-        }
-        job.result = "submitted".to_owned();
-        let (_, sets) = totals(submissions);
+        send_left(self.account, self.stack, job, &messages, way).await?;
         if let Format::Text = self.options.output {
-            let (sets, id) = (count(sets, "set"), &job.id);
-            show_line(format_args!(
-                "job {id}: {sets} in SubmitQueue; {}",
-                then(goes)
-            ));
+            let (sets, id, place) = (count(job.sets, "set"), &job.id, way.place());
+            match &self.options.at {
+                None => show_line(format_args!("job {id}: {sets} {place}; {}", then(goes))),
+                Some(when) => show_line(format_args!(
+                    "job {id}: {sets} {place}, to be submitted at {when}\n  to cancel it: invalidatorctl jobs cancel {id}"
+                )),
+            }
         }
         let Some(watch) = watch else {
             self.report(&of_targets(submissions, Vec::new()), Some(job))?;
@@ -341,8 +396,8 @@ impl Work<'_> {
         let outcomes = follow(watch, submissions, patience, self.progress, output).await?;
         let are_good = outcomes.iter().all(|it| it.is_good(patience));
         job.result = match are_good {
-            true => "accepted".to_owned(),
-            false => "not accepted".to_owned(),
+            true => State::Accepted,
+            false => State::NotAccepted,
         };
         job.targets = targets_of(submissions, outcomes.clone())?;
         self.report(&of_targets(submissions, outcomes), Some(job))?;
@@ -355,14 +410,15 @@ impl Work<'_> {
         };
         let paths = job.map_or(0, |job| job.paths);
         show_json(&Report {
-            v: jobs::VERSION,
+            v: record::VERSION,
             account: self.account.to_string(),
             job: job.map(|it| it.id.as_str()),
             targets,
             paths,
             sets: targets.iter().map(|it| it.sets).sum(),
             usd_at_most: usd(paths),
-            is_submitted: job.is_some(),
+            is_submitted: job.is_some_and(|it| it.scheduled_for.is_none()),
+            scheduled_for: job.and_then(|it| it.scheduled_for.as_deref()),
         })
     }
 }

@@ -1,41 +1,46 @@
-//! `invalidatorctl jobs`: what was invalidated by hand, by whom, when and why.
+//! `invalidatorctl jobs`: what was invalidated by hand, by whom, when and why; and jobs that wait for their time.
+//!
+//! * [`record`]: the record of a job
+//! * [`send`]: puts its sets into SubmitQueue, or into schedules
+//! * [`now`]: what became of it
+//! * [`cancel`]: deletes its schedules
+//! * [`resume`]: continues one that was interrupted
+
+mod cancel;
+mod now;
+pub mod record;
+mod resume;
+pub mod send;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use aws_sdk_s3::Client;
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use invalidator::aws::error::service_error;
 use invalidator_core::text::{Lines, one_line};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use time::OffsetDateTime;
-use time::macros::format_description;
+use serde::Serialize;
 
-use crate::account;
-use crate::output::{Format, show, show_json};
-use crate::stack;
+use crate::account::{self, Account};
+use crate::columns::minute;
+use crate::output::{Format, show, show_json, warn};
+use crate::stack::{self, Stack};
+use crate::submission::summary::{add_outcome, count};
+use now::Now;
+use record::{Job, VERSION};
 
-/// The folder of the records in the error bucket.
-const FOLDER: &str = "jobs/";
-
-/// The version of a record, and of the list as JSON.
-pub const VERSION: u32 = 1;
-
-/// So many are listed.
-const MOST_LISTED: usize = 100;
-
-/// Show what was invalidated by hand, by whom, when and why.
+/// Show what was invalidated by hand, by whom, when, why, and what became of it; cancel or continue a job.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl jobs list
-  invalidatorctl jobs show 20261128T204701Z-k3j9x")]
+  invalidatorctl jobs show 20261128T204701Z-k3j9x
+  invalidatorctl jobs cancel 20261128T204701Z-k3j9x
+  invalidatorctl jobs resume 20261128T204701Z-k3j9x")]
 pub struct Options {
     #[command(subcommand)]
     what: What,
     /// The stack's name: its outputs tell the bucket and the queues.
     #[arg(
         long,
+        global = true,
         value_name = "NAME",
         default_value = "invalidator",
         help_heading = "Stack"
@@ -50,123 +55,109 @@ pub struct Options {
 enum What {
     /// The newest jobs.
     List,
-    /// All that is known of one.
+    /// All that is known of one, and what became of it until now.
     Show {
         /// Its id.
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Delete the schedules of one that waits for its time. The exit status is 1 if a part of it ran, or may have.
+    Cancel {
+        /// Its id.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Continue one that was interrupted. What was submitted is not paid for again.
+    Resume {
+        /// Its id.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
-/// The record of a job.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Job {
-    pub v: u32,
-    pub id: String,
-    /// When it was submitted, in UTC.
-    pub at: String,
-    pub by: String,
-    pub reason: String,
-    /// What was asked for.
-    pub asked: Vec<String>,
-    pub paths: usize,
-    pub usd_at_most: f64,
-    /// What was submitted for each target, and what came of it if somebody waited.
-    pub targets: Value,
-    /// `submitting`, `submitted`, `accepted`, or `not accepted` if some paths were rejected or got no answer.
-    pub result: String,
-}
-
-/// An id for a job that begins now: it sorts by time. `random` tells those of one second apart.
-///
-/// # Errors
-/// None in practice: the format has only parts every time has.
-pub fn new_id(now: OffsetDateTime, random: &str) -> Result<String> {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    Ok(format!("{}-{random}", now.format(format)?))
-}
-
-fn key_of(id: &str) -> String {
-    format!("{FOLDER}{id}.json")
-}
-
-/// Writes the record of a job, or writes it anew.
-///
-/// # Errors
-/// That of S3.
-pub async fn write(s3: &Client, bucket: &str, job: &Job) -> Result<()> {
-    let call = s3.put_object().bucket(bucket).key(key_of(&job.id));
-    let call = call.content_type("application/json");
-    let written = call.body(serde_json::to_vec(job)?.into()).send().await;
-    written.map_err(|error| service_error(&error))?;
-    Ok(())
+/// A job, as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    job: &'a Job,
+    /// None if it cannot be found out.
+    now: Option<now::Shown>,
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
     let stack = stack::find_named(&account, &options.stack).await?;
     let (s3, bucket) = (account.clients.s3(), stack.error_bucket.as_str());
+    let output = options.output;
     match options.what {
-        What::Show { id } => {
-            let job = read(s3, bucket, &id).await?;
-            match options.output {
-                Format::Json => show_json(&job)?,
-                Format::Text => show(&text(&job)),
-            }
+        What::Show { id } => show_job(&account, &stack, &id, output).await,
+        What::Cancel { id, yes } => {
+            let (job, _) = record::read(s3, bucket, &id).await?;
+            cancel::cancel(&account, &stack, job, yes, output).await
+        }
+        What::Resume { id, yes } => {
+            let job = record::read(s3, bucket, &id).await?;
+            resume::resume(&account, &stack, job, yes, output).await
         }
         What::List => {
             let mut jobs = Vec::new();
-            for id in newest(s3, bucket).await? {
-                jobs.push(read(s3, bucket, &id).await?);
+            for id in record::newest(s3, bucket).await? {
+                jobs.push(record::read(s3, bucket, &id).await?.0);
             }
-            match options.output {
+            match output {
                 Format::Json => show_json(&serde_json::json!({ "v": VERSION, "jobs": jobs }))?,
                 Format::Text => show(&list(&jobs)),
             }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn show_job(account: &Account, stack: &Stack, id: &str, output: Format) -> Result<ExitCode> {
+    let (job, _) = record::read(account.clients.s3(), &stack.error_bucket, id).await?;
+    let now = now::look(account, stack, &job)
+        .await
+        .unwrap_or_else(|error| {
+            warn(format_args!("what became of it is not known: {error:#}"));
+            None
+        });
+    match output {
+        Format::Json => show_json(&Shown {
+            now: now.as_ref().map(Now::shown),
+            job: &job,
+        })?,
+        Format::Text => {
+            let mut lines = text(&job);
+            match &now {
+                Some(now) => add_now(&mut lines, &job, now),
+                None => add_recorded(&mut lines, &job),
+            }
+            if !job.left.is_empty() {
+                lines.line(format_args!(
+                    "  {} of {} are not known to have been submitted or scheduled; continue with: {}",
+                    job.left.len(),
+                    count(job.sets, "set"),
+                    send::resume(account, stack, id)
+                ));
+            }
+            show(&lines);
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The ids of the newest jobs, the newest first.
-async fn newest(s3: &Client, bucket: &str) -> Result<Vec<String>> {
-    let (mut ids, mut token) = (Vec::new(), None);
-    loop {
-        let call = s3.list_objects_v2().bucket(bucket).prefix(FOLDER);
-        let page = call.set_continuation_token(token).send().await;
-        let page = page.map_err(|error| service_error(&error));
-        let page = page.with_context(|| format!("failed to list s3://{bucket}/{FOLDER}"))?;
-        let keys = page.contents.unwrap_or_default().into_iter();
-        ids.extend(keys.filter_map(|it| {
-            let id = it.key?;
-            Some(id.strip_prefix(FOLDER)?.strip_suffix(".json")?.to_owned())
-        }));
-        token = page.next_continuation_token;
-        if token.is_none() {
-            break;
-        }
+/// `scheduled for 2026-12-01 07:00 UTC`
+fn result(job: &Job) -> String {
+    match job.due() {
+        Ok(Some(due)) => format!("{} for {} UTC", job.result, minute(due)),
+        _ => job.result.to_string(),
     }
-    ids.sort_unstable_by(|a, b| b.cmp(a));
-    ids.truncate(MOST_LISTED);
-    Ok(ids)
-}
-
-async fn read(s3: &Client, bucket: &str, id: &str) -> Result<Job> {
-    let key = key_of(id);
-    let object = s3.get_object().bucket(bucket).key(&key).send().await;
-    let object = object.map_err(|error| service_error(&error));
-    let object = object.with_context(|| format!("failed to read s3://{bucket}/{key}"))?;
-    let text = object.body.collect().await;
-    let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
-    let job: Job = serde_json::from_slice(&text.to_vec())
-        .with_context(|| format!("s3://{bucket}/{key} is no record of a job"))?;
-    if job.v != VERSION {
-        bail!(
-            "s3://{bucket}/{key} is of version {}, this program reads {VERSION}",
-            job.v
-        );
-    }
-    Ok(job)
 }
 
 fn list(jobs: &[Job]) -> Lines {
@@ -178,11 +169,11 @@ fn list(jobs: &[Job]) -> Lines {
         let Job {
             id,
             paths,
-            result,
             by,
             reason,
             ..
         } = job;
+        let result = result(job);
         lines.line(format_args!(
             "{id}  {result}, {paths} paths, by {by}: {reason}"
         ));
@@ -192,7 +183,7 @@ fn list(jobs: &[Job]) -> Lines {
 
 fn text(job: &Job) -> Lines {
     let mut lines = Lines::new();
-    lines.line(format_args!("job {}: {}", job.id, job.result));
+    lines.line(format_args!("job {}: {}", job.id, result(job)));
     lines.line(format_args!("  at {} UTC by {}", job.at, job.by));
     lines.line(format_args!("  reason: {}", job.reason));
     lines.line(format_args!("  asked for: {}", job.asked.join(" ")));
@@ -200,8 +191,35 @@ fn text(job: &Job) -> Lines {
         "  {} paths, at most {} USD",
         job.paths, job.usd_at_most
     ));
+    lines
+}
+
+fn add_now(lines: &mut Lines, job: &Job, now: &Now) {
+    if let Some(waiting) = now.schedules {
+        lines.line(format_args!(
+            "  {waiting} of {} waiting",
+            count(job.sets, "schedule")
+        ));
+    }
+    for (number, what) in [
+        (job.cancelled.len(), "cancelled"),
+        (
+            job.deleted_late.len(),
+            "may have run: the schedule was deleted when it was due",
+        ),
+    ] {
+        if number > 0 {
+            lines.line(format_args!("  {} {what}", count(number, "set")));
+        }
+    }
+    for (submission, outcome) in &now.of_targets {
+        add_outcome(lines, "  ", submission, outcome);
+    }
+}
+
+/// What the record of an older version of this program says.
+fn add_recorded(lines: &mut Lines, job: &Job) {
     for target in job.targets.as_array().into_iter().flatten() {
         lines.line(format_args!("  {}", one_line(&target.to_string(), 500)));
     }
-    lines
 }

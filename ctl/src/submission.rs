@@ -3,10 +3,12 @@
 //! * [`summary`]: what would be submitted, and what came of it
 //! * [`enqueue`]: puts sets into SubmitQueue
 //! * [`direct`]: submits from this machine
+//! * [`schedules`]: sets that are submitted at a later time
 //! * [`wait`]: waits for the answers
 
 pub mod direct;
 pub mod enqueue;
+pub mod schedules;
 pub mod summary;
 pub mod wait;
 

@@ -20,8 +20,12 @@ mod check;
 mod hostile;
 #[path = "cli/invalidate.rs"]
 mod invalidate;
+#[path = "cli/jobs.rs"]
+mod jobs;
 #[path = "cli/replay.rs"]
 mod replay;
+#[path = "cli/scheduler.rs"]
+mod scheduler;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "cli/status.rs"]

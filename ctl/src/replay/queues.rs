@@ -13,8 +13,9 @@ use invalidator::aws::error::{error_of, service_error};
 use invalidator::config::QueueUrl;
 use invalidator::queue::{Entry, delete, hide, send};
 use invalidator::ticker::TICK_GROUP;
+use invalidator_core::set::Set;
 use invalidator_core::text::{Lines, one_line};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -49,8 +50,8 @@ struct Source {
 
 /// Where messages are put back.
 enum Destination {
-    /// The function, as asynchronous events.
-    Function(String),
+    /// The function, as asynchronous events. Sets of jobs that Scheduler could not send go into this queue.
+    Function(String, QueueUrl),
     /// The queue that they came from.
     Queue(&'static str, QueueUrl),
 }
@@ -58,7 +59,7 @@ enum Destination {
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Function(name) => write!(f, "the function {name}"),
+            Self::Function(name, _) => write!(f, "the function {name}"),
             Self::Queue(name, _) => f.write_str(name),
         }
     }
@@ -95,7 +96,10 @@ pub async fn replay_events(account: &Account, stack: &Stack, choices: Choices) -
     let source = Source {
         name: "FailedEventsQueue",
         queue: stack.queue("FailedEventsQueueUrl")?,
-        to: Destination::Function(stack.output("FunctionName")?.to_owned()),
+        to: Destination::Function(
+            stack.output("FunctionName")?.to_owned(),
+            stack.queue("SubmitQueueUrl")?,
+        ),
     };
     let (status, _) = replay(account, vec![source], choices).await?;
     Ok(status)
@@ -358,7 +362,9 @@ enum Accepted {
 async fn accept(account: &Account, source: &Source, message: &Message) -> Result<Accepted> {
     let body = message.body().context("it has no body")?;
     match &source.to {
-        Destination::Function(name) => invoke(account, name, body).await,
+        Destination::Function(name, submit_queue) => {
+            invoke(account, name, submit_queue, body).await
+        }
         Destination::Queue(_, queue) => {
             let entry = Entry {
                 body: body.to_owned(),
@@ -379,10 +385,36 @@ fn fifo_of(message: &Message) -> Option<(String, String)> {
     Some((group.clone(), id.clone()))
 }
 
+/// What Scheduler should have sent to SubmitQueue for a job (`invalidatorctl invalidate --at`).
+#[derive(Deserialize)]
+struct Scheduled {
+    #[serde(rename = "MessageBody")]
+    body: String,
+    #[serde(rename = "MessageGroupId")]
+    group: String,
+    #[serde(rename = "MessageDeduplicationId")]
+    id: String,
+}
+
 /// Invokes the function with the event of a message: Lambda wraps it, EventBridge does not.
-async fn invoke(account: &Account, function: &str, body: &str) -> Result<Accepted> {
+async fn invoke(
+    account: &Account,
+    function: &str,
+    submit_queue: &QueueUrl,
+    body: &str,
+) -> Result<Accepted> {
     let body: Value =
         serde_json::from_str(body).map_err(|error| anyhow!("it is no JSON: {error}"))?;
+    if body.get("MessageDeduplicationId").is_some() {
+        let scheduled: Scheduled = serde_json::from_value(body)?;
+        Set::from_json(&scheduled.body)?;
+        let entry = Entry {
+            fifo: Some((scheduled.group, scheduled.id)),
+            ..Entry::of_body(scheduled.body)
+        };
+        send(account.clients.sqs(), submit_queue, [entry]).await?;
+        return Ok(Accepted::PutBack);
+    }
     let event = body.get("requestPayload").unwrap_or(&body);
     if event.get("sweep").is_some() {
         return Ok(Accepted::Obsolete);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Submission;
 use super::wait::{Outcome, Patience, Watch};
-use crate::output::{Format, show_line};
+use crate::output::{Format, show};
 use crate::progress::Progress;
 
 /// How many wildcards, and how many other paths, are shown of each target.
@@ -132,14 +132,17 @@ pub async fn follow(
     progress.finish();
     let outcomes = outcomes.context("what was submitted goes on, but cannot be followed")?;
     if let Format::Text = output {
-        let targets = submissions.iter().zip(&outcomes);
-        targets.for_each(|(submission, outcome)| show_outcome(submission, outcome));
+        let mut lines = Lines::new();
+        for (submission, outcome) in submissions.iter().zip(&outcomes) {
+            add_outcome(&mut lines, "", submission, outcome);
+        }
+        show(&lines);
     }
     Ok(outcomes)
 }
 
-/// What came of a target.
-fn show_outcome(submission: &Submission, outcome: &Outcome) {
+/// What came of a target, each line behind a margin.
+pub fn add_outcome(lines: &mut Lines, margin: &str, submission: &Submission, outcome: &Outcome) {
     let Outcome {
         accepted,
         rejected,
@@ -149,13 +152,13 @@ fn show_outcome(submission: &Submission, outcome: &Outcome) {
         error_files,
     } = outcome;
     let Submission { target, alias, .. } = submission;
-    show_line(format_args!(
-        "{target} ({alias}): {} accepted, {rejected} rejected, {waiting} without an answer; {completed} of {} done \
+    lines.line(format_args!(
+        "{margin}{target} ({alias}): {} accepted, {rejected} rejected, {waiting} without an answer; {completed} of {} done \
          at all edges",
         count(*accepted, "path"),
         count(invalidations.len(), "invalidation"),
     ));
     for key in error_files {
-        show_line(format_args!("  rejected: {key}"));
+        lines.line(format_args!("{margin}  rejected: {key}"));
     }
 }

@@ -116,6 +116,38 @@ impl<'a> Watch<'a> {
         })
     }
 
+    /// Watches what was sent before: whatever there is since then is an answer.
+    pub fn of_past(
+        account: &'a Account,
+        bucket: &'a str,
+        submissions: &[&'a Submission],
+        since: OffsetDateTime,
+    ) -> Self {
+        let of_target = |submission: &&'a Submission| OfTarget {
+            target: &submission.target,
+            paths: submission.paths().collect(),
+            invalidations: Invalidations::new(account.clients.cloudfront(), &submission.target),
+            rejected: HashSet::new(),
+            error_files: Vec::new(),
+        };
+        Self {
+            account,
+            bucket,
+            since,
+            of_targets: submissions.iter().map(of_target).collect(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Looks once. The outcome of each target until now.
+    ///
+    /// # Errors
+    /// If CloudFront or S3 does not say.
+    pub async fn outcomes(mut self) -> Result<Vec<Outcome>> {
+        self.look().await?;
+        Ok(self.of_targets.iter().map(OfTarget::outcome).collect())
+    }
+
     /// Waits. The outcome of each target, in the order in which they were given.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub async fn account() -> Account {
 }
 
 /// The function of the stack, of which only the settings are looked at.
-async fn make_function(account: &Account) {
+pub async fn make_function(account: &Account) {
     const EMPTY_ARCHIVE: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let environment: std::collections::HashMap<_, _> = account.environment().into();
     let keys = aws_credential_types::Credentials::new("test", "test", None, None, "test");
@@ -56,7 +56,7 @@ async fn make_function(account: &Account) {
         .unwrap();
 }
 
-async fn invalidate(account: &Account, arguments: &[&str]) -> Output {
+pub async fn invalidate(account: &Account, arguments: &[&str]) -> Output {
     let arguments = [&["invalidate", "--yes"], arguments].concat();
     in_account(account, &arguments).await
 }
