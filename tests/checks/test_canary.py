@@ -22,7 +22,7 @@ def test_the_schedule_sends_what_invalidatorctl_reads() -> None:
 
 def test_the_topic_of_the_stack_takes_its_alarm() -> None:
     (allowed,) = (
-        statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"].rsplit(":", 1)[1]
+        statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"].split(":alarm:")[1]
         for statement in template.load()["Resources"]["AlertTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
         if statement["Sid"] == "OurAlarms"
     )
