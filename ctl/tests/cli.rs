@@ -30,6 +30,8 @@ mod scheduler;
 mod shell;
 #[path = "cli/status.rs"]
 mod status;
+#[path = "cli/store.rs"]
+mod store;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/verify.rs"]

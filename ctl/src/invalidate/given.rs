@@ -69,7 +69,11 @@ pub fn paths(
     }
 }
 
-fn one(
+/// Where a path or URL belongs, and the path there.
+///
+/// # Errors
+/// If it is neither, or concerns no distribution.
+pub fn one(
     line: &str,
     distributions: &[DistributionId],
     summaries: &[DistributionSummary],

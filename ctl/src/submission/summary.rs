@@ -150,6 +150,7 @@ pub fn add_outcome(lines: &mut Lines, margin: &str, submission: &Submission, out
         invalidations,
         completed,
         error_files,
+        accepted_paths: _,
     } = outcome;
     let Submission { target, alias, .. } = submission;
     lines.line(format_args!(

@@ -50,6 +50,8 @@ pub struct Outcome {
     pub completed: usize,
     /// The new error files.
     pub error_files: Vec<String>,
+    #[serde(skip)]
+    pub accepted_paths: Vec<InvalidationPath<'static>>,
 }
 
 impl Outcome {
@@ -210,6 +212,7 @@ impl OfTarget<'_> {
             match self.invalidations.clearing(path) {
                 Some(invalidation) => {
                     outcome.accepted += 1;
+                    outcome.accepted_paths.push((*path).clone());
                     if ids.insert(invalidation.id.clone()) {
                         outcome.completed += usize::from(invalidation.is_complete);
                     }
