@@ -9,6 +9,7 @@ use crate::last_flush::LastFlush;
 use crate::ledger::LedgerKeeper;
 use crate::metrics::Metrics;
 use crate::mode::StackMode;
+use crate::pauses::StackPauses;
 use crate::rations::WildcardRations;
 use crate::state::{Reported, State};
 use crate::tags::BucketTags;
@@ -26,6 +27,8 @@ pub struct App {
     pub tags: BucketTags,
     /// Whether the stack is live, cached.
     pub mode: StackMode,
+    /// Which changes are held back, cached.
+    pub pauses: StackPauses,
     /// Sends ticks.
     pub ticker: Ticker,
     /// How the last flush ended.
@@ -53,6 +56,7 @@ impl App {
             catalog: Catalog::new(only, config.cache_for, clock.clone()).of_tenants(tenants),
             tags: BucketTags::new(config.cache_for, clock.clone()),
             mode: StackMode::new(config.initial_mode, config.cache_for),
+            pauses: StackPauses::new(config.cache_for),
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             rations: WildcardRations::new(config.wildcard_interval),

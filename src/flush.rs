@@ -5,6 +5,7 @@
 //!
 //! * [`room`]: how much one round may hold
 //! * [`drain`]: receives waiting messages, up to one round
+//! * [`hold`]: holds back the changes that a pause covers
 //! * [`round`]: plans a round and enqueues its sets
 //! * [`enqueue`]: sends sets to SubmitQueue
 //! * [`rationed`]: wildcards that names need, and that have waited for their ration
@@ -20,6 +21,7 @@ pub mod drain;
 pub mod enqueue;
 pub mod fence;
 pub mod give_back;
+pub mod hold;
 pub mod log;
 pub mod rationed;
 pub mod report;
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use invalidator_core::mode::Mode;
+use invalidator_core::pause::Pauses;
 use invalidator_core::retry::{FlushEnd, TIME_TO_STOP, tick_comes_back};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -88,8 +91,8 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
 async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
     let mut report = Report::default();
     let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
-    let mode = match load(app, read_until).await {
-        Ok(mode) => mode,
+    let (mode, pauses) = match load(app, read_until).await {
+        Ok(loaded) => loaded,
         Err(end) => {
             report.is_not_live = end == FlushEnd::Stopped;
             return (end, report);
@@ -115,6 +118,7 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
         app,
         deadline,
         mode,
+        pauses,
         read_until,
         unread: BTreeSet::new(),
     };
@@ -141,17 +145,19 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
 }
 
 /// Reads what a flush needs before it receives anything, so that messages that cannot be planned keep
-/// their receive counts and ages: the mode and the distributions. Returns how the flush ends if it must
-/// not go on.
-async fn load(app: &App, until: Instant) -> Result<Mode, FlushEnd> {
-    let (mode, listed) = tokio::join!(
+/// their receive counts and ages: the mode, the pauses and the distributions. Returns how the flush ends if
+/// it must not go on.
+async fn load(app: &App, until: Instant) -> Result<(Mode, Pauses), FlushEnd> {
+    let (mode, pauses, listed) = tokio::join!(
         app.mode.current(app.state()),
+        app.pauses.current(app.state()),
         app.catalog.load(app.clients.cloudfront(), until)
     );
     let mode = mode.ok_or(FlushEnd::Failed)?;
     if mode == Mode::Stopped {
         return Err(FlushEnd::Stopped);
     }
+    let pauses = pauses.ok_or(FlushEnd::Failed)?;
     listed.map_err(|error| {
         error!(
             stage = "flush",
@@ -160,7 +166,7 @@ async fn load(app: &App, until: Instant) -> Result<Mode, FlushEnd> {
         );
         FlushEnd::Failed
     })?;
-    Ok(mode)
+    Ok((mode, pauses))
 }
 
 /// How a flush ended: as `so_far`, unless something failed.

@@ -39,7 +39,7 @@
 //! * [`rations`]: how often wildcards that names need are submitted
 //! * [`worth`]: in which buckets looking before paying has been worth it
 //! * [`rejections`]: error files; [`incidents`], [`incident_memory`]: the mails about them
-//! * [`mode`]: reads whether the stack is live
+//! * [`mode`]: reads whether the stack is live; [`pauses`]: which changes are held back
 //! * [`fences`]: writes what the fences of `invalidatorctl wait` have met
 //! * [`metrics`]: CloudWatch embedded metric format; `counters`: the counts that become metrics
 //! * [`aws`]: the SDK clients, and what their errors mean
@@ -65,6 +65,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mode;
 pub mod others;
+pub mod pauses;
 pub mod queue;
 pub mod rations;
 pub mod rejections;

@@ -83,78 +83,11 @@ impl State<'_> {
         key: &str,
         change: impl FnMut(&mut T) -> bool,
     ) -> Result<T> {
-        match timeout(TIME_FOR_A_CHANGE, self.change_now(key, change)).await {
+        let (s3, bucket) = (self.s3, self.bucket);
+        let changed = change_now(s3, bucket, key, async || self.read(key).await, change);
+        match timeout(TIME_FOR_A_CHANGE, changed).await {
             Ok(result) => result,
             Err(_) => bail!("S3 did not answer within {} s", TIME_FOR_A_CHANGE.as_secs()),
-        }
-    }
-
-    async fn change_now<T: SharedState>(
-        &self,
-        key: &str,
-        mut change: impl FnMut(&mut T) -> bool,
-    ) -> Result<T> {
-        let mut own_writes: Vec<String> = Vec::new();
-        for attempt in 1..=MAX_ATTEMPTS {
-            let (mut state, e_tag, begins_again) = match self.read::<T>(key).await? {
-                Reading::Found(state, e_tag) => (state, e_tag, false),
-                Reading::Absent => (T::begin(Beginning::First), None, false),
-                Reading::Deleted => (T::begin(Beginning::Deleted), None, true),
-                Reading::Unreadable(_, e_tag) => (T::begin(Beginning::Unreadable), e_tag, true),
-            };
-            if own_writes.iter().any(|own| state.writes().contains(own)) {
-                // The answer to the write was lost, but it took effect.
-                return Ok(state);
-            }
-            if !change(&mut state) && !begins_again {
-                return Ok(state);
-            }
-            let write = format!("{:016x}", fastrand::u64(..));
-            state.writes().push(&write);
-            own_writes.push(write);
-            match self.put(key, &state, e_tag).await? {
-                Put::Written => return Ok(state),
-                Put::Unclear => sleep(retry::wait(1, fastrand::f64()) / 4 * attempt).await,
-            }
-        }
-        bail!(
-            "s3://{}/{key} was changed by others in each of {MAX_ATTEMPTS} attempts",
-            self.bucket
-        )
-    }
-
-    async fn put<T: SharedState>(
-        &self,
-        key: &str,
-        state: &T,
-        e_tag: Option<String>,
-    ) -> Result<Put> {
-        let place = || format!("failed to write s3://{}/{key}", self.bucket);
-        let body = state.to_json()?;
-        ensure!(
-            body.len() <= T::MAX_BYTES,
-            "{}: it would have {} bytes, more than can be read again",
-            place(),
-            body.len()
-        );
-        let if_none_match = e_tag.is_none().then(|| "*".to_owned());
-        let call = self.s3.put_object().bucket(self.bucket).key(key);
-        let call = call.set_if_match(e_tag).set_if_none_match(if_none_match);
-        let body = ByteStream::from(body.into_bytes());
-        let call = call.content_type("application/json").body(body);
-        let Err(error) = call.send().await else {
-            return Ok(Put::Written);
-        };
-        let meaning = meaning(&error);
-        let error = service_error(&error);
-        // S3 User Guide, "Conditional writes": 412, or 409 while another write is in progress.
-        let was_changed = matches!(
-            error.code.as_str(),
-            "PreconditionFailed" | "ConditionalRequestConflict" | "NoSuchKey"
-        );
-        match was_changed || meaning != Meaning::Permanent {
-            true => Ok(Put::Unclear),
-            false => Err(error).with_context(place),
         }
     }
 
@@ -168,6 +101,95 @@ impl State<'_> {
             let error = format!("s3://{bucket}/{key}: {why}. What to do: {remedy}.");
             error!(error, "{} cannot be read", T::NAME);
         }
+    }
+}
+
+/// Changes an object, as [`State::change`] does, without a limit of time and a report.
+///
+/// # Errors
+/// If it could not be read or written. A write whose answer was lost may still have taken effect.
+pub async fn change<T: SharedState>(
+    s3: &Client,
+    bucket: &str,
+    key: &str,
+    change: impl FnMut(&mut T) -> bool,
+) -> Result<T> {
+    change_now(
+        s3,
+        bucket,
+        key,
+        async || read(s3, bucket, key).await,
+        change,
+    )
+    .await
+}
+
+async fn change_now<T: SharedState>(
+    s3: &Client,
+    bucket: &str,
+    key: &str,
+    read: impl AsyncFn() -> Result<Reading<T>>,
+    mut change: impl FnMut(&mut T) -> bool,
+) -> Result<T> {
+    let mut own_writes: Vec<String> = Vec::new();
+    for attempt in 1..=MAX_ATTEMPTS {
+        let (mut state, e_tag, begins_again) = match read().await? {
+            Reading::Found(state, e_tag) => (state, e_tag, false),
+            Reading::Absent => (T::begin(Beginning::First), None, false),
+            Reading::Deleted => (T::begin(Beginning::Deleted), None, true),
+            Reading::Unreadable(_, e_tag) => (T::begin(Beginning::Unreadable), e_tag, true),
+        };
+        if own_writes.iter().any(|own| state.writes().contains(own)) {
+            // The answer to the write was lost, but it took effect.
+            return Ok(state);
+        }
+        if !change(&mut state) && !begins_again {
+            return Ok(state);
+        }
+        let write = format!("{:016x}", fastrand::u64(..));
+        state.writes().push(&write);
+        own_writes.push(write);
+        match put(s3, bucket, key, &state, e_tag).await? {
+            Put::Written => return Ok(state),
+            Put::Unclear => sleep(retry::wait(1, fastrand::f64()) / 4 * attempt).await,
+        }
+    }
+    bail!("s3://{bucket}/{key} was changed by others in each of {MAX_ATTEMPTS} attempts")
+}
+
+async fn put<T: SharedState>(
+    s3: &Client,
+    bucket: &str,
+    key: &str,
+    state: &T,
+    e_tag: Option<String>,
+) -> Result<Put> {
+    let place = || format!("failed to write s3://{bucket}/{key}");
+    let body = state.to_json()?;
+    ensure!(
+        body.len() <= T::MAX_BYTES,
+        "{}: it would have {} bytes, more than can be read again",
+        place(),
+        body.len()
+    );
+    let if_none_match = e_tag.is_none().then(|| "*".to_owned());
+    let call = s3.put_object().bucket(bucket).key(key);
+    let call = call.set_if_match(e_tag).set_if_none_match(if_none_match);
+    let body = ByteStream::from(body.into_bytes());
+    let call = call.content_type("application/json").body(body);
+    let Err(error) = call.send().await else {
+        return Ok(Put::Written);
+    };
+    let meaning = meaning(&error);
+    let error = service_error(&error);
+    // S3 User Guide, "Conditional writes": 412, or 409 while another write is in progress.
+    let was_changed = matches!(
+        error.code.as_str(),
+        "PreconditionFailed" | "ConditionalRequestConflict" | "NoSuchKey"
+    );
+    match was_changed || meaning != Meaning::Permanent {
+        true => Ok(Put::Unclear),
+        false => Err(error).with_context(place),
     }
 }
 

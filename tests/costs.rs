@@ -11,8 +11,11 @@ use aws_sdk_s3::types::{
     BucketVersioningStatus, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
     VersioningConfiguration,
 };
+use invalidator::state;
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Spending};
+use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
+use invalidator_core::pause::{PAUSES_KEY, Pause, Pauses};
 use invalidator_core::state::{Beginning, SharedState, StateObject};
 use invalidator_core::target::{DistributionId, Target};
 use serde_json::{Value, json};
@@ -348,6 +351,36 @@ async fn an_upload_that_changes_nothing_is_not_paid_for_once_the_target_is_trust
     assert_eq!(metrics["PathsSavedUnchanged"], [1]);
     assert!(metrics["LookUps"][0] >= 4);
     assert_eq!(account.buffered().await, 0);
+}
+
+/// A change that a pause holds back may be what a later upload would have to be compared with.
+#[tokio::test]
+async fn nothing_is_skipped_in_a_bucket_with_a_pause() {
+    let account = versioned(&[("CACHE_SECONDS", "0")]).await;
+    account.cloudfront.add(site("E1"));
+    gain_trust(&account).await;
+    let place = (BucketName::new("site"), "img/".to_owned());
+    let now = account.app.clock.now_utc();
+    let pause = Pause::new(1, place, now, String::new(), String::new());
+    let id = pause.id.clone();
+    let change = async |change: &dyn Fn(&mut Pauses) -> bool| {
+        let s3 = account.app.clients.s3();
+        let changed = state::change(s3, "errors", PAUSES_KEY, change).await;
+        changed.unwrap();
+    };
+    change(&|list| list.begin(pause.clone())).await;
+    upload_with_event(&account, &[("new-1.jpg", "a"), ("img/1.jpg", "a")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(new_paths(&account), ["/new-1.jpg"]);
+    // Some may still be held back.
+    change(&|list| list.resume(&[&id])).await;
+    upload_with_event(&account, &[("new-2.jpg", "a")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(new_paths(&account), ["/new-1.jpg", "/new-2.jpg"]);
+    change(&|list| list.remove(&[&id])).await;
+    upload_with_event(&account, &[("new-3.jpg", "a")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(new_paths(&account), ["/new-1.jpg", "/new-2.jpg"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! CloudFront by the strict stand-in.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "stages/pauses.rs"]
+mod pauses;
 mod support;
 
 use std::time::{Duration, SystemTime};

@@ -34,6 +34,7 @@
 //! * [`incident`]: when a mail about rejected paths is due
 //! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
+//! * [`pause`]: changes that are held back
 //! * [`endpoint`]: where calls may go
 //! * [`tls_roots`]: the age of the root certificates
 
@@ -58,6 +59,7 @@ pub mod mode;
 pub mod name;
 pub mod path;
 pub mod pattern;
+pub mod pause;
 pub mod plan;
 pub mod problems;
 pub mod ration;

@@ -3,12 +3,10 @@
 //! * [`given`]: paths and URLs
 //! * [`objects`]: objects of a bucket
 //! * [`manifest`]: what differs between two lists of hashes
-//! * [`collapse`]: wildcards in the place of many paths
 //! * [`requested`]: only what was requested
 //! * [`at`]: at a later time
 
 mod at;
-mod collapse;
 mod given;
 mod manifest;
 mod objects;
@@ -19,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use invalidator_core::cost::limits::Limits;
 use invalidator_core::cost::price;
 use invalidator_core::event::BucketName;
 use invalidator_core::target::{DistributionId, Target};
@@ -27,6 +26,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::account::{self, Account};
+use crate::collapse::collapse;
 use crate::columns::minute;
 use crate::confirm::confirm;
 use crate::function::Function;
@@ -332,7 +332,7 @@ async fn submissions(
             .collapse_above
             .is_some_and(|most| paths.len() > most)
         {
-            (paths, notes) = collapse::collapse(paths);
+            (paths, notes) = collapse(paths, &Limits::frugal(), |_| false);
         }
         let alias = alias_of(&target);
         let mut submission = Submission::new(target, alias, vec![paths], &common);

@@ -2,8 +2,8 @@
 //! compares what CloudFront serves with what S3 holds, `invalidatorctl plan`
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
 //! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong, `invalidatorctl connect` lets a
-//! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl replay` submits
-//! what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted, `invalidatorctl
+//! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl pause` holds changes
+//! back until `invalidatorctl resume`, `invalidatorctl replay` submits what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted, `invalidatorctl
 //! status` shows what waits.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
@@ -18,6 +18,7 @@ mod bucket;
 mod canary;
 mod cause;
 mod check;
+mod collapse;
 mod columns;
 mod confirm;
 mod connect;
@@ -25,6 +26,7 @@ mod disconnect;
 mod estimate;
 mod function;
 mod grouped;
+mod held;
 mod html;
 mod in_json;
 mod invalidate;
@@ -34,11 +36,13 @@ mod local_file;
 mod mode;
 mod notification;
 mod output;
+mod pause;
 mod plan;
 mod progress;
 mod queue_numbers;
 mod quote;
 mod replay;
+mod resume;
 mod shell;
 mod site;
 mod stack;
@@ -83,6 +87,8 @@ enum Command {
     Connect(connect::Options),
     Disconnect(disconnect::Options),
     Mode(mode::Options),
+    Pause(pause::Options),
+    Resume(resume::Options),
     Replay(replay::Options),
     Wait(wait::Options),
     Status(status::Options),
@@ -133,6 +139,8 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Connect(options) => connect::run(account, options).await,
         Command::Disconnect(options) => disconnect::run(account, options).await,
         Command::Mode(options) => mode::run(account, options).await,
+        Command::Pause(options) => pause::run(account, options).await,
+        Command::Resume(options) => resume::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Wait(options) => wait::run(account, options).await,
         Command::Status(options) => status::run(account, options).await,

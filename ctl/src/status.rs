@@ -24,6 +24,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 
 use crate::account::{self as accounts, Account};
+use crate::held::Overview;
 use crate::output::{Format, clear, show, show_json};
 use crate::stack::{self, Stack};
 
@@ -33,7 +34,7 @@ const VERSION: u32 = 1;
 /// How often `--watch` looks.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Show what waits where and how old it is, which targets are busy, the last flushes, the invalidations in
+/// Show what is paused, what waits where and how old it is, which targets are busy, the last flushes, the invalidations in
 /// progress, what this month cost, and which alarms are raised. It changes nothing.
 ///
 /// The exit status is 1 if an alarm is raised, a dead-letter queue holds messages, or a part cannot be read.
@@ -60,6 +61,8 @@ pub struct Status {
     v: u32,
     at: String,
     mode: Option<account::ModeNow>,
+    /// What is paused, and how much is held back.
+    paused: Option<Overview>,
     queues: Option<Vec<queues::QueueNow>>,
     busy: Option<Vec<log::Busy>>,
     flushes: Option<Vec<log::Flush>>,
@@ -101,14 +104,16 @@ impl Status {
             at: now.format(&Rfc3339).unwrap_or_default(),
             ..Self::default()
         };
-        let (mode, queues, log, spending, alarms) = tokio::join!(
+        let (mode, paused, queues, log, spending, alarms) = tokio::join!(
             account::mode(account, stack),
+            Overview::read(account, stack),
             queues::queues(account, stack, now),
             log::log(account, stack, now),
             account::spending(account, stack, now),
             account::alarms(account, stack),
         );
         status.mode = status.part("mode", mode);
+        status.paused = status.part("paused", paused);
         status.queues = status.part("queues", queues);
         status.spending = status.part("spending", spending);
         status.alarms = status.part("alarms", alarms);

@@ -26,6 +26,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 
 use crate::account::{self, Account};
+use crate::held::Overview;
 use crate::output::{Format, tell};
 use crate::progress::Progress;
 use crate::stack::{self, Stack};
@@ -50,7 +51,7 @@ const SELDOM: Duration = Duration::from_secs(2);
   invalidatorctl wait --bucket example-site --complete --timeout 1200 --output json
 
 Exit status: 0 all is accepted (or complete), 1 something was rejected, the time is over, the stack is not live,
-or no distribution serves the bucket; 2 the command line cannot be used.")]
+changes of the bucket are held back by a pause, or no distribution serves the bucket; 2 the command line cannot be used.")]
 pub struct Options {
     /// The bucket that was changed; may be given several times.
     #[arg(long = "bucket", required = true, value_name = "NAME")]
@@ -129,6 +130,12 @@ impl Waiting<'_> {
             outcome.ended = Ended::NotLive(mode);
             return Ok(());
         }
+        let before = Overview::read(self.account, self.stack).await?;
+        let held = before.held_of(&self.buckets);
+        if !held.is_empty() {
+            outcome.ended = Ended::Held(held.join("; "));
+            return Ok(());
+        }
         self.progress
             .say("for S3 to tell of the last change".to_owned());
         sleep(Duration::from_secs(options.settle)).await;
@@ -143,6 +150,10 @@ impl Waiting<'_> {
             outcome.ended = Ended::Unserved;
             return Ok(());
         }
+        if let Some(held) = self.held_since(&before).await? {
+            outcome.ended = Ended::Held(held);
+            return Ok(());
+        }
         let bucket = &self.stack.error_bucket;
         outcome.rejected =
             rejected::files(self.account, bucket, outcome.since, &outcome.targets).await?;
@@ -153,6 +164,20 @@ impl Waiting<'_> {
                 edges::complete(self.account, &outcome.targets, self.until, &self.progress).await?;
         }
         Ok(())
+    }
+
+    /// What of the buckets is held back by now, or was until a moment ago: what passed is not all.
+    async fn held_since(&self, before: &Overview) -> Result<Option<String>> {
+        let after = Overview::read(self.account, self.stack).await?;
+        let held = after.held_of(&self.buckets);
+        if !held.is_empty() {
+            return Ok(Some(held.join("; ")));
+        }
+        let (before, after) = (before.ids_of(&self.buckets), after.ids_of(&self.buckets));
+        let is_resumed = !before.is_subset(&after);
+        Ok(is_resumed.then(|| {
+            "a pause was resumed meanwhile, so changes may have come later: wait again".to_owned()
+        }))
     }
 
     /// Shows what it waits for.

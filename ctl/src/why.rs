@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use invalidator::pauses::read_pauses;
 use invalidator_core::cost::account::Account as Spent;
 use invalidator_core::cost::month::Month;
 use invalidator_core::distributions::address::{Address, answering};
@@ -32,7 +33,7 @@ use crate::function::Function;
 use crate::output::{Format, show, show_json};
 use crate::site::live::Live;
 use crate::site::{Settings, Site};
-use crate::stack;
+use crate::stack::{self, Stack};
 use answer::{Answer, History, Object};
 
 /// Say why an object or a page is fresh, or not: what the function does when it changes, step by step, at each
@@ -127,6 +128,10 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         }
     };
     let mut answer = Answer::new(&asked, &site, &function);
+    if let Some(stack) = &stack {
+        let notes = paused(&account, stack, &answer).await;
+        answer.notes.extend(notes);
+    }
     if let Format::Text = options.output {
         show(&answer.lines());
     }
@@ -141,6 +146,23 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         Format::Text => Ok(status(&answer)),
         Format::Json => finish(&options, answer),
     }
+}
+
+/// Which of the objects have changes that are held back.
+async fn paused(account: &Account, stack: &Stack, answer: &Answer) -> Vec<String> {
+    let pauses = match read_pauses(account.clients.s3(), &stack.error_bucket).await {
+        Ok(pauses) => pauses,
+        Err(error) => return vec![format!("what is paused is not known: {error:#}")],
+    };
+    let of_object = |object: &Object| {
+        let (bucket, key) = (object.bucket.clone(), object.key.clone());
+        let all = pauses.all().iter();
+        let of_key = all.filter(move |it| it.is_for(&bucket, key.as_str()));
+        of_key
+            .map(|pause| format!("{pause}; changes are held back until it is resumed"))
+            .collect::<Vec<_>>()
+    };
+    answer.objects.iter().flat_map(of_object).collect()
 }
 
 fn finish(options: &Options, answer: Answer) -> Result<ExitCode> {

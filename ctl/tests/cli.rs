@@ -22,6 +22,8 @@ mod hostile;
 mod invalidate;
 #[path = "cli/jobs.rs"]
 mod jobs;
+#[path = "cli/pause.rs"]
+mod pause;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/scheduler.rs"]

@@ -26,6 +26,7 @@ use invalidator_core::cost::order::{Held, Order, TargetOrder, new_wildcards};
 use invalidator_core::cost::price::FREE_PATHS;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
+use invalidator_core::pause::Pauses;
 use invalidator_core::plan::{NewWildcard, Plan};
 use invalidator_core::target::{Target, TenantId};
 use tokio::time::Instant;
@@ -47,6 +48,7 @@ const FEW_PATHS: u64 = 10;
 pub struct Means<'a> {
     pub app: &'a App,
     pub mode: Mode,
+    pub pauses: &'a Pauses,
     /// When looking must stop.
     pub until: Instant,
 }

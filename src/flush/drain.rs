@@ -70,6 +70,14 @@ pub struct Scoped {
     pub changes: Changes,
 }
 
+impl Scoped {
+    /// When the oldest of the changes was first received, or sent; now, if that is not known.
+    pub fn first_seen(&self, app: &App) -> u64 {
+        let now = || milliseconds(app.clock.now());
+        self.first_seen.unwrap_or_else(now)
+    }
+}
+
 /// A message of BufferQueue that cannot be read.
 #[derive(Debug)]
 pub struct Unreadable {

@@ -43,6 +43,8 @@ counters! {
         look_ups: "LookUps",
         /// Paths that wait, because a spending limit is reached.
         held_back: "PathsHeldBack",
+        /// Keys whose changes are held back, because they are paused.
+        paused: "KeysPaused",
         /// Paths that a dry run did not enqueue.
         dry_run: "DryRunPaths",
         sets: "SetsEnqueued",

@@ -11,8 +11,9 @@ use invalidator_core::distributions::Distribution;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
 use invalidator_core::path::{InvalidationPath, Reach};
+use invalidator_core::pause::Pauses;
 use invalidator_core::plan::{
-    Fate, KeyChanges, KeySet, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
+    Changes, Fate, KeyChanges, KeySet, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
 };
 use invalidator_core::retry::{HELD_WAIT, TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{Set, TooWide};
@@ -24,6 +25,7 @@ use super::cost::{Means, look_until};
 use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::{Given, give_back};
+use super::hold::hold;
 use super::log::{log_first, log_widest};
 use super::rationed;
 use super::report::{FlushCounts, Report};
@@ -49,6 +51,8 @@ pub struct Rounds<'a> {
     pub deadline: &'a Deadline,
     /// Live, or a dry run.
     pub mode: Mode,
+    /// Which changes are held back.
+    pub pauses: Pauses,
     /// When reading CloudFront's configuration must stop.
     pub read_until: Instant,
     /// Distributions that this flush could not read.
@@ -114,7 +118,7 @@ impl Rounds<'_> {
         for (index, scoped) in scopes {
             let part = Part::Scope(index);
             let has_time = self.deadline.remaining() > TIME_TO_STOP;
-            if has_time && self.process_scope(scoped, &messages, &mut end).await {
+            if has_time && self.hold_or_process(scoped, &messages, &mut end).await {
                 self.delete(&messages, part, &mut end).await;
             } else {
                 self.release(&messages, part, &mut end);
@@ -181,6 +185,61 @@ impl Rounds<'_> {
         }
     }
 
+    /// Holds back the changes of one scope that a pause covers, and processes the others. Returns whether the
+    /// messages are done.
+    async fn hold_or_process(
+        &mut self,
+        mut scoped: Scoped,
+        messages: &[Buffered],
+        end: &mut RoundEnd,
+    ) -> bool {
+        let pauses = &self.pauses;
+        let covered = scoped
+            .changes
+            .split_off(|bucket, key| pauses.holding(bucket, key).is_some());
+        let returned = match covered {
+            Ok(covered) if covered.is_empty() => Ok(Changes::default()),
+            Ok(covered) => self.hold(covered, &scoped, end).await,
+            Err(error) => Err(error.into()),
+        };
+        let returned = match returned {
+            Ok(returned) => returned,
+            Err(error) => {
+                error!(
+                    stage = "flush",
+                    error = format!("{error:#}"),
+                    "paused changes could not be written, so their messages stay in the buffer"
+                );
+                return false;
+            }
+        };
+        // What was paused until a moment ago is planned on its own.
+        let after_all = Scoped {
+            targets: scoped.targets.clone(),
+            changes: returned,
+            ..scoped
+        };
+        let mut is_done = true;
+        for scoped in [scoped, after_all] {
+            if !scoped.changes.is_empty() {
+                is_done &= self.process_scope(scoped, messages, end).await;
+            }
+        }
+        is_done
+    }
+
+    /// Holds changes back. Returns those whose pause is over.
+    async fn hold(&mut self, changes: Changes, of: &Scoped, end: &mut RoundEnd) -> Result<Changes> {
+        let scope = of.targets.as_ref().map(|targets| Scope {
+            targets: targets.clone(),
+            first_seen: of.first_seen(self.app),
+            attempts: of.attempts,
+        });
+        let held = hold(self.app, &mut self.pauses, changes, scope.as_ref()).await?;
+        end.report.counts.paused += held.keys;
+        Ok(held.returned)
+    }
+
     /// Plans the changes of one scope and enqueues their sets: first for the distributions that are
     /// cached or quickly read, then for those that take longer. Returns whether the messages are done.
     async fn process_scope(
@@ -189,13 +248,14 @@ impl Rounds<'_> {
         messages: &[Buffered],
         end: &mut RoundEnd,
     ) -> bool {
+        let app = self.app;
+        let first_seen = scoped.first_seen(app);
         let Scoped {
             targets,
-            first_seen,
             attempts,
             changes,
+            ..
         } = scoped;
-        let app = self.app;
         let keys = KeyChanges::from(changes);
         let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
         let is_meant = |target: &Target| {
@@ -242,7 +302,7 @@ impl Rounds<'_> {
         }
         let scope = Scope {
             targets: Vec::new(),
-            first_seen: first_seen.unwrap_or_else(|| milliseconds(self.app.clock.now())),
+            first_seen,
             attempts,
         };
         self.give_back(scope, unfinished, (&keys, messages), end)
@@ -332,6 +392,7 @@ impl Rounds<'_> {
         let means = Means {
             app,
             mode: self.mode,
+            pauses: &self.pauses,
             until: look_until(plan.keys.len(), time),
         };
         let order = Box::pin(means.order(plan, is_meant, &mut end.report)).await;

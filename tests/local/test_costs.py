@@ -27,7 +27,7 @@ def test_an_idle_sweep_makes_the_calls_and_emits_the_metrics_that_the_costs_coun
     assert running.wait(running.idle)
     ended = time.time()
     paid = counted(running, recorder) - before
-    # The mode and the incidents may have been read a moment ago, by another test's flush.
+    # The mode, the pauses and the incidents may have been read a moment ago, by another test's flush.
     assert set(paid) <= {*costs.CALLS_OF_A_SWEEP, "cloudfront:ListDistributions"}
     for action, count in costs.CALLS_OF_A_SWEEP.items():
         assert paid[action] == count or (action == "s3:GetObject" and paid[action] < count), paid

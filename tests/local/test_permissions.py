@@ -68,6 +68,14 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     rations = f"arn:aws:s3:::{running.stack.outputs['ErrorBucketName']}/state/rations.json"
     put(running, "~rationed.html")
     assert running.wait(lambda: Call("s3:PutObject", rations) in called(running, recorder))
+    # A pause: what it holds back is written.
+    paused = [f"{sample_site.SITE}/paused-once", "--stack", stack.NAME, "--yes"]
+    command_line.run(running.emulator, "pause", *paused, others=cloudfront.environment)
+    running.restart_function()
+    put(running, "paused-once.html")
+    held = f"arn:aws:s3:::{running.stack.outputs['ErrorBucketName']}/state/held/"
+    assert running.wait(lambda: any(call.resource.startswith(held) for call in called(running, recorder)))
+    command_line.run(running.emulator, "resume", *paused, others=cloudfront.environment)
     # Somebody waits: what the fence has met is written.
     waited = ["wait", "--stack", stack.NAME, "--bucket", sample_site.SITE, "--since", "2100-01-01T00:00:00Z"]
     command_line.run(running.emulator, *waited)

@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use tokio::sync::Notify;
 
 /// The calls that were made, in their order: `PUT /errors/state/mode.json`, or for SQS
 /// `POST AmazonSQS.SendMessage`.
@@ -18,6 +19,26 @@ pub struct Calls(Arc<Mutex<Watched>>);
 struct Watched {
     made: Vec<String>,
     refused: Vec<String>,
+    blocked: Option<(String, Blocked)>,
+}
+
+/// A call that does not begin before it is let go.
+#[derive(Clone, Debug, Default)]
+pub struct Blocked {
+    reached: Arc<Notify>,
+    let_go: Arc<Notify>,
+}
+
+impl Blocked {
+    /// Waits until the call is to be made.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it be made.
+    pub fn let_go(&self) {
+        self.let_go.notify_one();
+    }
 }
 
 impl Calls {
@@ -48,6 +69,13 @@ impl Calls {
         self.lock().refused.push(call.to_owned());
     }
 
+    /// The next call that begins like this is blocked.
+    pub fn block(&self, call: &str) -> Blocked {
+        let blocked = Blocked::default();
+        self.lock().blocked = Some((call.to_owned(), blocked.clone()));
+        blocked
+    }
+
     /// From now on, nothing is denied.
     pub fn heal(&self) {
         self.lock().refused.clear();
@@ -57,8 +85,8 @@ impl Calls {
         self.0.lock().unwrap()
     }
 
-    /// Notes a call. Returns whether it is denied.
-    fn note(&self, request: &HttpRequest) -> bool {
+    /// Notes a call. Returns whether it is denied, and what blocks it.
+    fn note(&self, request: &HttpRequest) -> (bool, Option<Blocked>) {
         let uri = request.uri();
         let (_, path) = uri.split_once("://").unwrap_or(("", uri));
         let path = path.find('/').map_or("/", |at| &path[at..]);
@@ -67,8 +95,11 @@ impl Calls {
         let call = format!("{} {}", request.method(), target.unwrap_or(path));
         let mut watched = self.lock();
         let is_refused = watched.refused.iter().any(|it| call.starts_with(it));
+        let blocked = watched
+            .blocked
+            .take_if(|(begin, _)| call.starts_with(begin.as_str()));
         watched.made.push(call);
-        is_refused
+        (is_refused, blocked.map(|(_, blocked)| blocked))
     }
 }
 
@@ -80,7 +111,16 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if self.calls.note(&request) {
+        let (is_refused, blocked) = self.calls.note(&request);
+        if let Some(Blocked { reached, let_go }) = blocked {
+            let connector = self.connector.clone();
+            return HttpConnectorFuture::new(async move {
+                reached.notify_one();
+                let_go.notified().await;
+                connector.call(request).await
+            });
+        }
+        if is_refused {
             let error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
             let status = 403.try_into().unwrap();
             let answer = HttpResponse::new(status, SdkBody::from(error));

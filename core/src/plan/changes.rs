@@ -77,6 +77,36 @@ impl Changes {
         Ok(())
     }
 
+    /// Takes the changes of some keys out. They are without the ids of versions.
+    ///
+    /// # Errors
+    /// None in practice: there are not more than there were.
+    pub fn split_off(
+        &mut self,
+        is_meant: impl Fn(&BucketName, &str) -> bool,
+    ) -> Result<Self, TooMany> {
+        let mut taken = Self::default();
+        let entries = std::mem::take(&mut self.entries);
+        for entry in entries {
+            let bucket = self.bucket(entry.bucket);
+            let path = self.path(&entry);
+            let key = path.strip_prefix('/').unwrap_or(path);
+            if !is_meant(bucket, key) {
+                self.entries.push(entry);
+                continue;
+            }
+            let change = Change {
+                bucket: bucket.clone(),
+                key: ObjectKey::known(key),
+                kind: entry.kind,
+                event_time: None,
+                version_id: None,
+            };
+            taken.add(&change, entry.message)?;
+        }
+        Ok(taken)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -242,6 +272,23 @@ impl KeyChanges {
         }
     }
 
+    /// All that happened to a key, as one change without a version and a time.
+    pub fn change(&self, key: KeyIndex) -> Change<'_> {
+        let of_key = self.get(key);
+        Change {
+            bucket: of_key.bucket.clone(),
+            key: of_key.key(),
+            kind: of_key.kind,
+            event_time: None,
+            version_id: None,
+        }
+    }
+
+    /// The first message that a key came in.
+    pub fn first_message(&self, key: KeyIndex) -> MessageIndex {
+        self.entry(key).message
+    }
+
     /// The path of a key where an origin serves the whole bucket.
     pub fn path(&self, key: KeyIndex) -> ViewerPath<'_> {
         let entry = self.entry(key);
@@ -324,6 +371,44 @@ mod tests {
     type Known<'a> = Option<(&'a str, i64)>;
 
     proptest! {
+        #[test]
+        fn what_is_split_off_and_what_is_left_are_all_changes(
+            changes in proptest::collection::vec(("[ab]", "[a-c]{1,2}", any::<bool>(), 0_usize..3), 0..30),
+        ) {
+            let add = |to: &mut Changes, (bucket, key, deleted, message): &(String, String, bool, usize)| {
+                let change = Change {
+                    bucket: BucketName::new(bucket.as_str()),
+                    key: ObjectKey::new(key.as_str()).unwrap(),
+                    kind: if *deleted { ChangeKind::Deleted } else { ChangeKind::Created },
+                    event_time: Some(EventTime(1)),
+                    version_id: VersionId::new(format!("v{message}")).filter(|_| !deleted),
+                };
+                to.add(&change, MessageIndex::new(*message)).unwrap();
+            };
+            let is_meant = |bucket: &str, key: &str| bucket == "a" && key.starts_with('b');
+            let (mut all, mut kept, mut apart) = (Changes::default(), Changes::default(), Changes::default());
+            for change in &changes {
+                add(&mut all, change);
+                add(if is_meant(&change.0, &change.1) { &mut apart } else { &mut kept }, change);
+            }
+            let taken = all.split_off(|bucket, key| is_meant(bucket.as_str(), key)).unwrap();
+            let shown = |changes: Changes, with_versions: bool| {
+                let keys = KeyChanges::from(changes);
+                let shown = keys.indices().map(|index| {
+                    let key = keys.get(index);
+                    let messages: Vec<_> = keys.messages(index).map(MessageIndex::get).collect();
+                    let versions = keys.versions(index).filter(|_| with_versions);
+                    let versions = versions.map(|it| it.map(|version| version.id.to_owned()).collect::<Vec<_>>());
+                    format!("{} {} {:?} {messages:?} {versions:?}", key.bucket, key.name(), key.kind)
+                });
+                let mut shown: Vec<String> = shown.collect();
+                shown.sort();
+                shown
+            };
+            prop_assert_eq!(shown(taken, false), shown(apart, false));
+            prop_assert_eq!(shown(all, true), shown(kept, true));
+        }
+
         #[test]
         fn each_key_is_there_once_with_all_that_happened_to_it(
             changes in proptest::collection::vec(

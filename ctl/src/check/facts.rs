@@ -15,6 +15,7 @@ use invalidator_core::service_error::ServiceError;
 use time::OffsetDateTime;
 
 use super::finding::Subject;
+use crate::held::Overview;
 use crate::notification::Notifications;
 
 /// All that was read.
@@ -36,6 +37,7 @@ pub struct Facts {
     pub mail: Option<Mail>,
     pub alarms: Option<Vec<Alarm>>,
     pub mode: Option<Mode>,
+    pub paused: Option<Paused>,
     /// What the role may not do, though the function does it.
     pub denied: Option<Vec<Denied>>,
     pub error_bucket: Option<ErrorBucket>,
@@ -229,6 +231,14 @@ pub struct Alarm {
 pub enum Mode {
     Chosen(ChosenMode),
     /// There is one, and it cannot be read.
+    Unreadable(String),
+}
+
+/// What is known about pauses.
+#[derive(Debug)]
+pub enum Paused {
+    Known(Overview),
+    /// The list, or what is held back, cannot be read.
     Unreadable(String),
 }
 

@@ -12,6 +12,7 @@ mod mail;
 mod mode;
 mod origins;
 mod others;
+mod pauses;
 mod queues;
 mod role;
 mod roots;
@@ -34,6 +35,7 @@ pub fn find(facts: &Facts) -> Findings {
     }
     for rule in [
         mode::find,
+        pauses::find,
         samconfig::find,
         function::find,
         roots::find,

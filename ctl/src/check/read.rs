@@ -16,9 +16,10 @@ use invalidator::mode::read_mode;
 use invalidator_core::mode::ChosenMode;
 use time::OffsetDateTime;
 
-use super::facts::{Alarm, ErrorBucket, Facts, Mode, Stack, Sweep};
+use super::facts::{Alarm, ErrorBucket, Facts, Mode, Paused, Stack, Sweep};
 use super::finding::Subject;
 use crate::account::Account;
+use crate::held::Overview;
 use crate::stack;
 use looking::Looking;
 
@@ -46,6 +47,7 @@ pub async fn read(
         mail,
         resources,
         mode,
+        paused,
         error_bucket,
     ) = tokio::join!(
         function::configuration(&looking, name),
@@ -56,6 +58,7 @@ pub async fn read(
         mail::mail(&looking, known.output("AlertTopicArn")),
         resources(&looking, &known.name),
         mode(&looking, stack),
+        Overview::read(account, stack),
         error_bucket(&looking, &stack.error_bucket),
     );
     let arn = function.as_ref().map_or("", |it| it.arn.as_str());
@@ -108,6 +111,10 @@ pub async fn read(
         mail,
         alarms,
         mode,
+        paused: Some(match paused {
+            Ok(overview) => Paused::Known(overview),
+            Err(error) => Paused::Unreadable(format!("{error:#}")),
+        }),
         denied,
         error_bucket,
         buckets,

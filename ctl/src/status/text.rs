@@ -14,6 +14,12 @@ pub fn text(status: &Status) -> Lines {
     if let Some(mode) = &status.mode {
         lines.line(format_args!("mode: {}", mode.shown));
     }
+    for paused in status.paused.iter().flat_map(|it| &it.pauses) {
+        lines.line(paused);
+    }
+    for left in status.paused.iter().flat_map(|it| &it.left) {
+        lines.line(left);
+    }
     if let Some(queues) = &status.queues {
         of_queues(&mut lines, queues);
     }

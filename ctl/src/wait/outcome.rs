@@ -31,6 +31,8 @@ pub enum Ended {
     NotLive(ChosenMode),
     /// No distribution serves the buckets.
     Unserved,
+    /// Changes are held back; which.
+    Held(String),
 }
 
 pub struct Outcome {
@@ -76,7 +78,7 @@ impl Outcome {
 
     fn why(&self) -> Option<String> {
         match &self.ended {
-            Ended::TimeOver(why) => Some(why.clone()),
+            Ended::TimeOver(why) | Ended::Held(why) => Some(why.clone()),
             Ended::NotLive(mode) => Some(format!("the mode is {mode}")),
             _ => None,
         }
@@ -114,6 +116,7 @@ impl Outcome {
             Ended::TimeOver(_) => "time-over",
             Ended::NotLive(_) => "not-live",
             Ended::Unserved => "unserved",
+            Ended::Held(_) => "held",
         }
     }
 
@@ -144,6 +147,9 @@ impl Outcome {
             )),
             Ended::NotLive(mode) => show_line(format_args!(
                 "nothing is invalidated: the mode is {mode}. `invalidatorctl mode live` changes that"
+            )),
+            Ended::Held(why) => show_line(format_args!(
+                "not every change of {buckets} is accepted: {why}"
             )),
             Ended::Unserved => show_line(format_args!(
                 "no distribution of this account serves {buckets}, or DistributionIds leaves it out"

@@ -52,7 +52,10 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
         .tags
         .settings_of(app.clients.s3(), &buckets, means.until)
         .await;
-    let opted_in = |it: &&BucketName| settings.get(*it).is_some_and(|it| it.only_changed);
+    // Where changes are held back, one that changed something may not have been invalidated yet.
+    let is_paused = |it: &BucketName| means.pauses.concern(it);
+    let opted_in =
+        |it: &&BucketName| settings.get(*it).is_some_and(|it| it.only_changed) && !is_paused(it);
     let opted_in: Vec<BucketName> = buckets.iter().filter(opted_in).cloned().collect();
     if opted_in.is_empty() {
         return skips;

@@ -216,6 +216,7 @@ fn without_distributions() -> Facts {
             is_muted: false,
         }]),
         mode: Some(Mode::Chosen(ChosenMode::initial(Chosen::Live))),
+        paused: None,
         denied: Some(Vec::new()),
         error_bucket: Some(ErrorBucket {
             is_versioned: Some(true),

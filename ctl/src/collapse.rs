@@ -6,17 +6,20 @@ use invalidator_core::cost::limits::Limits;
 use invalidator_core::path::{InvalidationPath, coverage};
 
 /// The cheapest cover of these paths, and what its wildcards clear. No bucket is listed, so what else they clear is
-/// estimated.
+/// estimated. No wildcard stands over a folder that `is_barred`.
 pub fn collapse(
     paths: Vec<InvalidationPath<'static>>,
+    limits: &Limits,
+    is_barred: impl FnMut(&str) -> bool,
 ) -> (Vec<InvalidationPath<'static>>, Vec<String>) {
     let all: Vec<&InvalidationPath<'_>> = paths.iter().collect();
     let covering = coverage(&all);
     let places = (0..paths.len()).filter(|place| covering[*place] == *place);
     let mut different: Vec<&InvalidationPath<'_>> = places.map(|place| &paths[place]).collect();
     different.sort_by(|a, b| a.order().cmp(&b.order()));
-    let folders = Folders::new(different.iter().copied());
-    let cover = cheapest_cover(&folders, &Limits::frugal());
+    let mut folders = Folders::new(different.iter().copied());
+    folders.bar(is_barred);
+    let cover = cheapest_cover(&folders, limits);
     let wildcards = cover.wildcards.iter();
     let notes = wildcards.clone().map(ToString::to_string).collect();
     let wildcards = wildcards.map(|wildcard| wildcard.path());
@@ -29,14 +32,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_paths_of_a_folder_become_one_wildcard() {
+    fn many_paths_of_a_folder_become_one_wildcard_where_none_is_barred() {
         let path = |text: String| InvalidationPath::try_from(text).unwrap();
         let paths = (0..4_000).map(|n| path(format!("/news/{n}.html")));
         let paths: Vec<_> = paths.chain([path("/a".to_owned())]).collect();
-        let (collapsed, notes) = collapse(paths.iter().chain(&paths).cloned().collect());
+        let twice: Vec<_> = paths.iter().chain(&paths).cloned().collect();
+        let limits = Limits::frugal();
+        let (collapsed, notes) = collapse(twice.clone(), &limits, |_| false);
         assert!(collapsed.len() <= 2, "{collapsed:?}");
         let covers = |path| collapsed.iter().any(|it| it.clears(path));
         assert!(paths.iter().all(covers));
         assert_eq!(notes.len(), 1, "{notes:?}");
+        let (exact, notes) = collapse(twice, &limits, |_| true);
+        assert_eq!((exact.len(), notes.len()), (4_001, 0));
     }
 }
