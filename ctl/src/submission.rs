@@ -85,10 +85,19 @@ fn set(
     common: &Common<'_>,
 ) -> (SetId, Set<'static>) {
     let id = SetId::new(target, &paths, &common.id_parts);
-    let set = Set {
-        target: target.clone(),
+    (id, set_of(target.clone(), paths, common.reason.clone()))
+}
+
+/// A set as this program sends it.
+pub fn set_of(
+    target: Target,
+    paths: Vec<InvalidationPath<'static>>,
+    reason: String,
+) -> Set<'static> {
+    Set {
+        target,
         paths,
-        reason: common.reason.clone(),
+        reason,
         by: COMMAND_LINE.to_owned(),
         changed: None,
         first_sent: None,
@@ -96,6 +105,5 @@ fn set(
         caller_reference: None,
         forbidden: None,
         trust: None,
-    };
-    (id, set)
+    }
 }

@@ -326,3 +326,18 @@ def test_every_parameter_has_a_description_and_a_default_unless_a_person_must_de
     parameters = WHOLE["Parameters"]
     assert [name for name, parameter in parameters.items() if "Default" not in parameter] == ["AdminEmail"]
     assert all(parameter["Description"] for parameter in parameters.values())
+
+
+def test_scheduler_may_only_send_what_a_schedule_is_for() -> None:
+    sends = {"SweepRole": "TickQueue", "ScheduledJobRole": "SubmitQueue"}
+    roles = of_type("AWS::IAM::Role")
+    assert set(roles) == {"FunctionRole", *sends}
+    for name, queue in sends.items():
+        role = roles[name]["Properties"]
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+        # Of this account, and of one schedule group.
+        assert set(trust["Condition"]["StringEquals"]) == {"aws:SourceAccount", "aws:SourceArn"}
+        ((allowed,),) = (policy["PolicyDocument"]["Statement"] for policy in role["Policies"])
+        assert allowed["Action"] == "sqs:SendMessage"
+        assert allowed["Resource"] == [{"Fn::GetAtt": [it, "Arn"]} for it in (queue, "FailedEventsQueue")]

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::submission::Submission;
+use crate::submission::{Submission, set_of};
 
 /// The folder of the records in the error bucket.
 const FOLDER: &str = "jobs/";
@@ -153,6 +153,17 @@ impl Message {
     /// If somebody has changed it.
     pub fn set(&self) -> Result<Set<'static>> {
         Ok(Set::from_json(&self.body)?)
+    }
+
+    /// A message from outside, as this program makes it. Whoever wrote it could say what only the function may, such as
+    /// that a target is trusted after it.
+    ///
+    /// # Errors
+    /// If it holds no set.
+    pub fn checked(id: &str, body: &str) -> Result<Self> {
+        let set = Set::from_json(body)?;
+        let set = set_of(set.target, set.paths, set.reason);
+        Self::of(&SetId::known(id), &set)
     }
 }
 
@@ -289,7 +300,11 @@ pub async fn read_messages(
     let lines = text
         .split(|byte| *byte == b'\n')
         .filter(|it| !it.is_empty());
-    let messages: Result<Vec<Message>, _> = lines.map(serde_json::from_slice).collect();
+    let messages = lines.map(|line| {
+        let line: Message = serde_json::from_slice(line)?;
+        Message::checked(&line.id, &line.body)
+    });
+    let messages: Result<Vec<Message>> = messages.collect();
     let messages =
         messages.with_context(|| format!("s3://{bucket}/{key} holds no messages of a job"))?;
     if messages.len() != job.sets {
@@ -331,4 +346,25 @@ pub async fn newest(s3: &Client, bucket: &str) -> Result<Vec<String>> {
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.truncate(MOST_LISTED);
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_somebody_wrote_says_only_what_this_program_says() {
+        let body = r#"{"v":1,"distribution":"E1","paths":["/a*"],"reason":"x","by":"invalidator","hops":3,"first_sent":7}"#;
+        let message = Message::checked("1", body).unwrap();
+        assert_eq!(message.group, "E1/wildcards");
+        let expected =
+            r#"{"v":1,"distribution":"E1","paths":["/a*"],"reason":"x","by":"invalidatorctl"}"#;
+        assert_eq!(
+            (message.id.as_str(), message.body.as_str()),
+            ("1", expected)
+        );
+        for body in ["", "{}", r#"{"v":2,"distribution":"E1","paths":["/a"]}"#] {
+            assert!(Message::checked("1", body).is_err(), "{body}");
+        }
+    }
 }

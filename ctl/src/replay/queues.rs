@@ -13,7 +13,6 @@ use invalidator::aws::error::{error_of, service_error};
 use invalidator::config::QueueUrl;
 use invalidator::queue::{Entry, delete, hide, send};
 use invalidator::ticker::TICK_GROUP;
-use invalidator_core::set::Set;
 use invalidator_core::text::{Lines, one_line};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +20,7 @@ use time::OffsetDateTime;
 
 use crate::account::Account;
 use crate::confirm::confirm;
+use crate::jobs::record;
 use crate::output::{Format, error, show, show_json, show_line, tell};
 use crate::progress::Progress;
 use crate::queue_numbers::numbers;
@@ -390,8 +390,6 @@ fn fifo_of(message: &Message) -> Option<(String, String)> {
 struct Scheduled {
     #[serde(rename = "MessageBody")]
     body: String,
-    #[serde(rename = "MessageGroupId")]
-    group: String,
     #[serde(rename = "MessageDeduplicationId")]
     id: String,
 }
@@ -407,11 +405,7 @@ async fn invoke(
         serde_json::from_str(body).map_err(|error| anyhow!("it is no JSON: {error}"))?;
     if body.get("MessageDeduplicationId").is_some() {
         let scheduled: Scheduled = serde_json::from_value(body)?;
-        Set::from_json(&scheduled.body)?;
-        let entry = Entry {
-            fifo: Some((scheduled.group, scheduled.id)),
-            ..Entry::of_body(scheduled.body)
-        };
+        let entry = record::Message::checked(&scheduled.id, &scheduled.body)?.entry();
         send(account.clients.sqs(), submit_queue, [entry]).await?;
         return Ok(Accepted::PutBack);
     }

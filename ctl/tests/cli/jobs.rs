@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::invalidate::make_function;
+use super::replay::sets_wait;
 use super::scheduler::{DEAD_LETTERS, GROUP, ROLE, Scheduler};
 use super::support::account::Account;
 use super::{in_account, make_stack_with, text};
@@ -25,7 +26,7 @@ const OUTPUTS: [(&str, &str); 5] = [
 ];
 
 /// So many distributions.
-async fn account(distributions: usize) -> Account {
+pub async fn account(distributions: usize) -> Account {
     let account = Account::new(&[]).await;
     for number in 1..=distributions {
         let distribution = Distribution::new(&format!("E{number}"), Origin::s3("site", "site"));
@@ -37,18 +38,25 @@ async fn account(distributions: usize) -> Account {
     account
 }
 
-/// Runs the command with other endpoints for some services.
-async fn run(account: &Account, others: &[(&str, &str)], arguments: &[&str]) -> Output {
+/// What the command needs in its environment, with other endpoints for some services.
+pub fn environment(account: &Account, others: &[(&str, &str)]) -> HashMap<String, String> {
     let mut environment: HashMap<_, _> = account.environment().into();
     let emulator = environment.remove("AWS_ENDPOINT_URL").unwrap();
     let services = ["S3", "SQS", "SNS", "STS", "CLOUDFORMATION", "LAMBDA"];
     let of_services = services.map(|it| (format!("AWS_ENDPOINT_URL_{it}"), emulator.clone()));
+    let zone = ("TZ", "CET-1CEST,M3.5.0,M10.5.0/3".to_owned());
+    let others = others
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    let named = environment.into_iter().chain([zone]).chain(others);
+    let named = named.map(|(name, value)| (name.to_owned(), value));
+    of_services.into_iter().chain(named).collect()
+}
+
+async fn run(account: &Account, others: &[(&str, &str)], arguments: &[&str]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
         .args(arguments)
-        .envs(environment)
-        .envs(of_services)
-        .envs(others.iter().copied())
-        .env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        .envs(environment(account, others))
         .stdin(Stdio::null())
         .output()
         .await
@@ -61,7 +69,7 @@ async fn scheduled(account: &Account, scheduler: &Scheduler, arguments: &[&str])
 }
 
 /// The job that was made, as `invalidate --output json` says it.
-async fn make_job(account: &Account, scheduler: &Scheduler, arguments: &[&str]) -> Value {
+pub async fn make_job(account: &Account, scheduler: &Scheduler, arguments: &[&str]) -> Value {
     let first = ["invalidate", "--yes", "--output", "json"];
     let output = scheduled(account, scheduler, &[&first, arguments].concat()).await;
     assert!(output.status.success(), "{}", text(output.stderr));
@@ -427,20 +435,20 @@ async fn a_time_that_cannot_be_used_is_named_and_nothing_is_scheduled() {
     assert!(scheduler.names().is_empty());
 }
 
-/// SQS, whose answers to SendMessageBatch are lost after the first.
+/// SQS, whose answers to SendMessageBatch are lost after the first: the connection ends, or nothing comes any more.
 struct LosesAnswers {
     url: String,
 }
 
 impl LosesAnswers {
-    async fn start(emulator: &str) -> Self {
+    async fn start(emulator: &str, hangs: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let emulator = emulator.strip_prefix("http://").unwrap().to_owned();
         let sent = Arc::new(AtomicUsize::new(0));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(pass_on(stream, emulator.clone(), Arc::clone(&sent)));
+                tokio::spawn(pass_on(stream, emulator.clone(), Arc::clone(&sent), hangs));
             }
         });
         Self { url }
@@ -448,7 +456,7 @@ impl LosesAnswers {
 }
 
 /// Passes on one call, and closes the connection.
-async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>) {
+async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>, hangs: bool) {
     let mut stream = BufReader::new(stream);
     let (mut head, mut line, mut length) = (String::new(), String::new(), 0);
     while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
@@ -466,6 +474,9 @@ async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>) {
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await.unwrap();
     if head.contains("SendMessageBatch") && sent.fetch_add(1, Ordering::Relaxed) > 0 {
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         return;
     }
     stream.get_mut().write_all(&answer).await.unwrap();
@@ -475,7 +486,7 @@ async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>) {
 async fn a_job_whose_answers_were_lost_is_continued_and_nothing_is_paid_for_twice() {
     let account = account(11).await;
     let environment: HashMap<_, _> = account.environment().into();
-    let queue = LosesAnswers::start(&environment["AWS_ENDPOINT_URL"]).await;
+    let queue = LosesAnswers::start(&environment["AWS_ENDPOINT_URL"], false).await;
     let ids: Vec<String> = (1..=11).map(|number| format!("E{number}")).collect();
     let arguments = [
         "invalidate",
@@ -543,4 +554,44 @@ async fn a_job_whose_answers_were_lost_is_continued_and_nothing_is_paid_for_twic
         shown.contains("  E1 (www1.example.org): 2 paths accepted, 0 rejected, 0 without"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn a_job_that_is_killed_is_continued_and_nothing_is_paid_for_twice() {
+    let account = account(6).await;
+    let emulator: HashMap<_, _> = account.environment().into();
+    let queue = LosesAnswers::start(&emulator["AWS_ENDPOINT_URL"], true).await;
+    let ids: Vec<String> = (1..=6).map(|number| format!("E{number}")).collect();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+        .args([
+            "invalidate",
+            "--yes",
+            "--distribution",
+            &ids.join(","),
+            "/a",
+            "/b*",
+        ])
+        .envs(environment(
+            &account,
+            &[("AWS_ENDPOINT_URL_SQS", &queue.url)],
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The second batch is there, and the command waits for the answer.
+    sets_wait(&account, 12).await;
+    child.kill().await.unwrap();
+    let id = id_of_the_only_job(&account).await;
+    let shown = text(in_account(&account, &["jobs", "show", &id]).await.stdout);
+    assert!(shown.contains("  2 of 12 sets are not known"), "{shown}");
+    let output = in_account(&account, &["jobs", "resume", &id, "--yes"]).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    account.submit().await;
+    for id in &ids {
+        let mut paths = account.cloudfront.paths(id);
+        paths.sort();
+        assert_eq!(paths, ["/a", "/b*"], "{id}");
+    }
 }

@@ -231,3 +231,78 @@ fn problem(name: &str, body: &Value) -> Option<String> {
         failed.0
     ))
 }
+
+/// EventBridge Scheduler API Reference, CreateSchedule.
+#[tokio::test]
+async fn scheduler_refuses_what_its_documentation_says() {
+    let scheduler = Scheduler::start().await;
+    let input = json!({
+        "QueueUrl": "q", "MessageBody": "b", "MessageGroupId": "g", "MessageDeduplicationId": "d",
+    });
+    let schedule = json!({
+        "GroupName": GROUP, "ScheduleExpression": "at(2020-01-01T00:00:00)", "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": { "Mode": "OFF" }, "ActionAfterCompletion": "DELETE", "ClientToken": "1",
+        "Target": {
+            "Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage", "RoleArn": ROLE, "Input": input.to_string(),
+            "RetryPolicy": { "MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86_400 },
+            "DeadLetterConfig": { "Arn": DEAD_LETTERS },
+        },
+    });
+    let code = |first: &str, body: &Value| {
+        let (status, answer) = scheduler.answer(first, body.to_string().as_bytes());
+        (
+            status,
+            answer["__type"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let refused = |code: &str, status| (status, code.to_owned());
+    let post = |name: &str| format!("POST /schedules/{name} HTTP/1.1");
+    for (name, pointer, value) in [
+        ("a".repeat(65), "/ClientToken", json!("1")),
+        ("a%2Fb".to_owned(), "/ClientToken", json!("1")),
+        (
+            "a".to_owned(),
+            "/ScheduleExpression",
+            json!("at(2020-01-01 00:00)"),
+        ),
+        (
+            "a".to_owned(),
+            "/Target/RetryPolicy/MaximumRetryAttempts",
+            json!(186),
+        ),
+        (
+            "a".to_owned(),
+            "/Target/RetryPolicy/MaximumEventAgeInSeconds",
+            json!(59),
+        ),
+        ("a".to_owned(), "/Target/Input", json!("x")),
+        (
+            "a".to_owned(),
+            "/Target/Input",
+            json!(format!("\"{}\"", "x".repeat(256_000))),
+        ),
+    ] {
+        let mut schedule = schedule.clone();
+        *schedule.pointer_mut(pointer).unwrap() = value;
+        let expected = refused("ValidationException", 400);
+        assert_eq!(code(&post(&name), &schedule), expected, "{name} {pointer}");
+    }
+    let mut elsewhere = schedule.clone();
+    elsewhere["GroupName"] = json!("none");
+    let missing = refused("ResourceNotFoundException", 404);
+    assert_eq!(code(&post("a"), &elsewhere), missing);
+    // A time of the past is accepted.
+    assert_eq!(code(&post("a"), &schedule), (200, String::new()));
+    let conflict = refused("ConflictException", 409);
+    assert_eq!(code(&post("a"), &schedule), conflict);
+    for (method, group, expected) in [
+        ("GET", "none", missing.clone()),
+        ("GET", GROUP, (200, String::new())),
+        ("DELETE", GROUP, (200, String::new())),
+        ("DELETE", GROUP, missing.clone()),
+        ("GET", GROUP, missing),
+    ] {
+        let first = format!("{method} /schedules/a?groupName={group} HTTP/1.1");
+        assert_eq!(code(&first, &Value::Null), expected, "{first}");
+    }
+}

@@ -9,6 +9,7 @@ use nix::pty::openpty;
 use strict_cloudfront::{Distribution, Operation, Origin};
 
 use super::replay::put;
+use super::scheduler::Scheduler;
 use super::support::account::Account;
 use super::{FILES, REPOSITORY, text};
 
@@ -120,6 +121,49 @@ async fn a_job_asks_after_it_has_shown_its_paths_and_what_they_cost() {
             "{shown}"
         );
         assert_eq!(account.waiting_sets().await, sets, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_cancelled_or_continued_only_after_a_yes() {
+    let (account, scheduler) = tokio::join!(super::jobs::account(1), Scheduler::start());
+    let endpoint = [("AWS_ENDPOINT_URL_SCHEDULER", scheduler.url.as_str())];
+    let ask = |arguments: &[&str], question: &str, answer: &str| {
+        let mut command = program();
+        command.args(arguments);
+        command.envs(super::jobs::environment(&account, &endpoint));
+        let mut child = OnTerminal::start(command);
+        child.until(question);
+        let (status, shown, told) = child.answer(answer);
+        assert!(told.starts_with("account 000000000000"), "{told}");
+        (status, shown + &told)
+    };
+    let job = ["--distribution", "E1", "/a", "--at", "+2h"];
+    let job = super::jobs::make_job(&account, &scheduler, &job).await;
+    let cancel = ["jobs", "cancel", job["job"].as_str().unwrap()];
+    for (answer, code, left) in [("n\n", 1, 1), ("y\n", 0, 0)] {
+        let (status, told) = ask(&cancel, "delete 1 schedule? [y/N] ", answer);
+        assert_eq!(
+            (status, scheduler.names().len()),
+            (Some(code), left),
+            "{told}"
+        );
+        assert!(told.contains(": scheduled for 20"), "{told}");
+    }
+    scheduler.make_only(Some(0));
+    let job = ["invalidate", "--distribution", "E1", "/b", "--at", "+2h"];
+    let (status, told) = ask(&job, "schedule 1 path in 1 set? [y/N] ", "y\n");
+    assert_eq!(status, Some(1), "{told}");
+    scheduler.make_only(None);
+    let id = told.split("jobs resume ").nth(1).unwrap();
+    let resume = ["jobs", "resume", id.split(' ').next().unwrap()];
+    for (answer, code, made) in [("n\n", 1, 0), ("y\n", 0, 1)] {
+        let (status, told) = ask(&resume, "schedule 1 path in 1 set? [y/N] ", answer);
+        assert_eq!(
+            (status, scheduler.names().len()),
+            (Some(code), made),
+            "{told}"
+        );
     }
 }
 
