@@ -36,6 +36,15 @@ LOG_BYTES_OF_A_SWEEP = 3_000
 # Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty polls
 # a minute, as others measured (issue 132 of getlift/lift). Whether it polls FIFO queues less is not known.
 POLLS_A_MINUTE = 15
+# An event by itself: a line with its counts, one with its metrics, and three of Lambda.
+SECONDS_OF_AN_EVENT = 0.05
+LOG_BYTES_OF_AN_EVENT = 2_000
+# What a further event of a batch takes.
+SECONDS_OF_A_FURTHER_EVENT = 0.0005
+# Lambda's pollers receive and delete ten messages with a call, and so does a flush.
+CALLS_OF_A_MESSAGE = 1 + 2 / 10
+# X-Ray: one a second, and so many of the rest.
+SAMPLED = 0.05
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,40 @@ def newspaper() -> list[Line]:
     return on_top_of(at_rest(), lines)
 
 
+def by_event(changes: int, batch: int = 1) -> list[Line]:
+    """How changes come from an event to the buffer and out of it, so many with an invocation."""
+    invocations = changes / batch
+    seconds = SECONDS_OF_AN_EVENT + (batch - 1) * SECONDS_OF_A_FURTHER_EVENT
+    return [
+        Line("invocations", invocations, "Lambda request"),
+        Line("time", invocations * seconds * GIGABYTES, "Lambda GB-second (arm64)"),
+        Line("the buffer", invocations * CALLS_OF_A_MESSAGE, "SQS request"),
+        Line("logs", invocations * LOG_BYTES_OF_AN_EVENT / 1e9, "GB of logs"),
+        Line("traces", invocations * SAMPLED, "X-Ray trace"),
+    ]
+
+
+def by_queue(changes: int, batch: int) -> list[Line]:
+    """The same with IntakeQueue: S3's sends are billed to whom the queue belongs."""
+    calls = changes * CALLS_OF_A_MESSAGE + POLLS_A_MINUTE * MINUTES
+    return [*by_event(changes, batch), Line("IntakeQueue", calls, "SQS request")]
+
+
+def sources() -> str:
+    """What events cost until they are buffered, by the source and their number."""
+    rows = [
+        "| changes a month | `S3` | `EventBridge` | `SQS`, batches of 2 | `SQS`, of 10 | `SQS`, of 100 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for changes in (100_000, 1_000_000, 10_000_000, 100_000_000):
+        alone = by_event(changes)
+        bridged = [*alone, Line("events", changes, "EventBridge event")]
+        bills = [alone, bridged, *(by_queue(changes, batch) for batch in (2, 10, 100))]
+        cells = [f"{total(lines, with_free_tier=False):,.2f}" for lines in bills]
+        rows.append(f"| {changes:,} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def table(lines: list[Line]) -> str:
     """A table, with the sum."""
     rows = [
@@ -208,6 +251,7 @@ TABLES = {
     "at rest": lambda: table(at_rest()),
     "newspaper": lambda: table(newspaper()),
     "refetches": refetches,
+    "sources": sources,
     "prices": price_table,
 }
 

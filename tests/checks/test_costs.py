@@ -50,6 +50,12 @@ def test_the_example_and_the_rest_have_the_free_amounts_once() -> None:
         assert sum(line.usd(True) for line in lines) == pytest.approx(whole.usd(True)), price
 
 
+@pytest.mark.parametrize(("changes", "batch", "pays"), [(100_000, 100, False), (1_000_000, 10, True)])
+def test_the_queue_pays_from_some_size_on(changes: int, batch: int, pays: bool) -> None:
+    alone, queued = (costs.total(lines, False) for lines in (costs.by_event(changes), costs.by_queue(changes, batch)))
+    assert (queued < alone) is pays
+
+
 def test_free_amounts_are_subtracted_once_and_never_below_zero() -> None:
     assert costs.Line("", 999, "invalidation path").usd(with_free_tier=True) == 0
     assert costs.Line("", 1_001, "invalidation path").usd(with_free_tier=True) == 0.005

@@ -20,6 +20,7 @@ SETTINGS = [
         "CompareBuckets": "site-a,site-b",
     },
     {"LookBeforePaying": "false"},
+    {"EventSource": "SQS", "S3Buckets": "site-*"},
 ]
 # What the linter finds, and need not: its list of actions is older than multi-tenant distributions.
 UNKNOWN_TO_THE_LINTER = {

@@ -11,6 +11,7 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import docs
 import template
+from intrinsics import Scope
 
 ROOT = template.TEMPLATE.parent
 TEXT = template.TEMPLATE.read_text()
@@ -27,7 +28,7 @@ def of_type(kind: str) -> dict[str, dict]:
 
 QUEUES = of_type("AWS::SQS::Queue")
 ALARMS = of_type("AWS::CloudWatch::Alarm")
-WORK_QUEUES = ["BufferQueue", "TickQueue", "SubmitQueue"]
+WORK_QUEUES = ["IntakeQueue", "BufferQueue", "TickQueue", "SubmitQueue"]
 DEAD_LETTER_QUEUES = [name for name in QUEUES if name not in WORK_QUEUES]
 CONFIG = (ROOT / "src/config.rs").read_text()
 SIMULATION = (ROOT / "tests/simulation/lambda.rs").read_text()
@@ -115,7 +116,7 @@ def seconds_in_code(constant: str) -> int:
 
 def test_the_sweep_follows_the_debounce() -> None:
     parameter = WHOLE["Parameters"]["DebounceSeconds"]
-    minutes = {int(debounce): row["Minutes"] for debounce, row in WHOLE["Mappings"]["SweepOfDebounce"].items()}
+    minutes = {int(debounce): row["Minutes"] for debounce, row in WHOLE["Mappings"]["Debounce"].items()}
     assert list(minutes) == parameter["AllowedValues"]
     assert (min(minutes), max(minutes)) == range_in_code("DEBOUNCE_SECONDS")
     for debounce, sweep in minutes.items():
@@ -123,6 +124,44 @@ def test_the_sweep_follows_the_debounce() -> None:
         assert sweep * 60 >= min(5 * debounce, 720)
         # .. and a change left behind is flushed before the alarm, even if one sweep is lost.
         assert debounce + 2 * sweep * 60 < 1800
+
+
+def test_the_window_of_the_intake_is_taken_out_of_the_debounce() -> None:
+    delays = {int(debounce): row["Delay"] for debounce, row in WHOLE["Mappings"]["Debounce"].items()}
+    window = RESOURCES["Intake"]["Properties"]["MaximumBatchingWindowInSeconds"]
+    shortest, _ = range_in_code("DEBOUNCE_SECONDS")
+    assert delays == {debounce: max(debounce - window, shortest) for debounce in delays}
+
+
+@pytest.mark.parametrize(("source", "seconds"), [("S3", 10), ("EventBridge", 10), ("SQS", 7)])
+def test_ticks_are_delayed_by_what_the_function_takes_for_the_debounce(source: str, seconds: int) -> None:
+    scope = Scope(WHOLE, {"EventSource": source})
+    variables = RESOURCES["Function"]["Properties"]["Environment"]["Variables"]
+    assert scope.resolve(variables["DEBOUNCE_SECONDS"]) == seconds
+    assert scope.resolve(QUEUES["TickQueue"]["Properties"]["DelaySeconds"]) == seconds
+
+
+@pytest.mark.parametrize("source", WHOLE["Parameters"]["EventSource"]["AllowedValues"])
+def test_the_intake_is_read_and_s3_permitted_as_the_source_wants_it(source: str) -> None:
+    scope = Scope(WHOLE, {"EventSource": source})
+    sids = json.dumps(scope.resolve(RESOURCES["FunctionRole"]["Properties"]["Policies"]))
+    assert scope.condition(RESOURCES["Intake"]["Condition"]) is ("TakeIn" in sids) is (source == "SQS")
+    # A bucket that was connected before the source was changed loses no event.
+    assert scope.condition(RESOURCES["S3InvokePermission"]["Condition"]) is (source != "EventBridge")
+    assert "Condition" not in RESOURCES["IntakeQueuePolicy"]
+    (_, allow) = scope.resolve(RESOURCES["IntakeQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"])
+    assert allow["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert allow["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"},
+    }
+
+
+def test_a_batch_of_the_intake_fits_into_an_invocation() -> None:
+    # Lambda quotas: 6 MB. The longest key, of 1,024 bytes of which each is escaped, and the rest of an event and of a
+    # message around it.
+    longest = 3 * 1_024 + 2_048
+    assert RESOURCES["Intake"]["Properties"]["BatchSize"] * longest < 6_000_000
 
 
 def range_in_code(variable: str) -> tuple[int, int]:
@@ -156,7 +195,9 @@ def test_the_function_has_the_time_that_the_code_counts_on() -> None:
 def test_messages_come_back_when_the_code_expects_them(name: str) -> None:
     queue = QUEUES[name]["Properties"]
     assert queue["VisibilityTimeout"] == seconds_in_code("VISIBILITY_TIMEOUT") > seconds_in_code("FUNCTION_TIMEOUT")
-    assert queue.get("RedrivePolicy", {"maxReceiveCount": 1000})["maxReceiveCount"] == 1000
+    # What cannot be read from IntakeQueue is to be known soon, and can be replayed.
+    expected = 10 if name == "IntakeQueue" else 1000
+    assert queue.get("RedrivePolicy", {"maxReceiveCount": 1000})["maxReceiveCount"] == expected
 
 
 @each([*DEAD_LETTER_QUEUES, "ErrorBucket", *of_type("AWS::SQS::QueuePolicy"), *of_type("AWS::S3::BucketPolicy")])

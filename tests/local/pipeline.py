@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 WORK_FOLDER = ROOT / ".local"
 
-WORK_QUEUES = ["BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl"]
+WORK_QUEUES = ["IntakeQueueUrl", "BufferQueueUrl", "TickQueueUrl", "SubmitQueueUrl"]
 DEAD_LETTER_QUEUES = [
     "BufferDeadLetterQueueUrl",
     "SubmitDeadLetterQueueUrl",

@@ -29,7 +29,7 @@ def test_only_tls_gets_through_where_nothing_is_taken_out_of_the_template(runnin
         ],
         "sns": [("publish", {"TopicArn": strict.outputs["AlertTopicArn"], "Message": "plain"})],
     }
-    assert len(doors["sqs"]) == 6
+    assert len(doors["sqs"]) == 7
     for service, calls in doors.items():
         for operation, arguments in calls:
             with pytest.raises(ClientError, match=r"(?i)denied|authoriz"):

@@ -32,7 +32,7 @@ def test_a_failing_call_shows_and_loses_nothing(block: docs.Block, running: Pipe
         assert reader.calls or block.text.endswith("}\n") or "--distributions" in block.text
 
 
-@pytest.mark.parametrize("source", ["S3", "EventBridge"])
+@pytest.mark.parametrize("source", ["S3", "SQS", "EventBridge"])
 def test_a_failing_call_of_an_output_loses_nothing(source: str, running: Pipeline, tmp_path: Path) -> None:
     name = f"outputs-{source.lower()}"
     parameters = {"EventSource": source, "EventBridgeBuckets": "some-site" if source == "EventBridge" else ""}
