@@ -8,6 +8,7 @@
 //! * [`faults`]: what can go wrong with a call
 //! * [`connector`]: the HTTP client below the SDK, where it goes wrong
 //! * [`lambda`]: environments, event deliveries, event source mappings, the sweep
+//! * [`operator`]: somebody who pauses and resumes
 //! * [`waiter`]: somebody who waits until all changes so far are accepted
 //! * [`verdict`]: checks what must hold at the end of a run
 //! * [`report`]: sums up many runs
@@ -20,8 +21,9 @@ mod connector;
 mod faults;
 mod lambda;
 #[path = "../support/objects.rs"]
-#[allow(dead_code)] // nobody deletes objects
+#[allow(dead_code)] // nobody looks for delete markers
 mod objects;
+mod operator;
 #[path = "../support/queue.rs"]
 #[allow(dead_code)] // ticks are delivered as all messages are
 mod queue;
@@ -84,6 +86,12 @@ fn play(scenario: Scenario, trace: bool) -> Outcome {
         for from in waits {
             sim.world().pending += 1;
             tokio::task::spawn_local(waiter::wait(sim.clone(), from));
+        }
+        let pauses = sim.world().scenario.pauses.clone();
+        for (number, pause) in (1..).zip(pauses) {
+            sim.world().pending += 1;
+            let operated = operator::pause_and_resume(sim.clone(), number, pause);
+            tokio::task::spawn_local(operated);
         }
         let rested = rest(&sim).await;
         let deliveries = lambda.deliveries.lock().unwrap().clone();
@@ -361,6 +369,29 @@ fn a_wait_never_ends_too_early() {
         covered > 0 && done * 4 >= waits * 3,
         "{done} of {waits} waits ended"
     );
+}
+
+/// How many seeds are run with pauses.
+const WITH_PAUSES: u64 = 24;
+
+/// Whenever somebody pauses and resumes, and whatever fails meanwhile, each change reaches CloudFront or the error
+/// bucket, and nothing stays held back.
+#[test]
+fn no_change_is_lost_by_a_pause_whenever_it_is_resumed() {
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let count = variable("SIM_SEEDS").unwrap_or(WITH_PAUSES);
+    let (mut held, mut returned) = (0, 0);
+    for seed in first..first + count {
+        let outcome = play(Scenario::with_pauses(seed), variable("SIM_SEED").is_some());
+        let lost = outcome.violations.iter().filter(|it| it.contains("LOST"));
+        let lost: Vec<_> = lost.take(3).collect();
+        assert_eq!(outcome.lost, 0, "seed {seed}: {lost:#?}");
+        assert_eq!(outcome.still_held, 0, "seed {seed}: held back for ever");
+        held += outcome.held;
+        returned += outcome.put_back;
+    }
+    println!("{held} objects were held back, {returned} lines put back");
+    assert!(held > 0 && returned > 0);
 }
 
 /// Floods a bucket after the free paths are used up. At most so many paths may be ordered in the first hour, and

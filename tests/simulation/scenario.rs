@@ -87,6 +87,15 @@ pub struct Change {
     pub deleted: bool,
 }
 
+/// A pause.
+#[derive(Clone, Copy, Debug)]
+pub struct Paused {
+    pub bucket: &'static str,
+    pub prefix: &'static str,
+    pub from: Duration,
+    pub until: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Duration,
@@ -130,6 +139,8 @@ pub struct Scenario {
     pub planted: usize,
     /// When somebody begins to wait until all changes so far are accepted.
     pub waits: Vec<Duration>,
+    /// When somebody holds changes back, and when they are resumed.
+    pub pauses: Vec<Paused>,
     /// Calls a second and burst, paths in progress, and how long they are.
     throttle: Option<(f64, f64, Option<usize>, Duration)>,
     denial: Option<Denial>,
@@ -182,6 +193,7 @@ impl Scenario {
             reserved: None,
             planted: 0,
             waits: Vec::new(),
+            pauses: Vec::new(),
             throttle: None,
             denial: None,
             bad_paths: BTreeSet::new(),
@@ -252,6 +264,25 @@ impl Scenario {
             let event = &scenario.events[rng.usize(0..scenario.events.len())];
             let later = Duration::from_millis(rng.u64(0..20_000));
             scenario.waits.push(event.at + later);
+        }
+        scenario
+    }
+
+    /// As from this seed, and somebody pauses parts of the buckets and resumes them.
+    pub fn with_pauses(seed: u64) -> Self {
+        let mut scenario = Self::from_seed(seed);
+        let mut rng = Rng::with_seed(seed ^ 0x9a05e);
+        for _ in 0..rng.usize(1..4) {
+            let event = &scenario.events[rng.usize(0..scenario.events.len())];
+            let from = event
+                .at
+                .saturating_sub(Duration::from_millis(rng.u64(0..90_000)));
+            scenario.pauses.push(Paused {
+                bucket: pick(&mut rng, &BUCKETS),
+                prefix: pick(&mut rng, &["", "web/", "b/"]),
+                from,
+                until: from + Duration::from_millis(rng.u64(1_000..200_000)),
+            });
         }
         scenario
     }

@@ -96,6 +96,9 @@ pub struct World {
     pub files: Vec<ErrorFile>,
     /// The error files of messages that cannot be read: key and body.
     pub unreadable: Vec<(String, String)>,
+    /// How many objects of changes were taken that were held back, and how many lines were put back.
+    pub held: u64,
+    pub put_back: u64,
     /// The waits that ended.
     pub waited: Vec<Waited>,
     /// The bodies of `Publish`.
@@ -183,6 +186,8 @@ impl Sim {
             mails: Vec::new(),
             filed_in_trust: Vec::new(),
             objects: Objects::default(),
+            held: 0,
+            put_back: 0,
             pending: 0,
             running: 0,
             kept_waiting: BTreeMap::new(),
