@@ -58,6 +58,22 @@ const TIME_FOR_A_ROUND: Duration = Duration::from_secs(10);
 
 /// Processes the buffer. Returns the ticks that must come back: all of them, or none.
 pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsBatchResponse {
+    let (end, comes_back) = flush_once(app, ticks, deadline).await;
+    let Some(time) = comes_back else {
+        return SqsBatchResponse::default();
+    };
+    info!(stage = "flush", %end, seconds = time.as_secs(), "the tick comes back");
+    let handles = ticks.iter().map(Received::handle).collect();
+    queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
+    queue::failed(ticks.iter().map(Received::id))
+}
+
+/// Processes the buffer. Returns how that ended, and after which time it is to be done again, if it is.
+pub async fn flush_once(
+    app: &App,
+    ticks: &[SqsMessage],
+    deadline: &Deadline,
+) -> (FlushEnd, Option<Duration>) {
     let start = Instant::now();
     let (end, mut report) = run(app, deadline).await;
     let comes_back = tick_comes_back(end, app.last_flush.history(ticks, app.clock.now()));
@@ -79,13 +95,7 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     if has_worked && deadline.remaining() > TIME_TO_STOP {
         others::count(app).await;
     }
-    let Some(time) = comes_back else {
-        return SqsBatchResponse::default();
-    };
-    info!(stage = "flush", %end, seconds = time.as_secs(), "the tick comes back");
-    let handles = ticks.iter().map(Received::handle).collect();
-    queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
-    queue::failed(ticks.iter().map(Received::id))
+    (end, comes_back)
 }
 
 async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {

@@ -3,7 +3,7 @@
 //! shows what the function would do with an event, `invalidatorctl estimate` what the last month would have cost,
 //! `invalidatorctl bill` what was paid, `invalidatorctl check` what is wrong, `invalidatorctl connect` lets a
 //! bucket send its events, `invalidatorctl mode` stops the stack and starts it, `invalidatorctl pause` holds changes
-//! back until `invalidatorctl resume`, `invalidatorctl replay` submits what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted, `invalidatorctl
+//! back until `invalidatorctl resume`, `invalidatorctl drain` does the function's work at once, `invalidatorctl replay` submits what CloudFront once refused, `invalidatorctl wait` waits until all changes are accepted, `invalidatorctl
 //! status` shows what waits.
 //!
 //! The exit status is 0 if what was asked for is done, 1 if it failed or something was found, and 2 if the
@@ -23,12 +23,14 @@ mod columns;
 mod confirm;
 mod connect;
 mod disconnect;
+mod drain;
 mod estimate;
 mod function;
 mod grouped;
 mod held;
 mod html;
 mod in_json;
+mod interrupt;
 mod invalidate;
 mod invalidations;
 mod jobs;
@@ -89,6 +91,7 @@ enum Command {
     Mode(mode::Options),
     Pause(pause::Options),
     Resume(resume::Options),
+    Drain(drain::Options),
     Replay(replay::Options),
     Wait(wait::Options),
     Status(status::Options),
@@ -141,6 +144,7 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
         Command::Mode(options) => mode::run(account, options).await,
         Command::Pause(options) => pause::run(account, options).await,
         Command::Resume(options) => resume::run(account, options).await,
+        Command::Drain(options) => drain::run(account, options).await,
         Command::Replay(options) => replay::run(account, options).await,
         Command::Wait(options) => wait::run(account, options).await,
         Command::Status(options) => status::run(account, options).await,

@@ -16,6 +16,8 @@ mod account;
 mod canary;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/drain.rs"]
+mod drain;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/invalidate.rs"]

@@ -6,11 +6,10 @@ mod plan;
 
 use std::fmt::Display;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use invalidator::mode::read_mode;
 use invalidator_core::cost::price::PATH;
 use invalidator_core::mode::Mode;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::account::Account;
 use crate::confirm::confirm;
 use crate::function::configuration;
+use crate::interrupt;
 use crate::output::{Format, error, show_json, show_line, tell};
 use crate::stack::Stack;
 use awaited::{Awaited, Found, Watch};
@@ -117,7 +117,7 @@ pub async fn run(account: &Account, stack: &Stack, options: Options) -> Result<E
         tell("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
-    let is_interrupted = listen()?;
+    let is_interrupted = interrupt::listen()?;
     let object = Object::new(account, &options.bucket, &key);
     let mut steps = Steps {
         begun: Instant::now(),
@@ -184,16 +184,6 @@ async fn check_live(account: &Account, stack: &Stack) -> Result<()> {
             mode.consequence()
         ),
     }
-}
-
-/// A flag that Ctrl-C sets, and the signal that ends a job.
-fn listen() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, flag.clone()).context("failed to listen to Ctrl-C")?;
-    }
-    Ok(flag)
 }
 
 async fn watch(

@@ -53,7 +53,7 @@ pub fn environment(account: &Account, others: &[(&str, &str)]) -> HashMap<String
     of_services.into_iter().chain(named).collect()
 }
 
-async fn run(account: &Account, others: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub async fn run(account: &Account, others: &[(&str, &str)], arguments: &[&str]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
         .args(arguments)
         .envs(environment(account, others))
