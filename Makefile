@@ -7,7 +7,7 @@ PYTHON_SOURCES := tests/local tests/checks docs tools benches/peers
 export PYTHONPATH := $(CURDIR)/tests/local:$(CURDIR)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs bill build canary release bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
+.PHONY: help local live test fmt lint check-template check-docs deny lock pictures costs cost bill build canary release bench budget oracle fuzz simulate mutants clean bench-core peers need-prefix need-rust need-versions need-nextest need-deny need-python need-node need-valgrind need-fuzz binary
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,10 @@ pictures: binary $(VENV)/local ## Draw docs/dashboard.svg and docs/run.svg anew
 
 costs: $(VENV)/local ## Write the tables of docs/costs.md anew
 	@$(VENV)/bin/python tools/costs.py
+
+cost: binary $(VENV)/local ## Count the calls, metrics and bytes logged of a run, and show what they cost
+	$(VENV)/bin/python -m pytest -q -o cache_dir=.local/pytest tests/local/test_costs.py
+	@$(VENV)/bin/python tools/costs.py show
 
 # What the test of `invalidatorctl bill` says is between the tables.
 bill: need-rust $(VENV)/local ## Play a month of typical sites: on a small scale against the emulator, at full size in the core (two minutes)

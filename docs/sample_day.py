@@ -76,13 +76,11 @@ FLUSHES = over_the_day(lambda slot: 3 + min(40, changes(slot) / 3))
 # By the name of the metric; with a queue or a statistic, where they make a difference.
 DAY: dict[str, Series] = {
     "ChangesReceived": part(1.0),
-    "ChangesBuffered": part(0.7),
     "ChangesExcepted": part(0.3),
     "RecordsUnreadable": QUIET,
     "TagsUnreadable": only(FAILED, 3),
     "TagsChanged": only(RELEASE, 1),
     "EventsSkipped": over_the_day(lambda slot: 1 if slot % 24 == 7 else 0),
-    "Ticks": FLUSHES,
     "TicksThrottled": only(RELEASE, 4),
     "OldestChange": over_the_day(lambda slot: 60_000 * minutes_late(slot)),
     "FlushesFinished": FLUSHES,
@@ -113,7 +111,6 @@ DAY: dict[str, Series] = {
     "ChangeAge p99": over_the_day(lambda slot: 16_900 + 2_100 * math.sin(slot * 1.7) + 60_000 * minutes_late(slot)),
     "SetsWaiting": over_the_day(waiting),
     "SetsUnreadable": QUIET,
-    "IngestDuration": over_the_day(lambda slot: 45 + 12 * math.sin(slot * 1.3)),
     "FlushDuration": over_the_day(lambda slot: 1_450 + 120 * math.sin(slot) + (2_300 if slot == RELEASE else 0)),
     "SubmitDuration": over_the_day(lambda slot: 310 + 60 * math.sin(slot * 0.9) + (1_900 if is_busy(slot) else 0)),
     "Errors": only(FAILED, 2),

@@ -4,6 +4,7 @@ use crate::aws::Clients;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decisions::LoggedDecisions;
 use crate::incident_memory::Remembered;
 use crate::last_flush::LastFlush;
 use crate::ledger::LedgerKeeper;
@@ -43,6 +44,8 @@ pub struct App {
     pub incidents: Remembered,
     /// Which objects under `state/` were reported as unreadable.
     pub reported: Reported,
+    /// Which decisions are logged.
+    pub decisions: LoggedDecisions,
     pub clock: Clock,
     /// Where metrics go.
     pub metrics: Metrics,
@@ -64,6 +67,7 @@ impl App {
             ledger: LedgerKeeper::default(),
             incidents: Remembered::default(),
             reported: Reported::default(),
+            decisions: LoggedDecisions::default(),
             metrics: Metrics::new(config.function_name.as_str()),
             config,
             clients,

@@ -192,6 +192,12 @@ impl Catalog {
         aliases.get(id).cloned().unwrap_or_else(|| NO_ALIAS.into())
     }
 
+    /// How many distributions were listed until now, those of other tools too.
+    pub fn count_listed(&self) -> usize {
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        aliases.len()
+    }
+
     fn keep_aliases(&self, list: &[DistributionSummary]) {
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         for summary in list {

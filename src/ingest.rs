@@ -11,11 +11,11 @@ use invalidator_core::bucket_tags::BucketSettings;
 use invalidator_core::buffered::pack;
 use invalidator_core::event::{self, BucketName, Change, ChangeKind, Reading};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::app::App;
 use crate::counters::counters;
-use crate::metrics::{MAX_LOGGED_DECISIONS, Metric};
+use crate::metrics::Metric;
 use crate::queue::{self, Entry};
 use crate::ticker::Ticked;
 
@@ -29,48 +29,49 @@ const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
 /// Lambda repeats the event, and then keeps it in the on-failure queue. An SQS message that could not
 /// be read is returned as a failed batch item instead.
 pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
-    let start = Instant::now();
     let mut reading = event::read(payload);
     let changes = std::mem::take(&mut reading.changes);
     let mut counts = EventCounts {
-        received: changes.len(),
         skipped: reading.skipped.values().sum(),
         unreadable: reading.unreadable,
         ..EventCounts::default()
     };
     let kept = without_excepted(app, changes, &mut counts).await;
     let buffered = buffer(app, &kept, &mut counts).await;
-    counts.tell(app, &reading.skipped, start.elapsed());
+    counts.tell(app, kept.len(), &reading.skipped);
     buffered?;
     answer(reading)
 }
 
 counters! {
-    /// How many records of an event were handled in which way.
+    /// What of an event is worth telling. Its other changes are in the buffer, where a flush counts them: S3 sends
+    /// an event for each change, so a line for each would cost more than all else.
     EventCounts {
-        received: "ChangesReceived",
         excepted: "ChangesExcepted",
-        buffered: "ChangesBuffered",
         skipped: "EventsSkipped",
         unreadable: "RecordsUnreadable",
         /// Buckets whose tags could not be read.
         tags_unreadable: "TagsUnreadable",
         /// Tags of buckets that have changed.
         tags_changed: "TagsChanged",
-        ticks: "Ticks",
         ticks_throttled: "TicksThrottled",
     }
 }
 
 impl EventCounts {
-    /// Logs the counts in one line and emits them as metrics.
-    fn tell(self, app: &App, skipped: &BTreeMap<String, usize>, duration: Duration) {
+    /// Logs the counts in one line and emits them as metrics, if anything is worth telling.
+    fn tell(self, app: &App, kept: usize, skipped: &BTreeMap<String, usize>) {
+        if self == Self::default() {
+            debug!(stage = "ingest", changes = kept, "ingested");
+            return;
+        }
         let skipped_events: Vec<String> =
             skipped.iter().map(|(it, n)| format!("{n} {it}")).collect();
         let skipped_events = (!skipped.is_empty()).then(|| skipped_events.join(", "));
-        info!(stage = "ingest", counts = %self, skipped_events, "ingested");
+        info!(stage = "ingest", changes = kept, counts = %self, skipped_events, "ingested");
         let mut metrics = self.metrics();
-        metrics.push(Metric::duration("IngestDuration", duration));
+        // What is excepted never comes to a flush, which counts the others.
+        metrics.push(Metric::Count("ChangesReceived", self.excepted));
         app.metrics.emit(app.clock.now(), &metrics);
     }
 }
@@ -85,7 +86,6 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> 
     queue::send(sqs, &app.config.buffer_queue, entries)
         .await
         .context("failed to buffer changes")?;
-    counts.buffered = changes.len();
     let ticked = app
         .ticker
         .tick(
@@ -95,7 +95,6 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> 
             app.config.debounce,
         )
         .await?;
-    counts.ticks = usize::from(ticked == Ticked::Sent);
     if ticked == Ticked::Throttled {
         counts.ticks_throttled = 1;
         warn!(
@@ -116,7 +115,7 @@ async fn without_excepted<'a>(
     if !may_ignore(app, &changes, &settings).await {
         return changes;
     }
-    let mut logged = 0;
+    let now = app.clock.now();
     changes.retain_mut(|change| {
         let settings = settings.get(&change.bucket);
         if !settings.is_some_and(|settings| settings.only_changed) {
@@ -126,8 +125,7 @@ async fn without_excepted<'a>(
             return true;
         };
         counts.excepted += 1;
-        if logged < MAX_LOGGED_DECISIONS {
-            logged += 1;
+        if app.decisions.may_log(now) {
             info!(
                 stage = "ingest",
                 decision = "excepted",

@@ -53,6 +53,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 mod counters;
+pub mod decisions;
 pub mod fences;
 pub mod flush;
 pub mod handler;

@@ -16,8 +16,12 @@ pub const NAMESPACE: &str = "Invalidator";
 /// CloudWatch accepts at most 100 values of a metric in one line.
 pub const MAX_VALUES: usize = 100;
 
-/// How many decisions of an event or a round are logged one by one; the others are only counted.
-pub const MAX_LOGGED_DECISIONS: usize = 100;
+/// How many wildcards of a kind a round logs one by one; the others are only counted.
+pub const MAX_LOGGED_WILDCARDS: usize = 100;
+
+/// In an account with more distributions than so many, none has a metric of its own: each would cost 0.30 USD
+/// a month.
+pub const MAX_DISTRIBUTIONS_WITH_METRICS: usize = 20;
 
 /// A metric in a line.
 #[derive(Clone, Debug, PartialEq)]

@@ -40,7 +40,7 @@ use crate::clock::Deadline;
 use crate::counters::counters;
 use crate::incidents;
 use crate::ledger::{News, TIME_TO_TELL, Waiting};
-use crate::metrics::{MAX_VALUES, Metric, milliseconds};
+use crate::metrics::{MAX_DISTRIBUTIONS_WITH_METRICS, MAX_VALUES, Metric, milliseconds};
 use crate::queue::{self, Received};
 use crate::rejections::{Filed, file_unreadable};
 use fence::Fences;
@@ -392,7 +392,10 @@ impl<'a> Batch<'a> {
             waiting: self.waiting.len(),
             ..self.counts
         };
-        info!(stage = "submit", distributions = self.paths.len(), %counts, paths = %total, "submitted");
+        // Each invalidation that was accepted has a line of its own.
+        if counts != BatchCounts::default() || total.later + total.rejected > 0 {
+            info!(stage = "submit", distributions = self.paths.len(), %counts, paths = %total, "submitted");
+        }
         let now = self.app.clock.now();
         let mut metrics = counts.metrics();
         metrics.extend([
@@ -403,7 +406,8 @@ impl<'a> Batch<'a> {
         metrics.extend(total.metrics());
         self.app.metrics.emit(now, &metrics);
         // Two dimensions make a metric of its own for each distribution, so there is only one.
-        for (distribution, counts) in &self.paths {
+        let is_small = self.app.catalog.count_listed() <= MAX_DISTRIBUTIONS_WITH_METRICS;
+        for (distribution, counts) in self.paths.iter().filter(|_| is_small) {
             let accepted = Metric::Count("PathsAccepted", counts.accepted);
             self.app
                 .metrics

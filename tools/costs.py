@@ -1,11 +1,13 @@
 """What a month costs: counts from template.yaml, from a counted run, and prices from prices.json.
 
-A command: `make costs` writes the tables of costs.md anew. `tests/checks/test_costs.py` compares them, and
+A command: `make costs` writes the tables of costs.md anew, `make cost` counts a run and shows what it would cost.
+`tests/checks/test_costs.py` compares the tables, and
 `tests/local/test_costs.py` compares the counts of a run with those here.
 """
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,19 +34,25 @@ CALLS_OF_A_CHANGE = {
 METRICS_OF_A_SWEEP = 1
 # A long poll of an empty buffer takes a second.
 SECONDS_OF_A_SWEEP = 1.5
-LOG_BYTES_OF_A_SWEEP = 3_000
+# What is logged, in bytes, with the 26 that CloudWatch Logs adds to each line. Lambda logs only failures by itself.
+LOG_BYTES_OF_A_SWEEP = 500
+LOG_BYTES_OF_AN_EVENT = 0
+LOG_BYTES_OF_A_DECISION = 390
+# Without decisions.
+LOG_BYTES_OF_A_FLUSH = 1_180
+LOG_BYTES_OF_A_SUBMIT = 1_050
+# core/src/allowance.rs: so many decisions are logged in a minute, where there are many.
+DECISIONS_A_MINUTE = 6
+# Seconds that are billed: one or two calls to SQS; the calls and the long poll that confirms that the buffer is empty;
+# one call to CloudFront.
+SECONDS_OF_AN_EVENT, SECONDS_OF_A_FLUSH, SECONDS_OF_A_SUBMIT = 0.02, 1.1, 0.2
 # Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty polls
 # a minute, as others measured (issue 132 of getlift/lift). Whether it polls FIFO queues less is not known.
 POLLS_A_MINUTE = 15
-# An event by itself: a line with its counts, one with its metrics, and three of Lambda.
-SECONDS_OF_AN_EVENT = 0.05
-LOG_BYTES_OF_AN_EVENT = 2_000
 # What a further event of a batch takes.
 SECONDS_OF_A_FURTHER_EVENT = 0.0005
 # Lambda's pollers receive and delete ten messages with a call, and so does a flush.
 CALLS_OF_A_MESSAGE = 1 + 2 / 10
-# X-Ray: one a second, and so many of the rest.
-SAMPLED = 0.05
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,6 @@ def at_rest() -> list[Line]:
         Line("sweeps: time", sweeps() * SECONDS_OF_A_SWEEP * GIGABYTES, "Lambda GB-second (arm64)"),
         Line("sweeps: sent", sweeps(), "Scheduler invocation"),
         Line("sweeps: the mode, the pauses and the incidents", CALLS_OF_A_SWEEP["s3:GetObject"] * sweeps(), "S3 GET"),
-        Line("sweeps: traces", sweeps(), "X-Ray trace"),
         Line("sweeps: logs", sweeps() * LOG_BYTES_OF_A_SWEEP / 1e9, "GB of logs"),
         Line("metrics that a sweep emits", METRICS_OF_A_SWEEP, "custom metric"),
         Line(
@@ -151,8 +158,11 @@ def newspaper() -> list[Line]:
         Line("events (0.05 s), flushes (1.5 s) and submits (0.2 s)", seconds * GIGABYTES, "Lambda GB-second (arm64)"),
         Line("changes into the buffer and out of it", 3 * 60_000, "SQS request"),
         Line("ticks and sets", 4 * flushes + 3 * flushes, "SQS FIFO request"),
-        Line("logs", 0.3, "GB of logs"),
-        Line("traces, sampled (one a second and 5 % of the rest)", 25_000, "X-Ray trace"),
+        Line(
+            "logs",
+            flushes * (LOG_BYTES_OF_A_FLUSH + LOG_BYTES_OF_A_SUBMIT * 2 + 5 * LOG_BYTES_OF_A_DECISION) / 1e9,
+            "GB of logs",
+        ),
         Line("metrics, in the hours in which they are emitted", 24, "custom metric"),
     ]
     return on_top_of(at_rest(), lines)
@@ -166,8 +176,6 @@ def by_event(changes: int, batch: int = 1) -> list[Line]:
         Line("invocations", invocations, "Lambda request"),
         Line("time", invocations * seconds * GIGABYTES, "Lambda GB-second (arm64)"),
         Line("the buffer", invocations * CALLS_OF_A_MESSAGE, "SQS request"),
-        Line("logs", invocations * LOG_BYTES_OF_AN_EVENT / 1e9, "GB of logs"),
-        Line("traces", invocations * SAMPLED, "X-Ray trace"),
     ]
 
 
@@ -190,6 +198,48 @@ def sources() -> str:
         cells = [f"{total(lines, with_free_tier=False):,.2f}" for lines in bills]
         rows.append(f"| {changes:,} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def a_million_events(flushes: int, environments: int, sets: int) -> list[Line]:
+    """A month of a million events that each tell of one change, for one distribution, in so many flushes.
+
+    In each flush so many environments receive the events. Paths are not in it.
+    """
+    events = 1_000_000
+    # A receive returns up to ten, and fewer where few wait; one more confirms that none is left.
+    receives = flushes * 2 if flushes > events / 20 else events / 10 + flushes
+    deletes = max(flushes, events / 10)
+    seconds = events * SECONDS_OF_AN_EVENT + flushes * SECONDS_OF_A_FLUSH + sets * SECONDS_OF_A_SUBMIT
+    minutes = min(MINUTES, flushes)
+    decisions = min(events, minutes * DECISIONS_A_MINUTE + 300)
+    logged = (
+        events * LOG_BYTES_OF_AN_EVENT
+        + flushes * LOG_BYTES_OF_A_FLUSH
+        + sets * LOG_BYTES_OF_A_SUBMIT
+        + decisions * LOG_BYTES_OF_A_DECISION
+    )
+    return [
+        Line("events, flushes and submits: invocations", events + flushes + sets, "Lambda request"),
+        Line("events, flushes and submits: time", seconds * GIGABYTES, "Lambda GB-second (arm64)"),
+        Line("changes: sent, received, deleted", events + receives + deletes, "SQS request"),
+        Line("ticks: sent, received, deleted", flushes * (environments + 2), "SQS FIFO request"),
+        Line("sets: sent, received, deleted", sets * 3, "SQS FIFO request"),
+        Line("Lambda's idle pollers", mappings() * POLLS_A_MINUTE * MINUTES, "SQS FIFO request"),
+        Line("tags, the mode, the pauses and the ledger, read", minutes * (environments + 3), "S3 GET"),
+        Line("the ledger, written", min(events / 64, flushes), "S3 LIST or PUT"),
+        Line("logs", logged / 1e9, "GB of logs"),
+    ]
+
+
+def evenly_spread() -> list[Line]:
+    """A flush every eight seconds, all month."""
+    flushes = MINUTES * 60 // 8
+    return a_million_events(flushes, environments=1, sets=flushes)
+
+
+def in_bursts() -> list[Line]:
+    """A thousand deployments of a thousand files, each in two flushes, and so many events at once."""
+    return a_million_events(2_000, environments=100, sets=2_000)
 
 
 def table(lines: list[Line]) -> str:
@@ -250,6 +300,8 @@ def refetches() -> str:
 TABLES = {
     "at rest": lambda: table(at_rest()),
     "newspaper": lambda: table(newspaper()),
+    "evenly spread": lambda: table(evenly_spread()),
+    "in bursts": lambda: table(in_bursts()),
     "refetches": refetches,
     "sources": sources,
     "prices": price_table,
@@ -267,4 +319,8 @@ def written(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    if sys.argv[1:] == ["show"]:
+        for name in ("at rest", "evenly spread", "in bursts"):
+            print(f"\n{name}\n{TABLES[name]()}")
+    else:
+        PAGE.write_text(written(PAGE.read_text()))

@@ -35,12 +35,14 @@
 //! * [`incident_mail`]: what the mail says
 //! * [`mode`]: whether the stack invalidates, only plans, or waits
 //! * [`pause`]: changes that are held back
+//! * [`allowance`]: how many lines of a kind may be logged
 //! * [`endpoint`]: where calls may go
 //! * [`tls_roots`]: the age of the root certificates
 
 // The other packages, and the tools that send sets, are written against these docs.
 #![warn(missing_docs)]
 
+pub mod allowance;
 pub mod bucket_tags;
 pub mod buffered;
 pub mod caller_reference;

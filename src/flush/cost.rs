@@ -34,7 +34,7 @@ use tracing::{info, warn};
 
 use super::report::{FlushCounts, Report, Spent};
 use crate::app::App;
-use crate::metrics::MAX_LOGGED_DECISIONS;
+use crate::metrics::MAX_LOGGED_WILDCARDS;
 use cover::Looks;
 
 /// How long looking may take at least, and how much longer for each key: it should not make a change late.
@@ -192,7 +192,7 @@ impl Means<'_> {
         let distribution = &target.distribution;
         let alias = self.app.catalog.alias(distribution);
         let tenant = target.tenant.as_ref().map(TenantId::as_str);
-        for wildcard in cover.wildcards.iter().take(MAX_LOGGED_DECISIONS) {
+        for wildcard in cover.wildcards.iter().take(MAX_LOGGED_WILDCARDS) {
             info!(stage = "flush", decision = "collapse", %distribution, %alias, tenant, reason = %wildcard, "decision");
         }
     }

@@ -6,19 +6,21 @@ use invalidator_core::target::{DistributionId, Target, TenantId};
 use invalidator_core::text::Shown;
 use tracing::{info, warn};
 
+use crate::app::App;
 use crate::catalog::Catalog;
-use crate::metrics::MAX_LOGGED_DECISIONS;
 
-/// Logs the first verdicts of a plan. While some distributions are not read, nobody knows which keys
-/// are unmatched.
-pub fn log_first(catalog: &Catalog, plan: &Plan<'_>, is_complete: bool) {
+/// Logs verdicts of a plan, as many as are allowed. While some distributions are not read, nobody knows which
+/// keys are unmatched.
+pub fn log_sample(app: &App, plan: &Plan<'_>, is_complete: bool) {
+    let now = app.clock.now();
     let verdicts = plan.keys.indices().flat_map(|key| {
         let verdicts = plan.explain(key).into_iter();
         verdicts.map(move |verdict| (key, verdict))
     });
     let verdicts = verdicts.filter(|(_, it)| is_complete || !matches!(it, Verdict::Unmatched(_)));
-    for (key, verdict) in verdicts.take(MAX_LOGGED_DECISIONS) {
-        log(catalog, &plan.keys.get(key), &verdict);
+    // The others are not even made, because that takes time.
+    for (key, verdict) in verdicts.take_while(|_| app.decisions.may_log(now)) {
+        log(&app.catalog, &plan.keys.get(key), &verdict);
     }
 }
 

@@ -17,6 +17,9 @@ use crate::metrics::Metric;
 counters! {
     /// What a round, or all rounds of a flush, did.
     FlushCounts {
+        /// Changes that an event has told of. Those that were put back are not among them. Ingest counts only
+        /// what does not come this far.
+        received: "ChangesReceived",
         messages: "MessagesDrained",
         changes: "ChangesDrained",
         /// Messages that could not be read.

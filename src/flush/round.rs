@@ -26,13 +26,13 @@ use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::{Given, give_back};
 use super::hold::hold;
-use super::log::{log_first, log_widest};
+use super::log::{log_sample, log_widest};
 use super::rationed;
 use super::report::{FlushCounts, Report};
 use super::unreadable::hand_over;
 use crate::app::App;
 use crate::clock::Deadline;
-use crate::metrics::{MAX_LOGGED_DECISIONS, milliseconds};
+use crate::metrics::{MAX_LOGGED_WILDCARDS, milliseconds};
 use crate::queue::{self, BATCH, Entry, batches, send_persistently};
 
 /// How long a round waits for all distributions. After that it enqueues the sets of those it has read.
@@ -100,6 +100,8 @@ impl Rounds<'_> {
     pub async fn process(&mut self, batch: Batch) -> RoundEnd {
         let mut end = RoundEnd::default();
         end.report.counts.changes = batch.len();
+        let fresh = batch.scopes.iter().filter(|it| it.targets.is_none());
+        end.report.counts.received = fresh.map(|it| it.changes.len()).sum();
         end.report.counts.messages = batch.messages.len();
         end.report.counts.unreadable = batch.unreadable.len();
         let Batch {
@@ -295,7 +297,7 @@ impl Rounds<'_> {
         let plan_of_all = (!later.is_empty()).then(|| plan(&keys, &all_rules));
         let plan_of_all = plan_of_all.as_ref().unwrap_or(&first_plan);
         let is_complete = targets.is_none() && unfinished.unread.is_empty();
-        log_first(&app.catalog, plan_of_all, is_complete);
+        log_sample(app, plan_of_all, is_complete);
         match &targets {
             None => count_keys(plan_of_all, is_complete, &mut end.report.counts),
             Some(targets) => self.log_gone(targets).await,
@@ -406,7 +408,7 @@ impl Rounds<'_> {
             let mut waits = BTreeMap::new();
             let may_go = |bucket: &BucketName| self.may_go(bucket, target, &mut waits);
             for set in of_target.plan.adjusted_sets(&of_target.adjustment, may_go) {
-                if logged < MAX_LOGGED_DECISIONS {
+                if logged < MAX_LOGGED_WILDCARDS {
                     logged += usize::from(log_widest(&app.catalog, plan, target, &set));
                 }
                 end.report.counts.count(&set);

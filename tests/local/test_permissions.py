@@ -27,7 +27,7 @@ OPTED_IN, TRUSTED, LEDGER = "opted-in-site", "E5TRUSTED", "state/ledger/ledger.j
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a2b3c4d-0000-1111-2222-333344445555"
 
 # Calls that AWS makes with the function's role, which are not in its code. Sources: Lambda Developer Guide, "Using
-# Lambda with Amazon SQS" (permissions), "Retaining records" (destinations), "Sending logs", "Visualize with X-Ray".
+# Lambda with Amazon SQS" (permissions), "Retaining records" (destinations) and "Sending logs".
 BY_AWS = {
     "sqs:ReceiveMessage": ["TickQueue", "SubmitQueue"],
     "sqs:DeleteMessage": ["TickQueue", "SubmitQueue"],
@@ -35,8 +35,6 @@ BY_AWS = {
     "sqs:SendMessage": ["FailedEventsQueue"],
     "logs:CreateLogStream": ["FunctionLogs"],
     "logs:PutLogEvents": ["FunctionLogs"],
-    "xray:PutTraceSegments": ["*"],
-    "xray:PutTelemetryRecords": ["*"],
 }
 
 

@@ -195,7 +195,7 @@ impl Logged {
             lines.line(format_args!("    the search ended early: {problem}"));
         }
         lines.line(
-            "    (a flush logs its first 100 decisions, so one that is missing here may have been made)",
+            "    (of many decisions some are logged, so one that is missing here may have been made)",
         );
     }
 }

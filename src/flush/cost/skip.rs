@@ -25,7 +25,7 @@ use super::trust::{self, Facts};
 use super::{FlushCounts, Means};
 use crate::app::App;
 use crate::aws::error::service_error;
-use crate::metrics::{MAX_LOGGED_DECISIONS, milliseconds};
+use crate::metrics::milliseconds;
 
 /// How many lists are asked for at once, and of how many versions at once the headers and tags.
 const LISTS_AT_ONCE: usize = 8;
@@ -64,7 +64,6 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
         return skips;
     };
     skips.terms.clone_from(&gates.terms);
-    let mut logged = 0;
     for bucket in gates.open_buckets() {
         let now = milliseconds(app.clock.now()) / 1_000;
         if !app.worth.is_worth_looking(&bucket, now) {
@@ -84,8 +83,7 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
                     Finding::Unchanged { .. } => counts.saved_unchanged += paths,
                     Finding::FirstUpload => counts.saved_first_upload += paths,
                 }
-                if logged < MAX_LOGGED_DECISIONS {
-                    logged += 1;
+                if app.decisions.may_log(app.clock.now()) {
                     let (name, distribution) = (plan.keys.get(key), &target.distribution);
                     info!(stage = "flush", decision = "skip", bucket = %Shown(&bucket), key = %Shown(name.name()), kind = %name.kind, %distribution, alias = %app.catalog.alias(distribution), reason = %decision, "decision");
                 }
