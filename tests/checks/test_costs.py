@@ -50,7 +50,7 @@ def test_the_example_and_the_rest_have_the_free_amounts_once() -> None:
         assert sum(line.usd(True) for line in lines) == pytest.approx(whole.usd(True)), price
 
 
-@pytest.mark.parametrize(("changes", "batch", "pays"), [(100_000, 100, False), (1_000_000, 10, True)])
+@pytest.mark.parametrize(("changes", "batch", "pays"), [(100_000, 100, False), (1_000_000, 10, False), (2_000_000, 10, True)])
 def test_the_queue_pays_from_some_size_on(changes: int, batch: int, pays: bool) -> None:
     alone, queued = (costs.total(lines, False) for lines in (costs.by_event(changes), costs.by_queue(changes, batch)))
     assert (queued < alone) is pays
