@@ -6,11 +6,14 @@ use anyhow::{Result, bail};
 use clap::Args;
 use invalidator_core::bucket_tags::{BucketTag, tags_for};
 use invalidator_core::event::BucketName;
+use invalidator_core::pattern::Wildcards;
 use time::OffsetDateTime;
 
 use crate::account::{self, Account};
 use crate::bucket::apply::apply;
-use crate::bucket::change::{Bar, Source, TagsWanted, connected, difference, tag_changes};
+use crate::bucket::change::{
+    Bar, Receivers, Source, TagsWanted, connected, difference, tag_changes,
+};
 use crate::bucket::permission::{self, Permissions};
 use crate::bucket::record::{self, Record};
 use crate::bucket::report::{Outcome, Report};
@@ -24,8 +27,8 @@ use crate::usage::Usage;
 
 /// Let a bucket send its events to the function, and set its tags.
 ///
-/// The rule is added to those that the bucket has; with EventSource EventBridge, the bucket's events go to
-/// EventBridge. Other tags stay as they are. The difference is shown first, and the old settings are saved in
+/// The rule is added to those that the bucket has; with EventSource SQS it sends to the stack's IntakeQueue, with
+/// EventBridge the bucket's events go there. Other tags stay as they are. The difference is shown first, and the old settings are saved in
 /// the error bucket. It may be run again.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -60,6 +63,11 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let account = account::open(account).await?;
     let stack = stack::find(&account, options.stack).await?;
     let function = stack.output("FunctionArn")?.to_owned();
+    let intake = stack.intake_queue()?;
+    let receivers = Receivers {
+        function: &function,
+        intake: &intake,
+    };
     let bucket = options.bucket.as_str();
     if bucket == stack.error_bucket {
         bail!(
@@ -70,11 +78,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     check_place(&account, bucket).await?;
     let source = source_of(&stack, bucket)?;
     let before = read(&account, bucket).await?;
-    let after = connected(&before, &function, source, &wanted)
+    let after = connected(&before, receivers, source, &wanted)
         .map_err(|bar| barred(&bar, bucket, &function, &stack))?;
     let permissions = match source {
         Source::S3 => permission::read(&account, &function, bucket).await?,
-        Source::EventBridge => Permissions::Enough,
+        // The policy of IntakeQueue is the template's.
+        Source::Sqs | Source::EventBridge => Permissions::Enough,
     };
     let mut lines = difference(&before, &after);
     lines.extend(permissions.line(bucket));
@@ -137,10 +146,27 @@ fn wanted(options: &Options) -> Result<TagsWanted> {
 /// How events come to the function of this stack.
 ///
 /// # Errors
-/// If the rule of EventBridge does not name the bucket: then turning on its events would do nothing.
+/// If the rule of EventBridge does not name the bucket: then turning on its events would do nothing. If IntakeQueue
+/// takes no events of it: then S3 would refuse the rule.
 fn source_of(stack: &Stack, bucket: &str) -> Result<Source> {
     let parameters = stack.parameters();
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
+    if stack.uses_sqs() {
+        let pattern = parameter("S3Buckets");
+        if Wildcards::new(pattern).match_text(bucket) {
+            return Ok(Source::Sqs);
+        }
+        bail!(
+            "the stack's IntakeQueue takes events of {pattern} only, and not of {bucket}: deploy with a pattern of \
+             S3Buckets that fits both (in samconfig.toml too), such as all of the account, by: {}",
+            set_parameter(
+                stack.name().unwrap_or_default(),
+                parameters,
+                "S3Buckets",
+                "*"
+            )
+        );
+    }
     if parameter("EventSource") != "EventBridge" {
         return Ok(Source::S3);
     }

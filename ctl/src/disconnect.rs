@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::account;
 use crate::bucket::apply::apply;
-use crate::bucket::change::{difference, disconnected};
+use crate::bucket::change::{Receivers, difference, disconnected};
 use crate::bucket::event_bridge::others_use;
 use crate::bucket::permission;
 use crate::bucket::record;
@@ -21,7 +21,7 @@ use crate::stack;
 
 /// Let a bucket send no more events to the function, and give it back the tags it had before.
 ///
-/// It removes the rules that send to the function, and undoes what `connect` recorded: tags, EventBridge, the
+/// It removes the rules that send to the function or its IntakeQueue, and undoes what `connect` recorded: tags, EventBridge, the
 /// permission of S3. What somebody else has changed since stays. The difference is shown first.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
@@ -44,6 +44,11 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let account = account::open(account).await?;
     let stack = stack::find(&account, options.stack).await?;
     let function = stack.output("FunctionArn")?.to_owned();
+    let intake = stack.intake_queue()?;
+    let receivers = Receivers {
+        function: &function,
+        intake: &intake,
+    };
     let bucket = options.bucket.as_str();
     let (clients, error_bucket) = (&account.clients, stack.error_bucket.as_str());
     check_place(&account, bucket).await?;
@@ -57,7 +62,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         true => others_use(&account, &function, bucket).await,
         false => false,
     };
-    let (after, kept) = disconnected(&before, &function, record.as_ref(), others_use_it);
+    let (after, kept) = disconnected(&before, receivers, record.as_ref(), others_use_it);
     let permission = record.as_ref().and_then(|it| it.permission.clone());
     let mut lines = difference(&before, &after);
     lines.extend(

@@ -97,10 +97,16 @@ impl fmt::Display for Rule {
 
 impl Rule {
     /// The rule that sends a whole bucket to the function.
+    #[cfg(test)]
     pub fn ours(function: &str) -> Self {
+        Self::of_whole_bucket(Destination::Function(function.to_owned()))
+    }
+
+    /// The rule that sends all that the function wants of a bucket.
+    pub fn of_whole_bucket(destination: Destination) -> Self {
         Self {
             id: "invalidator".to_owned(),
-            destination: Destination::Function(function.to_owned()),
+            destination,
             events: EVENTS.map(str::to_owned).to_vec(),
             prefix: String::new(),
             suffix: String::new(),
@@ -110,6 +116,11 @@ impl Rule {
     /// Whether it is for all keys.
     pub fn has_all_keys(&self) -> bool {
         self.prefix.is_empty() && self.suffix.is_empty()
+    }
+
+    /// Whether it sends all that the function wants.
+    pub fn is_whole(&self) -> bool {
+        self.has_all_keys() && EVENTS.iter().all(|event| self.sends(event))
     }
 
     /// Whether it sends this event.

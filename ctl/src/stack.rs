@@ -97,6 +97,28 @@ impl Stack {
         })
     }
 
+    /// The ARN of IntakeQueue. It is in the function's region and account.
+    ///
+    /// # Errors
+    /// If only its bucket is known, or it has no such queue.
+    pub fn intake_queue(&self) -> Result<String> {
+        let queue = self.queue("IntakeQueueUrl")?;
+        let function = self.output("FunctionArn")?;
+        let mut parts = function.split(':').skip(1);
+        let mut next = || parts.next().unwrap_or_default();
+        let (partition, _, region, account) = (next(), next(), next(), next());
+        Ok(format!(
+            "arn:{partition}:sqs:{region}:{account}:{}",
+            queue.name()
+        ))
+    }
+
+    /// Whether events come by IntakeQueue.
+    pub fn uses_sqs(&self) -> bool {
+        let source = self.parameters.get("EventSource");
+        source.is_some_and(|source| source == "SQS")
+    }
+
     /// The queue whose URL is this output.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
+use aws_sdk_sqs::types::QueueAttributeName;
 use clap::Args;
 use invalidator::mode::read_mode;
 use invalidator_core::event::BucketName;
@@ -29,7 +30,9 @@ use crate::account::{self, Account};
 use crate::held::Overview;
 use crate::output::{Format, tell};
 use crate::progress::Progress;
+use crate::queue_numbers::numbers;
 use crate::stack::{self, Stack};
+use crate::submission::summary::count;
 use fences::Fences;
 use outcome::{Ended, Outcome};
 
@@ -40,11 +43,14 @@ const LOOK_BACK: Duration = Duration::from_secs(600);
 const OFTEN: Duration = Duration::from_millis(500);
 const SELDOM: Duration = Duration::from_secs(2);
 
+/// How long IntakeQueue must be empty, at each look.
+const EMPTY_FOR: Duration = Duration::from_secs(5);
+
 /// Wait until every change of a bucket so far is accepted by CloudFront, for deploy scripts.
 ///
 /// It is also done when changes were rejected, and then says so with its exit status. It sends a small message
 /// behind the changes, which invalidates nothing. S3's own delivery of events is outside: it takes a second or
-/// two, see --settle.
+/// two, see --settle. With EventSource SQS it first waits until the stack's IntakeQueue is empty.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   aws s3 sync public s3://example-site && invalidatorctl wait --bucket example-site
@@ -139,6 +145,12 @@ impl Waiting<'_> {
         self.progress
             .say("for S3 to tell of the last change".to_owned());
         sleep(Duration::from_secs(options.settle)).await;
+        if self.stack.uses_sqs()
+            && let Some(why) = self.intake_not_empty().await?
+        {
+            outcome.ended = Ended::TimeOver(why);
+            return Ok(());
+        }
         let mut fences = Fences::new(self.account, self.stack, self.buckets.clone()).await?;
         outcome.ended = self.accepted(&mut fences).await?;
         outcome.targets = fences.targets();
@@ -178,6 +190,36 @@ impl Waiting<'_> {
         Ok(is_resumed.then(|| {
             "a pause was resumed meanwhile, so changes may have come later: wait again".to_owned()
         }))
+    }
+
+    /// Waits until IntakeQueue is empty: then the function has buffered what S3 has told of. SQS counts its messages
+    /// only about, so it must be empty for some seconds. Returns why it is not, if the time is over.
+    async fn intake_not_empty(&self) -> Result<Option<String>> {
+        let queue = self.stack.queue("IntakeQueueUrl")?;
+        let mut empty_since = None;
+        loop {
+            let names = [
+                QueueAttributeName::ApproximateNumberOfMessages,
+                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            ];
+            let waiting: usize = numbers(self.account, &queue, names).await?.iter().sum();
+            let now = Instant::now();
+            if waiting > 0 {
+                empty_since = None;
+            } else if now - *empty_since.get_or_insert(now) >= EMPTY_FOR {
+                return Ok(None);
+            }
+            let why = match waiting {
+                0 => "until IntakeQueue stays empty".to_owned(),
+                waiting => format!("for {} in IntakeQueue", count(waiting, "event")),
+            };
+            if now >= self.until {
+                return Ok(Some(why));
+            }
+            self.say(why);
+            sleep(OFTEN).await;
+        }
     }
 
     /// Shows what it waits for.

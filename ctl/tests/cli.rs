@@ -336,6 +336,21 @@ async fn make_stack(account: &Account, name: &str) {
 
 /// The same, with this `InitialMode` and more outputs.
 async fn make_stack_with(account: &Account, name: &str, mode: &str, more: &[(&str, &str)]) {
+    make_stack_of(account, name, &[("InitialMode", mode)], more).await;
+}
+
+/// The same with any parameters.
+async fn make_stack_of(
+    account: &Account,
+    name: &str,
+    parameters: &[(&str, &str)],
+    more: &[(&str, &str)],
+) {
+    let parameters = parameters.iter().map(|(name, value)| {
+        let value = serde_json::json!({ "Type": "String", "Default": value });
+        ((*name).to_owned(), value)
+    });
+    let parameters: serde_json::Map<_, _> = parameters.collect();
     let submit = account.app.config.submit_queue.as_str();
     let known = [("ErrorBucketName", "errors"), ("SubmitQueueUrl", submit)];
     let outputs = known.iter().chain(more);
@@ -345,7 +360,7 @@ async fn make_stack_with(account: &Account, name: &str, mode: &str, more: &[(&st
     });
     let outputs: serde_json::Map<_, _> = outputs.collect();
     let body = serde_json::json!({
-        "Parameters": { "InitialMode": { "Type": "String", "Default": mode } },
+        "Parameters": parameters,
         "Resources": { "Queue": { "Type": "AWS::SQS::Queue" } },
         "Outputs": outputs,
     });

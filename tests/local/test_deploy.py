@@ -1,6 +1,7 @@
 """Deploys the template with other parameters, and unchanged."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
@@ -62,6 +63,60 @@ def test_eventbridge_as_the_source(running: Pipeline, recorder: Recorder) -> Non
     buffered = Call("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name_of(deployed, 'BufferQueue')}")
     assert running.wait(lambda: buffered in recorder.calls)
     assert Call("s3:GetBucketTagging", "arn:aws:s3:::unlisted-site") not in recorder.calls
+
+
+def test_a_queue_as_the_source(running: Pipeline) -> None:
+    name, bucket, distribution = "by-queue", "queued-site", "E6QUEUED"
+    serve(running, bucket, distribution)
+    parameters = {"EventSource": "SQS", "S3Buckets": "queued-*", "DebounceSeconds": "6", "CostMode": "exact"}
+    deployed = stack.create(running.emulator, stack.packaged(TEMPLATE), parameters, name)
+    iam_gaps.bridge(running.emulator, deployed.resources["FunctionRole"])
+    # It was connected before the source was changed: connecting it again moves it.
+    sample_site.connect(running.emulator, bucket, deployed.outputs["FunctionArn"])
+    command_line.run(running.emulator, "connect", bucket, "--stack", name, "--yes")
+    notifications = running.emulator.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+    assert not notifications.get("LambdaFunctionConfigurations")
+    (rule,) = notifications["QueueConfigurations"]
+    assert rule["QueueArn"].endswith(f":{name_of(deployed, 'IntakeQueue')}")
+    refused = command_line.call(running.emulator, "connect", sample_site.SITE, "--stack", name, "--yes")
+    assert refused.returncode == 1
+    assert "IntakeQueue takes events of queued-* only" in refused.stderr
+
+    change(running, bucket, "queued.html")
+    command_line.run(running.emulator, "wait", "--stack", name, "--bucket", bucket)
+    assert paths_of(running, distribution) == {"/queued.html"}
+
+    checked = command_line.call(
+        running.emulator,
+        *("check", "--stack", name, "--only", bucket, "--output", "json"),
+        others=running.cloudfront.environment,
+    )
+    report = json.loads(checked.stdout)
+    assert not [it for it in report["findings"] if it["subject"] in (f"bucket {bucket}", "the queues")]
+    assert f"all its changes come to the function by the queue {rule['QueueArn']}" in json.dumps(report["well"])
+    fails_and_is_replayed(running, deployed, name, lambda: change(running, bucket, "kept.html"))
+    assert running.wait(lambda: paths_of(running, distribution) == {"/queued.html", "/kept.html"})
+    running.emulator.client("cloudformation").delete_stack(StackName=name)
+
+
+def fails_and_is_replayed(running: Pipeline, deployed: stack.Stack, name: str, upload: Callable[[], None]) -> None:
+    """An event that the function cannot buffer is moved to FailedEventsQueue, as S3 wrote it, and given back."""
+    iam, sqs = running.emulator.client("iam"), running.emulator.client("sqs")
+    intake, failed = deployed.outputs["IntakeQueueUrl"], deployed.outputs["FailedEventsQueueUrl"]
+    # Half an hour is too long for a test.
+    names = {"QueueUrl": intake, "AttributeNames": ["RedrivePolicy"]}
+    policy = json.loads(sqs.get_queue_attributes(**names)["Attributes"]["RedrivePolicy"])
+    policy["maxReceiveCount"] = 2
+    attributes = {"VisibilityTimeout": "2", "RedrivePolicy": json.dumps(policy)}
+    sqs.set_queue_attributes(QueueUrl=intake, Attributes=attributes)
+    deny = {"Effect": "Deny", "Action": ["sqs:SendMessage", "sqs:SendMessageBatch"], "Resource": "*"}
+    fault = {"RoleName": deployed.resources["FunctionRole"], "PolicyName": "fault"}
+    iam.put_role_policy(**fault, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    upload()
+    assert running.wait(lambda: observe.queue_depth(running.emulator, failed) == 1)
+    iam.delete_role_policy(**fault)
+    replayed = command_line.run(running.emulator, "replay", "--stack", name, "--events", "--yes")
+    assert "FailedEventsQueue: 1 message put back" in replayed
 
 
 def name_of(deployed: stack.Stack, queue: str) -> str:

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types::{
     Event, EventBridgeConfiguration, LambdaFunctionConfiguration, NotificationConfiguration,
+    QueueConfiguration,
 };
 use invalidator_core::bucket_tags::{BucketTag, MAX_TAGS, is_of_exceptions};
 
@@ -19,8 +21,36 @@ const ID: &str = "invalidator";
 pub enum Source {
     /// By the bucket's notifications.
     S3,
+    /// By the bucket's notifications to IntakeQueue.
+    Sqs,
     /// By a rule of EventBridge.
     EventBridge,
+}
+
+/// What receives the events of buckets in the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Receivers<'a> {
+    /// The ARN of the function.
+    pub function: &'a str,
+    /// The ARN of IntakeQueue.
+    pub intake: &'a str,
+}
+
+impl Receivers<'_> {
+    /// Whether a rule sends to the stack, whatever its source is.
+    fn includes(self, rule: &Rule) -> bool {
+        match &rule.destination {
+            Destination::Function(arn) => self.is_function(arn),
+            Destination::Queue(arn) => arn == self.intake,
+            Destination::Topic(_) => false,
+        }
+    }
+
+    /// Whether it is the function, or a version of it.
+    fn is_function(self, arn: &str) -> bool {
+        let version = arn.strip_prefix(self.function);
+        version.is_some_and(|it| it.is_empty() || it.starts_with(':'))
+    }
 }
 
 /// Which tags are asked for. `None` leaves those tags as they are.
@@ -50,12 +80,14 @@ pub enum Bar {
 /// What bars it.
 pub fn connected(
     now: &Settings,
-    function: &str,
+    receivers: Receivers<'_>,
     source: Source,
     wanted: &TagsWanted,
 ) -> Result<Settings, Bar> {
+    let to = |destination| with_rule(&now.notifications, receivers, destination);
     let notifications = match source {
-        Source::S3 => with_rule(&now.notifications, function)?,
+        Source::S3 => to(Destination::Function(receivers.function.to_owned()))?,
+        Source::Sqs => to(Destination::Queue(receivers.intake.to_owned()))?,
         Source::EventBridge => with_event_bridge(&now.notifications),
     };
     let tags = with_tags(&now.tags, wanted);
@@ -68,35 +100,65 @@ pub fn connected(
     })
 }
 
+/// With a rule that sends the whole bucket to one receiver of the stack. A rule that sends it to the other one, from
+/// before `EventSource` was changed, goes.
 fn with_rule(
     now: &NotificationConfiguration,
-    function: &str,
+    receivers: Receivers<'_>,
+    destination: Destination,
 ) -> Result<NotificationConfiguration, Bar> {
-    let ours = Rule::ours(function);
+    let is_kind = |rule: &Rule| {
+        let is_queue = |it: &Destination| matches!(it, Destination::Queue(_));
+        is_queue(&rule.destination) == is_queue(&destination)
+    };
     let rules = Notifications::from(now).rules;
     let (own, others): (Vec<Rule>, Vec<Rule>) =
-        rules.into_iter().partition(|rule| is_to(rule, function));
-    let is_whole =
-        |rule: &Rule| rule.has_all_keys() && EVENTS.iter().all(|event| rule.sends(event));
+        rules.into_iter().partition(|rule| receivers.includes(rule));
+    let mut changed = now.clone();
     match own.as_slice() {
         [] => {}
-        own if own.iter().any(is_whole) => return Ok(now.clone()),
+        own if own.iter().any(|rule| is_kind(rule) && rule.is_whole()) => return Ok(changed),
+        [only] if only.is_whole() => without(&mut changed, receivers),
         _ => return Err(Bar::Partial(own)),
     }
+    let ours = Rule::of_whole_bucket(destination);
     let overlapping: Vec<Rule> = others.into_iter().filter(|it| it.overlaps(&ours)).collect();
     if !overlapping.is_empty() {
         return Err(Bar::Overlaps(overlapping));
     }
-    let mut changed = now.clone();
-    let configuration = LambdaFunctionConfiguration::builder()
-        .id(free_id(now))
-        .lambda_function_arn(function)
-        .set_events(Some(EVENTS.iter().map(|it| Event::from(*it)).collect()))
-        .build()
-        .map_err(|error| Bar::NoRule(error.to_string()))?;
-    let functions = &mut changed.lambda_function_configurations;
-    functions.get_or_insert_default().push(configuration);
+    add(&mut changed, &ours.destination).map_err(|error| Bar::NoRule(error.to_string()))?;
     Ok(changed)
+}
+
+/// Adds our rule.
+fn add(all: &mut NotificationConfiguration, destination: &Destination) -> Result<(), BuildError> {
+    let id = free_id(all);
+    let events = Some(EVENTS.iter().map(|it| Event::from(*it)).collect());
+    match destination {
+        Destination::Queue(arn) => {
+            let rule = QueueConfiguration::builder().id(id).queue_arn(arn);
+            let rule = rule.set_events(events).build()?;
+            all.queue_configurations.get_or_insert_default().push(rule);
+        }
+        Destination::Function(arn) | Destination::Topic(arn) => {
+            let rule = LambdaFunctionConfiguration::builder();
+            let rule = rule.id(id).lambda_function_arn(arn);
+            let rule = rule.set_events(events).build()?;
+            let functions = &mut all.lambda_function_configurations;
+            functions.get_or_insert_default().push(rule);
+        }
+    }
+    Ok(())
+}
+
+/// Removes all rules that send to the stack.
+fn without(all: &mut NotificationConfiguration, receivers: Receivers<'_>) {
+    if let Some(functions) = &mut all.lambda_function_configurations {
+        functions.retain(|it| !receivers.is_function(&it.lambda_function_arn));
+    }
+    if let Some(queues) = &mut all.queue_configurations {
+        queues.retain(|it| it.queue_arn != receivers.intake);
+    }
 }
 
 /// Ids of rules differ within a bucket.
@@ -113,15 +175,6 @@ fn with_event_bridge(now: &NotificationConfiguration) -> NotificationConfigurati
     let event_bridge = &mut changed.event_bridge_configuration;
     event_bridge.get_or_insert_with(|| EventBridgeConfiguration::builder().build());
     changed
-}
-
-/// Whether a rule is for the function, or a version of it.
-fn is_to(rule: &Rule, function: &str) -> bool {
-    let Destination::Function(arn) = &rule.destination else {
-        return false;
-    };
-    let version = arn.strip_prefix(function);
-    version.is_some_and(|it| it.is_empty() || it.starts_with(':'))
 }
 
 fn with_tags(now: &[BucketTag], wanted: &TagsWanted) -> Vec<BucketTag> {
@@ -141,19 +194,13 @@ fn with_tags(now: &[BucketTag], wanted: &TagsWanted) -> Vec<BucketTag> {
 /// The settings after undoing what was recorded, and what is kept, for a person.
 pub fn disconnected(
     now: &Settings,
-    function: &str,
+    receivers: Receivers<'_>,
     record: Option<&Record>,
     others_use_event_bridge: bool,
 ) -> (Settings, Vec<String>) {
     let mut kept = Vec::new();
     let mut notifications = now.notifications.clone();
-    if let Some(functions) = &mut notifications.lambda_function_configurations {
-        functions.retain(|it| {
-            let arn = it.lambda_function_arn.as_str();
-            let version = arn.strip_prefix(function);
-            !version.is_some_and(|it| it.is_empty() || it.starts_with(':'))
-        });
-    }
+    without(&mut notifications, receivers);
     if notifications.event_bridge_configuration.is_some() {
         match record {
             Some(record) if record.event_bridge && !others_use_event_bridge => {
@@ -234,8 +281,8 @@ pub fn difference(before: &Settings, after: &Settings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_s3::types::{
-        FilterRule, FilterRuleName, NotificationConfigurationFilter, QueueConfiguration,
-        S3KeyFilter, TopicConfiguration,
+        FilterRule, FilterRuleName, NotificationConfigurationFilter, S3KeyFilter,
+        TopicConfiguration,
     };
     use proptest::prelude::*;
 
@@ -243,6 +290,10 @@ mod tests {
 
     const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:f";
     const OTHER: &str = "arn:aws:lambda:eu-west-1:123456789012:function:f2";
+    const RECEIVERS: Receivers<'_> = Receivers {
+        function: FUNCTION,
+        intake: "arn:aws:sqs:eu-west-1:123456789012:intake",
+    };
 
     fn tag(key: &str, value: &str) -> BucketTag {
         BucketTag {
@@ -290,7 +341,50 @@ mod tests {
     }
 
     fn connect(now: &Settings) -> Result<Settings, Bar> {
-        connected(now, FUNCTION, Source::S3, &TagsWanted::default())
+        connected(now, RECEIVERS, Source::S3, &TagsWanted::default())
+    }
+
+    #[test]
+    fn a_bucket_is_moved_to_the_source_of_the_stack_and_back() {
+        let to = |now: &Settings, source| connected(now, RECEIVERS, source, &TagsWanted::default());
+        let mut others = settings(vec![to_function("a", OTHER, &["s3:ObjectRestore:*"], "")]);
+        let queue = QueueConfiguration::builder()
+            .id("b")
+            .queue_arn("arn:aws:sqs:eu-west-1:123456789012:intake2");
+        let queue = queue.events(Event::from("s3:ObjectTagging:*")).build();
+        others.notifications.queue_configurations = Some(vec![queue.unwrap()]);
+        let direct = to(&others, Source::S3).unwrap();
+        let queued = to(&others, Source::Sqs).unwrap();
+        let id = "invalidator";
+        let events = EVENTS.join(" ");
+        let (function, intake) = (RECEIVERS.function, RECEIVERS.intake);
+        assert_eq!(
+            difference(&direct, &queued),
+            [
+                format!("- notification: {events} to function {function} (rule {id})"),
+                format!("+ notification: {events} to queue {intake} (rule {id})"),
+            ]
+        );
+        assert_eq!(to(&direct, Source::Sqs).unwrap(), queued);
+        assert_eq!(to(&queued, Source::S3).unwrap(), direct);
+        assert_eq!(to(&queued, Source::Sqs).unwrap(), queued);
+        for connected in [direct, queued] {
+            let (undone, _) = disconnected(&connected, RECEIVERS, None, false);
+            assert_eq!(undone, others);
+        }
+        // A part that somebody chose is not widened.
+        let mut partial = others.clone();
+        let functions = &mut partial.notifications.lambda_function_configurations;
+        functions
+            .get_or_insert_default()
+            .push(to_function("p", FUNCTION, &EVENTS, "img/"));
+        assert!(matches!(to(&partial, Source::Sqs), Err(Bar::Partial(_))));
+        // What overlaps with a rule of another bars the queue, too.
+        let overlapping = settings(vec![to_function("a", OTHER, &EVENTS, "")]);
+        assert!(matches!(
+            to(&overlapping, Source::Sqs),
+            Err(Bar::Overlaps(_))
+        ));
     }
 
     #[test]
@@ -337,7 +431,7 @@ mod tests {
             only_changed: None,
         };
         let before = settings(Vec::new());
-        let after = connected(&before, FUNCTION, Source::EventBridge, &wanted).unwrap();
+        let after = connected(&before, RECEIVERS, Source::EventBridge, &wanted).unwrap();
         let expected = [
             tag("team", "web"),
             tag("exceptionPaths", "new"),
@@ -356,7 +450,7 @@ mod tests {
         );
         let mut many = before.clone();
         many.tags = (0..50).map(|n| tag(&format!("t{n}"), "")).collect();
-        let bar = connected(&many, FUNCTION, Source::S3, &wanted).unwrap_err();
+        let bar = connected(&many, RECEIVERS, Source::S3, &wanted).unwrap_err();
         assert_eq!(bar, Bar::TooManyTags(52));
     }
 
@@ -375,11 +469,11 @@ mod tests {
             exceptions: Some(vec![tag("exceptionPaths", "new")]),
             ..TagsWanted::default()
         };
-        let mut after = connected(&before, FUNCTION, Source::EventBridge, &wanted).unwrap();
+        let mut after = connected(&before, RECEIVERS, Source::EventBridge, &wanted).unwrap();
         let record = record(&before, &after);
         after.tags.retain(|it| it.key != "exceptionPaths");
         after.tags.push(tag("exceptionPaths", "newer"));
-        let (undone, kept) = disconnected(&after, FUNCTION, Some(&record), true);
+        let (undone, kept) = disconnected(&after, RECEIVERS, Some(&record), true);
         assert!(undone.notifications.event_bridge_configuration.is_some());
         assert_eq!(kept.len(), 2, "{kept:?}");
         assert!(undone.tags.contains(&tag("exceptionPaths", "newer")));
@@ -456,6 +550,10 @@ mod tests {
         if functions.as_ref().is_some_and(Vec::is_empty) {
             *functions = None;
         }
+        let queues = &mut settings.notifications.queue_configurations;
+        if queues.as_ref().is_some_and(Vec::is_empty) {
+            *queues = None;
+        }
         settings.tags.sort_by(|a, b| a.key.cmp(&b.key));
         settings
     }
@@ -465,10 +563,9 @@ mod tests {
         #[test]
         fn connecting_and_disconnecting_changes_nothing_of_others(
             before in any_settings(),
-            by_event_bridge in any::<bool>(),
+            source in prop::sample::select(vec![Source::S3, Source::Sqs, Source::EventBridge]),
             sets_tags in any::<bool>(),
         ) {
-            let source = if by_event_bridge { Source::EventBridge } else { Source::S3 };
             let wanted = match sets_tags {
                 true => TagsWanted {
                     exceptions: Some(vec![tag("exceptionPaths", "new")]),
@@ -477,7 +574,7 @@ mod tests {
                 },
                 false => TagsWanted::default(),
             };
-            let Ok(after) = connected(&before, FUNCTION, source, &wanted) else {
+            let Ok(after) = connected(&before, RECEIVERS, source, &wanted) else {
                 return Ok(());
             };
             let (old, new) = (
@@ -488,14 +585,14 @@ mod tests {
             for (place, rule) in new.iter().enumerate() {
                 let mut others = new[place + 1..].iter();
                 // What others have may overlap among itself here; ours overlaps with nothing.
-                prop_assert!(!is_to(rule, FUNCTION) || !others.any(|it| it.overlaps(rule)));
+                prop_assert!(!RECEIVERS.includes(rule) || !others.any(|it| it.overlaps(rule)));
             }
             for foreign in before.tags.iter().filter(|it| ["team", "aws:x"].contains(&it.key.as_str())) {
                 prop_assert!(after.tags.contains(foreign));
             }
-            let again = connected(&after, FUNCTION, source, &wanted);
+            let again = connected(&after, RECEIVERS, source, &wanted);
             prop_assert_eq!(again.map(normal), Ok(normal(after.clone())), "a second time changes nothing");
-            let (undone, kept) = disconnected(&after, FUNCTION, Some(&record(&before, &after)), false);
+            let (undone, kept) = disconnected(&after, RECEIVERS, Some(&record(&before, &after)), false);
             prop_assert!(kept.is_empty());
             prop_assert_eq!(normal(undone), normal(before));
         }

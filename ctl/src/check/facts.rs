@@ -66,6 +66,11 @@ impl Stack {
         self.outputs.get(key).map_or("", String::as_str)
     }
 
+    /// Whether events come by IntakeQueue.
+    pub fn uses_sqs(&self) -> bool {
+        self.parameter("EventSource") == "SQS"
+    }
+
     /// A parameter; empty if there is none.
     pub fn parameter(&self, key: &str) -> &str {
         self.parameters.get(key).map_or("", String::as_str)
@@ -186,6 +191,11 @@ impl Queue {
     /// Whether an attribute is `true`.
     pub fn is(&self, name: &str) -> bool {
         self.attributes.get(name).is_some_and(|it| it == "true")
+    }
+
+    /// Its ARN; empty if it is not known.
+    pub fn arn(&self) -> &str {
+        self.attributes.get("QueueArn").map_or("", String::as_str)
     }
 
     /// Its name in the template.
@@ -338,6 +348,11 @@ pub struct Samconfig {
 
 /// The function's settings, if they could be read.
 impl Facts {
+    /// IntakeQueue, if it could be read.
+    pub fn intake(&self) -> Option<&Queue> {
+        self.queues.iter().find(|it| it.output == "IntakeQueueUrl")
+    }
+
     pub fn config(&self) -> Option<&Config> {
         self.function.as_ref()?.config.as_ref().ok()
     }

@@ -91,17 +91,24 @@ pub struct Choices {
     pub output: Format,
 }
 
-/// Invokes the function with the events that failed.
+/// Invokes the function with the events that failed, and with those that nothing takes out of IntakeQueue, as
+/// `EventSource` is not SQS any more.
 pub async fn replay_events(account: &Account, stack: &Stack, choices: Choices) -> Result<ExitCode> {
-    let source = Source {
-        name: "FailedEventsQueue",
-        queue: stack.queue("FailedEventsQueueUrl")?,
-        to: Destination::Function(
-            stack.output("FunctionName")?.to_owned(),
-            stack.queue("SubmitQueueUrl")?,
-        ),
+    let of = |name: &'static str, output: &str| -> Result<Source> {
+        Ok(Source {
+            name,
+            queue: stack.queue(output)?,
+            to: Destination::Function(
+                stack.output("FunctionName")?.to_owned(),
+                stack.queue("SubmitQueueUrl")?,
+            ),
+        })
     };
-    let (status, _) = replay(account, vec![source], choices).await?;
+    let mut sources = vec![of("FailedEventsQueue", "FailedEventsQueueUrl")?];
+    if !stack.uses_sqs() && stack.output("IntakeQueueUrl").is_ok() {
+        sources.push(of("IntakeQueue", "IntakeQueueUrl")?);
+    }
+    let (status, _) = replay(account, sources, choices).await?;
     Ok(status)
 }
 

@@ -16,7 +16,8 @@ use crate::account::Account;
 use crate::stack::Stack;
 
 /// The queues: the output with the URL, what is in them, and whether a message there is a finding.
-const QUEUES: [(&str, &str, bool); 6] = [
+const QUEUES: [(&str, &str, bool); 7] = [
+    ("IntakeQueueUrl", "events", false),
     ("BufferQueueUrl", "changes", false),
     ("TickQueueUrl", "ticks", false),
     ("SubmitQueueUrl", "sets of paths", false),

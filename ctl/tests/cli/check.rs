@@ -34,7 +34,7 @@ async fn each_thing_that_cannot_be_looked_at_is_a_finding() {
         );
     }
     let queues = told.iter().filter(|it| it.contains("QueueUrl"));
-    assert_eq!(queues.count(), 5, "SubmitQueue can be read: {told:#?}");
+    assert_eq!(queues.count(), 6, "SubmitQueue can be read: {told:#?}");
 }
 
 #[tokio::test]

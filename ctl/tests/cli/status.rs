@@ -14,6 +14,7 @@ pub async fn account() -> Account {
     let (buffer, ticks) = (config.buffer_queue.as_str(), config.tick_queue.as_str());
     // Any queues will do for those that are empty in this test.
     let outputs = [
+        ("IntakeQueueUrl", ticks),
         ("BufferQueueUrl", buffer),
         ("TickQueueUrl", ticks),
         ("BufferDeadLetterQueueUrl", ticks),
@@ -45,8 +46,9 @@ async fn it_shows_what_waits_and_says_what_it_cannot_read() {
     let json = in_account(&account, &[&status[..], &["--output", "json"]].concat()).await;
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["v"], 1);
-    assert_eq!(json["queues"][0]["queue"], "BufferQueue");
-    assert_eq!(json["queues"][0]["waiting"], 2);
+    assert_eq!(json["queues"][0]["queue"], "IntakeQueue");
+    assert_eq!(json["queues"][1]["queue"], "BufferQueue");
+    assert_eq!(json["queues"][1]["waiting"], 2);
     assert_eq!(json["flushes"], Value::Null);
     assert!(
         json["unread"]["log"]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 
 use super::support::account::Account;
-use super::{in_account, make_stack_with, text};
+use super::{in_account, make_stack_of, make_stack_with, text};
 
 const PUT: &str = "ObjectCreated:Put";
 
@@ -82,6 +82,42 @@ async fn it_ends_when_all_is_accepted_and_complete() {
     let fences = account.app.clients.s3().list_objects_v2().bucket("errors");
     let fences = fences.prefix("fences/").send().await.unwrap();
     assert!(fences.contents().is_empty(), "it removes what it has read");
+}
+
+/// An event in the queue in front of the function is a change that no fence can follow.
+#[tokio::test]
+async fn it_sends_no_fence_before_the_queue_in_front_is_empty() {
+    let account = Account::new(&[]).await;
+    account.cloudfront.add(site());
+    let sqs = account.app.clients.sqs();
+    let made = sqs.create_queue().queue_name("intake").send().await;
+    let intake = made.unwrap().queue_url.unwrap();
+    let parameters = [("InitialMode", "live"), ("EventSource", "SQS")];
+    let config = &account.app.config;
+    let outputs = [
+        ("BufferQueueUrl", config.buffer_queue.as_str()),
+        ("TickQueueUrl", config.tick_queue.as_str()),
+        ("IntakeQueueUrl", &intake),
+        KNOWN,
+    ];
+    make_stack_of(&account, "waited", &parameters, &outputs).await;
+    let event = sqs.send_message().queue_url(&intake).message_body("{}");
+    event.send().await.unwrap();
+    // The function has it, and has not buffered its change yet.
+    let taken = sqs.receive_message().queue_url(&intake);
+    let taken = taken.visibility_timeout(600).send().await.unwrap();
+    let handle = taken.messages()[0].receipt_handle().unwrap();
+    let early = wait(&account, &["--timeout", "8"]).await;
+    assert_eq!(early.status.code(), Some(1));
+    let shown = text(early.stdout);
+    assert!(shown.contains("for 1 event in IntakeQueue"), "{shown}");
+
+    let done = sqs.delete_message().queue_url(&intake);
+    done.receipt_handle(handle).send().await.unwrap();
+    account.change(&[(PUT, "a")]).await;
+    let waited = wait(&account, &["--output", "json"]).await;
+    assert_eq!(json_of(&waited)["result"], "accepted");
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
 }
 
 #[tokio::test]

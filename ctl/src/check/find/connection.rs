@@ -23,6 +23,17 @@ pub fn find(facts: &Facts, found: &mut Findings) {
         for route in &routes {
             stopped(facts, bucket, route, found);
         }
+        if facts.stack.uses_sqs() && routes.iter().any(|it| it.by == By::S3) {
+            found.add(
+                Finding::note(
+                    "not-by-intake",
+                    &bucket.subject(),
+                    "its events come directly, though EventSource is SQS",
+                    "each change is an invocation of its own",
+                )
+                .fix(connect(facts, bucket)),
+            );
+        }
         let open: Vec<_> = routes.iter().filter(|it| is_open(it)).collect();
         if open.is_empty() {
             continue;
@@ -140,6 +151,24 @@ fn stopped(facts: &Facts, bucket: &Bucket, route: &Route<'_>, found: &mut Findin
             "S3 drops its events",
         )
         .fix(connect(facts, bucket)),
+        Stopped::NotTaken => Finding::problem(
+            "intake-refuses",
+            &subject,
+            "the policy of IntakeQueue lets S3 send nothing of this bucket",
+            "S3 drops its events",
+        )
+        .fix("# S3Buckets must fit its name:")
+        .fix("sam deploy"),
+        Stopped::NotRead => Finding::problem(
+            "intake-not-read",
+            &subject,
+            "its events go to IntakeQueue, from which the function gets nothing",
+            "its events wait there, and are lost after 14 days",
+        )
+        .fix(match facts.stack.uses_sqs() {
+            true => "sam deploy".to_owned(),
+            false => connect(facts, bucket),
+        }),
         Stopped::Unconfirmed => Finding::problem(
             "subscription-unconfirmed",
             &subject,
@@ -318,6 +347,65 @@ mod tests {
         ] {
             let shown = format!("{row:?}");
             assert_eq!(found_with(row), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_goes_by_the_queue_of_the_stack_is_told() {
+        let intake = "arn:aws:sqs:eu-west-1:123456789012:IntakeQueue";
+        let to_intake = || Rule::of_whole_bucket(Destination::Queue(intake.to_owned()));
+        let mapping = || Mapping {
+            id: "i".to_owned(),
+            source: intake.to_owned(),
+            state: "Enabled".to_owned(),
+            reports_items: true,
+            has_filter: false,
+        };
+        let off = || Mapping {
+            state: "Disabled".to_owned(),
+            ..mapping()
+        };
+        let sources = |source: &str| {
+            format!(
+                r#"{{"Statement":[{{"Effect":"Allow","Principal":{{"Service":"s3.amazonaws.com"}},
+                "Condition":{{"ArnLike":{{"aws:SourceArn":"arn:aws:s3:::{source}"}}}}}}]}}"#
+            )
+        };
+        for (source, rule, mapping, taken, expected) in [
+            ("SQS", to_intake(), Some(mapping()), "*", &[][..]),
+            ("SQS", to_intake(), Some(off()), "*", &["input-mapping-off"]),
+            ("SQS", to_intake(), None, "*", &["intake-not-read"]),
+            ("S3", to_intake(), None, "*", &["intake-not-read"]),
+            (
+                "SQS",
+                to_intake(),
+                Some(mapping()),
+                "other",
+                &["intake-refuses"],
+            ),
+            (
+                "SQS",
+                Rule::ours(FUNCTION),
+                Some(mapping()),
+                "*",
+                &["not-by-intake"],
+            ),
+            ("S3", Rule::ours(FUNCTION), None, "*", &[]),
+        ] {
+            let mut facts = facts();
+            let parameters = &mut facts.stack.parameters;
+            parameters.insert("EventSource".to_owned(), source.to_owned());
+            facts.mappings.as_mut().unwrap().extend(mapping);
+            let queues = facts.queues.iter_mut();
+            let mut queues = queues.filter(|it| it.output == "IntakeQueueUrl");
+            let attributes = &mut queues.next().unwrap().attributes;
+            attributes.insert("Policy".to_owned(), sources(taken));
+            let shown = format!("{source} {rule} {taken}");
+            facts.buckets[0].notifications = Some(Notifications {
+                rules: vec![rule],
+                event_bridge: false,
+            });
+            assert_eq!(rules(&facts, find), expected, "{shown}");
         }
     }
 

@@ -217,13 +217,18 @@ fn failed_events(facts: &Facts, function: &Function, failed: &FailedEvents, foun
     );
 }
 
-/// The mappings of TickQueue and SubmitQueue.
+/// The mappings of TickQueue and SubmitQueue, and with EventSource SQS that of IntakeQueue.
 fn own_mappings(facts: &Facts, mappings: &[Mapping], found: &mut Findings) {
     let mut is_well = true;
-    for (output, what) in [
+    let intake = facts
+        .stack
+        .uses_sqs()
+        .then_some(("IntakeQueueUrl", "changes"));
+    let always = [
         ("TickQueueUrl", "flushes"),
         ("SubmitQueueUrl", "invalidations"),
-    ] {
+    ];
+    for (output, what) in intake.into_iter().chain(always) {
         let name = facts
             .stack
             .output(output)
@@ -286,7 +291,11 @@ fn own_mappings(facts: &Facts, mappings: &[Mapping], found: &mut Findings) {
         }
     }
     if is_well {
-        found.well(&Subject::Function, "it gets ticks and sets");
+        let what = match facts.stack.uses_sqs() {
+            true => "it gets events, ticks and sets",
+            false => "it gets ticks and sets",
+        };
+        found.well(&Subject::Function, what);
     }
 }
 
@@ -377,6 +386,13 @@ mod tests {
             (|it| mapping(it).has_filter = true, &["mapping-filters"]),
             (
                 |it| drop(it.mappings.as_mut().unwrap().pop()),
+                &["mapping-missing"],
+            ),
+            (
+                |it| {
+                    let parameters = &mut it.stack.parameters;
+                    parameters.insert("EventSource".to_owned(), "SQS".to_owned());
+                },
                 &["mapping-missing"],
             ),
             (

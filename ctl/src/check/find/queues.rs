@@ -13,6 +13,9 @@ const MESSAGE: i64 = 1_048_576;
 /// So often a message may be received before it becomes a dead letter: busy times use up no message.
 const RECEIVES: i64 = 1_000;
 
+/// The same of IntakeQueue: nothing waits behind an event, and what failed is to be known soon.
+const RECEIVES_OF_INTAKE: i64 = 10;
+
 /// The function's timeout and ten seconds.
 const VISIBILITY: i64 = 160;
 
@@ -21,6 +24,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
     for queue in &facts.queues {
         match queue.output {
             "BufferQueueUrl" | "TickQueueUrl" | "SubmitQueueUrl" => work(facts, queue, found),
+            "IntakeQueueUrl" => intake(facts, queue, found),
             _ => {}
         }
         if queue.output != "TickQueueUrl" {
@@ -42,6 +46,30 @@ pub fn find(facts: &Facts, found: &mut Findings) {
         found.well(
             &Subject::Queues,
             "timeouts, delays, retention and redrives are as the function needs them",
+        );
+    }
+}
+
+fn intake(facts: &Facts, queue: &Queue, found: &mut Findings) {
+    visibility(facts, queue, found);
+    redrive(facts, queue, found);
+    let number = |name| queue.number(name).unwrap_or(0);
+    let waiting = number("ApproximateNumberOfMessages");
+    if !facts.stack.uses_sqs() && waiting > 0 {
+        found.add(
+            Finding::problem(
+                "intake-left",
+                &Subject::Queues,
+                format!("IntakeQueue holds {}, and nothing takes them out", count(waiting, "event")),
+                "EventSource is not SQS: these changes have not reached CloudFront, and SQS drops them after 14 days",
+            )
+            .fix(command([
+                "invalidatorctl",
+                "replay",
+                "--stack",
+                &facts.stack.name,
+                "--events",
+            ])),
         );
     }
 }
@@ -189,7 +217,14 @@ fn retention(queue: &Queue, found: &mut Findings) {
 }
 
 fn redrive(facts: &Facts, queue: &Queue, found: &mut Findings) {
-    let dead_letters = queue.output.replace("QueueUrl", "DeadLetterQueueUrl");
+    let is_intake = queue.output == "IntakeQueueUrl";
+    let (dead_letters, least) = match is_intake {
+        true => ("FailedEventsQueueUrl".to_owned(), RECEIVES_OF_INTAKE),
+        false => (
+            queue.output.replace("QueueUrl", "DeadLetterQueueUrl"),
+            RECEIVES,
+        ),
+    };
     let url = facts.stack.output(&dead_letters);
     let name = url.rsplit('/').next().unwrap_or_default();
     let policy = queue.attributes.get("RedrivePolicy").map(String::as_str);
@@ -207,7 +242,7 @@ fn redrive(facts: &Facts, queue: &Queue, found: &mut Findings) {
     let what = match (target, is_ours) {
         (None, _) => format!("{} has no queue for dead letters", queue.name()),
         (Some(other), false) => format!("dead letters of {} go to {other}", queue.name()),
-        (Some(_), true) if receives < RECEIVES => format!(
+        (Some(_), true) if receives < least => format!(
             "messages of {} become dead letters after {receives} receives",
             queue.name()
         ),
@@ -218,7 +253,7 @@ fn redrive(facts: &Facts, queue: &Queue, found: &mut Findings) {
             "few-receives",
             &Subject::Queues,
             what,
-            format!("busy times give messages back often; the template allows {RECEIVES} receives"),
+            format!("busy times give messages back often; the template allows {least} receives"),
         ),
         false => Finding::problem(
             "redrive",
@@ -232,7 +267,7 @@ fn redrive(facts: &Facts, queue: &Queue, found: &mut Findings) {
     found.add(finding.fix(match arn {
         Some(arn) => {
             let policy =
-                format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"{RECEIVES}"}}"#);
+                format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"{least}"}}"#);
             let attributes = serde_json::json!({ "RedrivePolicy": policy }).to_string();
             command([
                 "aws",
@@ -310,6 +345,31 @@ mod tests {
                 &["retention"],
             ),
             ("BufferQueueUrl", "RedrivePolicy", "", &["redrive"]),
+            ("IntakeQueueUrl", "RedrivePolicy", "", &["redrive"]),
+            (
+                "IntakeQueueUrl",
+                "RedrivePolicy",
+                r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:123456789012:FailedEventsQueue","maxReceiveCount":3}"#,
+                &["few-receives"],
+            ),
+            (
+                "IntakeQueueUrl",
+                "RedrivePolicy",
+                r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:123456789012:Other","maxReceiveCount":10}"#,
+                &["redrive"],
+            ),
+            (
+                "IntakeQueueUrl",
+                "VisibilityTimeout",
+                "30",
+                &["visibility-timeout"],
+            ),
+            (
+                "IntakeQueueUrl",
+                "ApproximateNumberOfMessages",
+                "2",
+                &["intake-left"],
+            ),
             (
                 "BufferQueueUrl",
                 "RedrivePolicy",

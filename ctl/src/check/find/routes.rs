@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::check::facts::{Bucket, Facts, Mapping};
+use crate::check::statements::statements;
 use crate::notification::{Destination, Rule};
 
 /// A way by which events of a bucket reach the function.
@@ -30,6 +31,10 @@ pub enum By {
 pub enum Stopped {
     /// S3 may not invoke the function.
     NotPermitted,
+    /// IntakeQueue takes nothing of the bucket.
+    NotTaken,
+    /// Nothing takes events out of IntakeQueue.
+    NotRead,
     /// The function's subscription is not confirmed.
     Unconfirmed,
     /// A filter of the subscription, or of the mapping, may hold back events.
@@ -77,6 +82,10 @@ pub fn routes<'f>(facts: &'f Facts, bucket: &'f Bucket) -> Vec<Route<'f>> {
                 let may = may_invoke(facts, bucket);
                 routes.push(route(By::S3, (!may).then_some(Stopped::NotPermitted)));
             }
+            Destination::Queue(arn) if facts.intake().is_some_and(|it| it.arn() == arn) => {
+                let stopped = stopped_at_intake(facts, bucket, arn);
+                routes.push(route(By::Queue(arn.clone()), stopped));
+            }
             Destination::Queue(arn) => {
                 let mapping = mapping_of(facts, arn);
                 let by = By::Queue(arn.clone());
@@ -119,6 +128,21 @@ pub fn routes<'f>(facts: &'f Facts, bucket: &'f Bucket) -> Vec<Route<'f>> {
         }));
     }
     routes
+}
+
+/// What stops events at IntakeQueue. What could not be read stops nothing.
+fn stopped_at_intake(facts: &Facts, bucket: &Bucket, arn: &str) -> Option<Stopped> {
+    let policy = facts.intake()?.attributes.get("Policy");
+    let policy = policy.map_or("", String::as_str);
+    let mut takes = statements(policy).into_iter();
+    if !takes.any(|it| it.is_for(&bucket.name, &facts.account)) {
+        return Some(Stopped::NotTaken);
+    }
+    facts.mappings.as_ref()?;
+    match mapping_of(facts, arn) {
+        Some(mapping) => stopped_by(mapping),
+        None => Some(Stopped::NotRead),
+    }
 }
 
 fn mapping_of<'f>(facts: &'f Facts, queue: &str) -> Option<&'f Mapping> {

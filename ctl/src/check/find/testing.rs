@@ -124,6 +124,13 @@ fn queue(output: &'static str) -> Queue {
         });
         attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
     }
+    if output == "IntakeQueueUrl" {
+        let policy = json!({
+            "deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:FailedEventsQueue",
+            "maxReceiveCount": 10,
+        });
+        attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
+    }
     Queue {
         output,
         url: format!("https://sqs.eu-west-1.amazonaws.com/123456789012/{name}"),
@@ -133,6 +140,7 @@ fn queue(output: &'static str) -> Queue {
 
 fn without_distributions() -> Facts {
     let outputs = [
+        "IntakeQueueUrl",
         "BufferQueueUrl",
         "TickQueueUrl",
         "SubmitQueueUrl",

@@ -9,7 +9,8 @@ use super::looking::Looking;
 use crate::check::facts::{Queue, Stack};
 use crate::check::finding::Subject;
 
-const OUTPUTS: [&str; 6] = [
+const OUTPUTS: [&str; 7] = [
+    "IntakeQueueUrl",
     "BufferQueueUrl",
     "TickQueueUrl",
     "SubmitQueueUrl",

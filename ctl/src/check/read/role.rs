@@ -117,6 +117,11 @@ fn of_stack(function: &Function, queues: &[Queue], stack: &Stack) -> Calls {
                 "sqs:GetQueueAttributes",
             ],
             "FailedEventsQueueUrl" => vec!["sqs:SendMessage"],
+            "IntakeQueueUrl" if stack.uses_sqs() => vec![
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+            ],
             _ => continue,
         };
         calls.push((arn.clone(), actions));
