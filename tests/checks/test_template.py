@@ -127,7 +127,7 @@ def test_the_sweep_follows_the_debounce() -> None:
 
 
 def test_the_window_of_the_intake_is_taken_out_of_the_debounce() -> None:
-    delays = {int(debounce): row["Delay"] for debounce, row in WHOLE["Mappings"]["Debounce"].items()}
+    delays = {int(debounce): int(row["Delay"]) for debounce, row in WHOLE["Mappings"]["Debounce"].items()}
     window = RESOURCES["Intake"]["Properties"]["MaximumBatchingWindowInSeconds"]
     shortest, _ = range_in_code("DEBOUNCE_SECONDS")
     assert delays == {debounce: max(debounce - window, shortest) for debounce in delays}
@@ -137,8 +137,8 @@ def test_the_window_of_the_intake_is_taken_out_of_the_debounce() -> None:
 def test_ticks_are_delayed_by_what_the_function_takes_for_the_debounce(source: str, seconds: int) -> None:
     scope = Scope(WHOLE, {"EventSource": source})
     variables = RESOURCES["Function"]["Properties"]["Environment"]["Variables"]
-    assert scope.resolve(variables["DEBOUNCE_SECONDS"]) == seconds
-    assert scope.resolve(QUEUES["TickQueue"]["Properties"]["DelaySeconds"]) == seconds
+    assert int(scope.resolve(variables["DEBOUNCE_SECONDS"])) == seconds
+    assert int(scope.resolve(QUEUES["TickQueue"]["Properties"]["DelaySeconds"])) == seconds
 
 
 @pytest.mark.parametrize("source", WHOLE["Parameters"]["EventSource"]["AllowedValues"])
