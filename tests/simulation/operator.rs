@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use crate::scenario::Paused;
 use crate::world::Sim;
 
-/// When somebody looks once more for what a flush has left that died between its write and its look.
+/// When what is left is thrown away: a flush has written it that has then seen the resume, or died. Its changes are
+/// planned, or back in the buffer, so that loses nothing.
 const LATER: Duration = Duration::from_secs(1_200);
 
 pub async fn pause_and_resume(sim: Sim, number: u64, paused: Paused) {
@@ -22,13 +23,33 @@ pub async fn pause_and_resume(sim: Sim, number: u64, paused: Paused) {
     let id = pause.id.clone();
     change(&sim, |list| assert!(list.begin(pause.clone())));
     sleep(paused.until - paused.from).await;
+    wait_for_a_look(&sim).await;
     change(&sim, |list| assert!(list.resume(&[&id])));
     put_back(&sim, &id).await;
     change(&sim, |list| assert!(list.remove(&[&id])));
     let healed_at = sim.world().scenario.healed_at;
     sleep((healed_at + LATER).saturating_sub(sim.now())).await;
-    put_back(&sim, &id).await;
-    sim.world().pending -= 1;
+    let keys = of_pause(&sim, &id);
+    let mut world = sim.world();
+    world.thrown_away += keys.len() as u64;
+    keys.iter().for_each(|key| world.objects.delete(key));
+    world.pending -= 1;
+}
+
+/// Waits until a flush has just read the list, if one does soon: then it may be about to write.
+async fn wait_for_a_look(sim: &Sim) {
+    let (wanted, moment) = {
+        let mut world = sim.world();
+        let more = world.rng.u64(1..4);
+        (world.looks + more, world.rng.u64(0..60))
+    };
+    for _ in 0..5_000 {
+        if sim.world().looks >= wanted {
+            sleep(Duration::from_millis(moment)).await;
+            return;
+        }
+        sleep(Duration::from_millis(3)).await;
+    }
 }
 
 fn change(sim: &Sim, change: impl FnOnce(&mut Pauses)) {
@@ -47,9 +68,7 @@ fn change(sim: &Sim, change: impl FnOnce(&mut Pauses)) {
 async fn put_back(sim: &Sim, id: &str) {
     loop {
         pause_a_moment(sim).await;
-        let keys = sim.world().objects.keys(HELD_FOLDER);
-        let is_of_it = |key: &String| HeldKey::of(key).unwrap().pause == id;
-        let keys: Vec<_> = keys.into_iter().filter(is_of_it).collect();
+        let keys = of_pause(sim, id);
         if keys.is_empty() {
             return;
         }
@@ -82,6 +101,13 @@ async fn put_back(sim: &Sim, id: &str) {
         }
         sim.notify();
     }
+}
+
+/// The objects that are held back for a pause.
+fn of_pause(sim: &Sim, id: &str) -> Vec<String> {
+    let keys = sim.world().objects.keys(HELD_FOLDER).into_iter();
+    let is_of_it = |key: &String| HeldKey::of(key).unwrap().pause == id;
+    keys.filter(is_of_it).collect()
 }
 
 async fn pause_a_moment(sim: &Sim) {

@@ -87,6 +87,9 @@ pub struct Change {
     pub deleted: bool,
 }
 
+/// How many pauses there are in a run.
+const PAUSES: usize = 60;
+
 /// A pause.
 #[derive(Clone, Copy, Debug)]
 pub struct Paused {
@@ -268,20 +271,21 @@ impl Scenario {
         scenario
     }
 
-    /// As from this seed, and somebody pauses parts of the buckets and resumes them.
+    /// As from this seed, and somebody pauses parts of the buckets and resumes them, often just when a flush writes.
     pub fn with_pauses(seed: u64) -> Self {
         let mut scenario = Self::from_seed(seed);
         let mut rng = Rng::with_seed(seed ^ 0x9a05e);
-        for _ in 0..rng.usize(1..4) {
+        let cache = pick(&mut rng, &["0", "60"]);
+        scenario.settings.insert("CACHE_SECONDS", cache.to_owned());
+        for _ in 0..PAUSES {
             let event = &scenario.events[rng.usize(0..scenario.events.len())];
-            let from = event
-                .at
-                .saturating_sub(Duration::from_millis(rng.u64(0..90_000)));
+            let longest = pick(&mut rng, &[1_500, 1_500, 90_000]);
+            let from = event.at + Duration::from_millis(rng.u64(0..20_000));
             scenario.pauses.push(Paused {
                 bucket: pick(&mut rng, &BUCKETS),
                 prefix: pick(&mut rng, &["", "web/", "b/"]),
                 from,
-                until: from + Duration::from_millis(rng.u64(1_000..200_000)),
+                until: from + Duration::from_millis(rng.u64(20..longest)),
             });
         }
         scenario

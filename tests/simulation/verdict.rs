@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::lambda::{Delivery, Stage};
 use crate::scenario::{Kind, askable, expected, tolerated};
 use crate::world::World;
-use invalidator_core::pause::HELD_FOLDER;
 
 /// The result of a run.
 #[derive(Clone, Debug, Default)]
@@ -22,11 +21,11 @@ pub struct Outcome {
     pub waited_for: usize,
     /// Paths that were neither accepted nor rejected when a wait for them ended.
     pub too_early: Vec<String>,
-    /// Objects of changes that were held back at any time, lines of them that were put back, and objects that still
-    /// are there.
+    /// Objects of changes that were held back, lines of them that were put back, and objects that were thrown away
+    /// because a flush has left them.
     pub held: u64,
     pub put_back: u64,
-    pub still_held: u64,
+    pub thrown_away: u64,
     /// Changes that reached neither CloudFront nor the error bucket.
     pub lost: u64,
     pub faults: BTreeMap<String, u64>,
@@ -89,7 +88,7 @@ pub fn judge(world: &mut World, deliveries: &[Delivery], rested: bool, now: Dura
         virtual_time: now,
         held: world.held,
         put_back: world.put_back,
-        still_held: world.objects.keys(HELD_FOLDER).len() as u64,
+        thrown_away: world.thrown_away,
         ..Outcome::default()
     };
     let accepted = accepted(world, now);

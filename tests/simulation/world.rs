@@ -22,6 +22,7 @@ use crate::{refusals, tags};
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Terms, Trust};
 use invalidator_core::event::BucketName;
 use invalidator_core::fence::FOLDER;
+use invalidator_core::pause::PAUSES_KEY;
 use invalidator_core::retry::VISIBILITY_TIMEOUT;
 use invalidator_core::state::{Beginning, SharedState, StateObject};
 use invalidator_core::target::{DistributionId, Target};
@@ -99,6 +100,9 @@ pub struct World {
     /// How many objects of changes were taken that were held back, and how many lines were put back.
     pub held: u64,
     pub put_back: u64,
+    pub thrown_away: u64,
+    /// How often the list of pauses was read.
+    pub looks: u64,
     /// The waits that ended.
     pub waited: Vec<Waited>,
     /// The bodies of `Publish`.
@@ -188,6 +192,8 @@ impl Sim {
             objects: Objects::default(),
             held: 0,
             put_back: 0,
+            thrown_away: 0,
+            looks: 0,
             pending: 0,
             running: 0,
             kept_waiting: BTreeMap::new(),
@@ -552,7 +558,10 @@ impl World {
     /// An object that is read and written conditionally.
     fn state(&mut self, request: &Request, key: &str) -> Answer {
         let (status, e_tag, body) = match request.method.as_str() {
-            "GET" => self.objects.get(key),
+            "GET" => {
+                self.looks += u64::from(key == PAUSES_KEY);
+                self.objects.get(key)
+            }
             _ => {
                 let (if_match, if_none_match) = &request.conditions;
                 let body = String::from_utf8_lossy(&request.body);
