@@ -277,7 +277,9 @@ impl<'a> Resume<'a> {
     async fn put_back(&self, amount: Amount, goes: Goes, report: &mut Report) -> Result<()> {
         let buffer = self.stack.queue("BufferQueueUrl")?;
         let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
-        self.progress.begin("changes put back", amount.changes);
+        // The one before has ended with the question.
+        let progress = Progress::new("changes put back");
+        progress.begin("changes put back", amount.changes);
         loop {
             let held = self.objects().await?;
             if held.is_empty() {
@@ -295,10 +297,10 @@ impl<'a> Resume<'a> {
                 )?;
                 self.delete(&object).await?;
                 report.put_back += object.of.changes;
-                self.progress.steps(object.of.changes);
+                progress.steps(object.of.changes);
             }
         }
-        self.progress.finish();
+        progress.finish();
         if report.put_back == 0 {
             return Ok(());
         }
@@ -372,13 +374,13 @@ impl<'a> Resume<'a> {
                     "the record of the job does not tell what came of it: {error:#}"
                 ));
             }
-            self.progress
-                .begin("objects removed", Amount::of(&held).objects);
+            let progress = Progress::new("objects removed");
+            progress.begin("objects removed", Amount::of(&held).objects);
             for object in &held {
                 self.delete(object).await?;
-                self.progress.step();
+                progress.step();
             }
-            self.progress.finish();
+            progress.finish();
             let (_, sets) = totals(&submissions);
             if let Format::Text = self.options.output {
                 let (sets, then) = (count(sets, "set"), then(goes));

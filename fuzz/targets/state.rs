@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use invalidator_core::cost::ledger::Ledger;
 use invalidator_core::incident::{CLAIM_SECONDS, Incidents, LONGEST_PERIOD, Rejection};
 use invalidator_core::mode::ChosenMode;
+use invalidator_core::pause::Pauses;
 use invalidator_core::state::{StateObject, from_bytes};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!chosen.to_string().is_empty());
     }
     round_trip::<Ledger>(bytes);
+    round_trip::<Pauses>(bytes);
     if let Some(state) = round_trip::<Incidents>(bytes) {
         for now in [0, 1_800_000_000, 253_402_300_799] {
             tell(now, state.clone());

@@ -22,8 +22,8 @@ const SETS: &str = "11111111-2222-3333-4444-555555555502";
 /// Lambda, as far as the command line uses it here. A mapping takes two looks to change, and cannot be changed
 /// meanwhile.
 #[derive(Clone)]
-struct Lambda {
-    url: String,
+pub struct Lambda {
+    pub url: String,
     settings: Arc<HashMap<&'static str, String>>,
     mappings: Arc<Mutex<BTreeMap<&'static str, (&'static str, usize)>>>,
     refuses: Arc<Mutex<bool>>,
@@ -52,7 +52,7 @@ impl Lambda {
         lambda
     }
 
-    fn states(&self) -> Vec<&'static str> {
+    pub fn states(&self) -> Vec<&'static str> {
         let mappings = self.mappings.lock().unwrap();
         mappings.values().map(|(state, _)| *state).collect()
     }
@@ -138,7 +138,7 @@ impl Lambda {
     }
 }
 
-async fn account() -> (Account, Lambda) {
+pub async fn account() -> (Account, Lambda) {
     let account = Account::new(&[]).await;
     account
         .cloudfront

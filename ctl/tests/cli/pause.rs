@@ -17,7 +17,7 @@ const PUT: &str = "ObjectCreated:Put";
 const DELETE: &str = "ObjectRemoved:Delete";
 
 /// A distribution of the bucket, and one that also caches what an application answers.
-async fn account() -> Account {
+pub async fn account() -> Account {
     let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
     let site = Distribution::new("E1", Origin::s3("site", "site"));
     account.cloudfront.add(site.alias("www.example.org"));

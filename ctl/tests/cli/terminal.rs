@@ -168,6 +168,58 @@ async fn a_job_is_cancelled_or_continued_only_after_a_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_begins_and_ends_only_after_a_yes() {
+    let account = super::pause::account().await;
+    let ask = |arguments: &[&str], question: &str, answer: &str| {
+        let mut command = program();
+        command.args(arguments).envs(account.environment());
+        let mut child = OnTerminal::start(command);
+        child.until(question);
+        let (status, shown, told) = child.answer(answer);
+        assert!(told.starts_with("account 000000000000"), "{told}");
+        (status, shown + &told)
+    };
+    for (answer, code) in [("n\n", 1), ("y\n", 0)] {
+        let (status, told) = ask(&["pause", "site/img/"], "pause site/img/? [y/N] ", answer);
+        assert_eq!(status, Some(code), "{told}");
+        assert_eq!(told.contains("nothing was paused"), code == 1, "{told}");
+    }
+    account.change(&[("ObjectCreated:Put", "img/a")]).await;
+    account.flush().await;
+    for (more, answer, code, sets) in [
+        (&["--collapse"][..], "n\n", 1, 0),
+        (&[], "n\n", 1, 0),
+        (&["--collapse"], "y\n", 0, 2),
+    ] {
+        let resume = [&["resume", "site/img/"], more].concat();
+        let (status, told) = ask(&resume, "? [y/N] ", answer);
+        assert_eq!(status, Some(code), "{told}");
+        assert!(told.contains("site/img/: 1 change is held back"), "{told}");
+        assert_eq!(account.waiting_sets().await, sets, "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_asks_after_it_has_shown_what_waits_and_how_to_undo_it() {
+    let (account, lambda) = super::drain::account().await;
+    account.change(&[("ObjectCreated:Put", "a")]).await;
+    let endpoint = [("AWS_ENDPOINT_URL_LAMBDA", lambda.url.as_str())];
+    for (answer, code, left) in [("n\n", 1, 1), ("y\n", 0, 0)] {
+        let mut command = program();
+        let environment = super::jobs::environment(&account, &endpoint);
+        command.arg("drain").envs(environment);
+        let mut child = OnTerminal::start(command);
+        child.until("do that work now, on this machine? [y/N] ");
+        assert!(child.seen.contains("update-event-source-mapping"));
+        let answered = tokio::task::spawn_blocking(move || child.answer(answer));
+        let (status, _, told) = answered.await.unwrap();
+        assert_eq!(status, Some(code), "{told}");
+        assert_eq!(account.buffered().await, left, "{told}");
+    }
+    assert_eq!(account.cloudfront.paths("E1"), ["/a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_shows_that_it_goes_on_and_leaves_only_the_result() {
     let account = super::wait::account().await;
     account.change(&[("ObjectCreated:Put", "a")]).await;
