@@ -109,7 +109,7 @@ pub struct Config {
     /// `GIVE_UP_AFTER_SECONDS`, 21600: a set older than this is rejected when CloudFront answers later
     /// once more.
     pub give_up_after: Duration,
-    /// `DRAIN_CONCURRENCY`, 16: how many receives run at once.
+    /// `DRAIN_CONCURRENCY`, 32: how many receives run at once.
     pub drain_concurrency: usize,
     /// `DISTRIBUTION_IDS`, empty for all: the distributions to touch.
     pub distribution_ids: BTreeSet<DistributionId>,
@@ -223,7 +223,7 @@ impl Config {
                 21_600,
                 60..=1_200_000,
             )?),
-            drain_concurrency: variables.number("DRAIN_CONCURRENCY", 16, 1..=100)?,
+            drain_concurrency: variables.number("DRAIN_CONCURRENCY", 32, 1..=100)?,
             distribution_ids,
             tenant_ids,
             origin_buckets: variables.origin_buckets("ORIGIN_BUCKETS")?,
@@ -516,7 +516,7 @@ mod tests {
         assert_eq!(config.max_paths_per_invalidation, 3_000);
         assert_eq!(config.max_changes_per_flush, 200_000);
         assert_eq!(config.give_up_after, Duration::from_secs(21_600));
-        assert_eq!(config.drain_concurrency, 16);
+        assert_eq!(config.drain_concurrency, 32);
         assert_eq!(config.cache_for, Duration::from_secs(60));
         assert_eq!(config.min_wildcard_depth, 0);
         assert_eq!(config.wildcard_interval, Duration::from_secs(300));

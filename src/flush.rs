@@ -8,6 +8,7 @@
 //! * [`hold`]: holds back the changes that a pause covers
 //! * [`round`]: plans a round and enqueues its sets
 //! * [`enqueue`]: sends sets to SubmitQueue
+//! * [`deletions`]: deletes what is done, while the next round is received
 //! * [`rationed`]: wildcards that names need, and that have waited for their ration
 //! * [`give_back`]: puts changes back into the buffer for targets that could not be handled
 //! * [`fence`]: puts fences behind the sets, for whoever waits for them
@@ -17,6 +18,7 @@
 //! * [`report`]: counts what a flush did
 
 pub mod cost;
+pub mod deletions;
 pub mod drain;
 pub mod enqueue;
 pub mod fence;
@@ -45,6 +47,7 @@ use crate::incidents;
 use crate::metrics::Metric;
 use crate::others;
 use crate::queue::{self, Received};
+use deletions::{Deleter, deletions};
 use drain::Drain;
 use fence::Fences;
 use report::Report;
@@ -55,6 +58,10 @@ const TIME_TO_READ: Duration = Duration::from_secs(60);
 
 /// A round needs at least this much time, in addition to [`TIME_TO_STOP`].
 const TIME_FOR_A_ROUND: Duration = Duration::from_secs(10);
+
+/// Deleting messages ends this long before Lambda ends the function: the flush must still be able to say that
+/// its ticks are done.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(5);
 
 /// Processes the buffer. Returns the ticks that must come back: all of them, or none.
 pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsBatchResponse {
@@ -75,7 +82,12 @@ pub async fn flush_once(
     deadline: &Deadline,
 ) -> (FlushEnd, Option<Duration>) {
     let start = Instant::now();
-    let (end, mut report) = run(app, deadline).await;
+    // The ticks are done only when the messages are deleted: if the function is killed before that, both come
+    // back.
+    let (deleter, deletions) = deletions(app);
+    let delete_until = start + deadline.remaining().saturating_sub(TIME_TO_ANSWER);
+    let ((end, mut report), ()) =
+        tokio::join!(run(app, deadline, deleter), deletions.run(delete_until));
     let comes_back = tick_comes_back(end, app.last_flush.history(ticks, app.clock.now()));
     let waits = app.last_flush.ended(end, ticks, app.clock.now());
     report.oldest = report.oldest.max(waits);
@@ -98,7 +110,7 @@ pub async fn flush_once(
     (end, comes_back)
 }
 
-async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
+async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Report) {
     let mut report = Report::default();
     let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
     let (mode, pauses) = match load(app, read_until).await {
@@ -123,12 +135,13 @@ async fn run(app: &App, deadline: &Deadline) -> (FlushEnd, Report) {
         );
         return (FlushEnd::Failed, report);
     }
-    let mut drain = Drain::new(app);
+    let mut drain = Drain::new(app, &deleter);
     let mut rounds = Rounds {
         app,
         deadline,
         mode,
         pauses,
+        deleter: &deleter,
         read_until,
         unread: BTreeSet::new(),
     };

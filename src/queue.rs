@@ -34,8 +34,8 @@ pub const BATCH: usize = 10;
 /// the bodies.
 pub const BATCH_BYTES: usize = 1_000_000;
 
-/// How many batch calls run at once.
-const CONCURRENCY: usize = 32;
+/// How many calls of one kind run at once: sends, or deletes, or receives by default.
+pub const CALLS_AT_ONCE: usize = 32;
 
 /// How many bytes of bodies may be in flight at once. It is a small limit because a body is in memory
 /// several times while it is sent.
@@ -271,20 +271,31 @@ fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>>
 /// which costs a little and loses nothing, so it is not an error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
     stream::iter(batches_of_handles(receipt_handles))
-        .map(|handles| async move {
-            let mut left = handles;
-            for attempts in 1..=3 {
-                left = delete_batch(sqs, queue, left).await;
-                if left.is_empty() {
-                    break;
-                }
-                sleep(retry::wait(attempts, fastrand::f64())).await;
-            }
-            left.len()
-        })
-        .buffer_unordered(CONCURRENCY)
-        .fold(0, |failed, left| async move { failed + left })
+        .map(|handles| delete_persistently(sqs, queue, handles))
+        .buffer_unordered(CALLS_AT_ONCE)
+        .fold(0, |failed, (left, _)| async move { failed + left })
         .await
+}
+
+/// Deletes one batch, and repeats failed entries twice. Returns how many messages could not be deleted, and
+/// how long the slowest call took.
+pub async fn delete_persistently(
+    sqs: &Client,
+    queue: &QueueUrl,
+    handles: Vec<String>,
+) -> (usize, Duration) {
+    let mut left = handles;
+    let mut slowest = Duration::ZERO;
+    for attempts in 1..=3 {
+        let start = Instant::now();
+        left = delete_batch(sqs, queue, left).await;
+        slowest = slowest.max(start.elapsed());
+        if left.is_empty() {
+            break;
+        }
+        sleep(retry::wait(attempts, fastrand::f64())).await;
+    }
+    (left.len(), slowest)
 }
 
 /// Deletes one batch; returns the handles that could not be deleted.
@@ -328,7 +339,7 @@ async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> V
 pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, time: Duration) {
     let seconds = i32::try_from(time.as_secs().max(1)).unwrap_or(900);
     stream::iter(batches_of_handles(receipt_handles))
-        .for_each_concurrent(CONCURRENCY, |handles| async move {
+        .for_each_concurrent(CALLS_AT_ONCE, |handles| async move {
             let entry = |(id, handle): (usize, String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());
                 entry

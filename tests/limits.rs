@@ -148,7 +148,11 @@ async fn an_outage_of_cloudfront_uses_up_no_receive() {
     for _ in 0..3 {
         assert!(aws.flush(TIMEOUT).await.unwrap(), "the tick comes back");
     }
-    assert_eq!(aws.account().queues["buffer"].messages()[0].receives, 0);
+    let receives = aws.account().queues["buffer"]
+        .messages()
+        .map(|it| it.receives)
+        .max();
+    assert_eq!(receives, Some(0));
     aws.account().cloudfront.faults.clear();
     flush_all(&aws).await;
     aws.submit(TIMEOUT).await.unwrap();
@@ -298,6 +302,87 @@ async fn a_flush_that_is_killed_enqueues_nothing_that_it_had_acknowledged() {
     assert!(enqueued >= 20);
 }
 
+/// When each call of an operation of SQS began and was answered.
+fn times(aws: &Aws, operation: &str) -> Vec<(Duration, Duration)> {
+    let account = aws.account();
+    let timings = account.timings.iter();
+    let of_operation = timings.filter(|(name, ..)| name.ends_with(operation));
+    of_operation.map(|(_, start, end)| (*start, *end)).collect()
+}
+
+/// Before: all calls of a round were answered before the next round was received.
+#[tokio::test]
+async fn a_round_is_deleted_while_the_next_one_is_received() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account().latency = Duration::from_millis(20);
+    let _function = Function::start(&aws, 1_024, &[]);
+    // Two rounds of long keys.
+    let keys = |n| format!("{n:05}{}", "x".repeat(1_000));
+    buffer_singly(&aws, (0..9_000).map(keys));
+    flush_all(&aws).await;
+    let [receives, deletes] = ["ReceiveMessage", "DeleteMessageBatch"].map(|it| times(&aws, it));
+    let last_receive = receives.iter().map(|(start, _)| *start).max().unwrap();
+    let meets = |(start, end): &(Duration, Duration)| {
+        let mut receives = receives.iter();
+        receives.any(|(other, other_end)| start < other_end && other < end)
+    };
+    let beside = deletes.iter().filter(|it| meets(it)).count();
+    assert!(beside > 10, "{beside} of {} deletes", deletes.len());
+    assert!(deletes.iter().any(|(start, _)| *start > last_receive));
+    assert_eq!(aws.account().paths("E1").len(), 0, "not submitted yet");
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1").len(), 9_000);
+}
+
+/// Before: Lambda billed two seconds, as two long polls returned nothing.
+#[tokio::test]
+async fn one_long_poll_confirms_that_the_buffer_is_empty() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    for (changes, polls) in [(0, 1), (1, 2), (10, 2)] {
+        aws.account().calls.clear();
+        buffer_singly(&aws, (0..changes).map(|n| format!("{changes}-{n}")));
+        assert!(!aws.flush(TIMEOUT).await.unwrap());
+        let account = aws.account();
+        assert_eq!(account.calls["ReceiveMessage buffer"], polls, "{changes}");
+    }
+}
+
+/// How many calls flushes of so long make, and how many flushes.
+async fn calls_of_flushes(timeout: Duration) -> (usize, usize) {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    aws.account().latency = Duration::from_millis(200);
+    let _function = Function::start(&aws, 1_024, &[("DRAIN_CONCURRENCY", "4")]);
+    buffer_singly(&aws, (0..2_000).map(|n| format!("{n}")));
+    let mut flushes = 0;
+    while aws.depth("buffer") > 0 {
+        aws.flush(timeout).await.unwrap();
+        flushes += 1;
+        assert!(flushes < 20, "no progress");
+    }
+    let calls = aws.account().timings.len();
+    aws.account().latency = Duration::ZERO;
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E1").len(), 2_000, "each once");
+    (calls, flushes)
+}
+
+/// What a flush has enqueued is done, so the next one has only the rest.
+#[tokio::test]
+async fn flushes_that_are_cut_off_make_hardly_more_calls_than_one() {
+    let ((calls_of_one, one), (calls_of_many, many)) = tokio::join!(
+        calls_of_flushes(TIMEOUT),
+        // Time for a part, beside the twenty seconds at the end.
+        calls_of_flushes(Duration::from_secs(20 + 13)),
+    );
+    assert!(one == 1 && many > 2, "{one} and {many} flushes");
+    let most = calls_of_one as f64 * 1.1;
+    assert!((calls_of_many as f64) < most, "{calls_of_many} for {most}");
+}
+
 /// How often each of these was read with success.
 fn reads(aws: &Aws, operation: Operation) -> usize {
     let account = aws.account();
@@ -329,7 +414,7 @@ async fn what_was_read_of_the_distributions_is_kept_when_reading_is_throttled() 
         150,
         "each once"
     );
-    assert!(!aws.account().queues["submit.fifo"].messages().is_empty());
+    assert_ne!(aws.depth("submit.fifo"), 0);
 }
 
 /// Before: reading 400 tenants took 30.6 s of a flush that had 25.

@@ -8,11 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::case::Case;
 use crate::events::event;
+use crate::flushes::packed;
 use crate::instructions;
 use crate::programs::{BUCKET, core, function, ours, out, processor, root};
 
 const TOLERANCE: f64 = 0.10;
 const WARM_EVENTS: usize = 100;
+const SINGLE_MESSAGES: usize = 1_000;
 
 pub async fn run(updates: bool) {
     let file = root().join("benches/budget.json");
@@ -45,6 +47,8 @@ async fn measure() -> Map<String, Value> {
     let case = Case::write(5_000, 20, 25, false);
     let [distributions, keys] = [case.distributions(), case.keys()];
     let of_core = |arguments: &[&str]| instructions::of_core(&core(), arguments);
+    let single = instructions::of_flush(&ours(), &packed(1, 1)).await;
+    let singles = instructions::of_flush(&ours(), &packed(1 + SINGLE_MESSAGES, 1)).await;
     let figures = [
         ("bytes: binary", size(&function())),
         ("bytes: zip", size(&function().with_extension("zip"))),
@@ -53,6 +57,11 @@ async fn measure() -> Map<String, Value> {
         (
             "instructions: plan, 5,000 changes x 20 distributions",
             of_core(&["plan", &distributions, &keys, BUCKET]),
+        ),
+        ("instructions: flush of one change", single),
+        (
+            "instructions: 1,000 more messages of one change",
+            singles - single,
         ),
         (
             "instructions: body-to-xml, 10,000 changes",

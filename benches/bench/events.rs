@@ -181,7 +181,7 @@ fn check_calls(program: &Program, run: &Run, events: usize) {
         .map(|(name, count)| (name.to_owned(), count))
         .into();
     assert_eq!(calls, expected, "{}", program.name);
-    let messages = account.queues["buffer"].messages().iter();
+    let messages = account.queues["buffer"].messages();
     let buffered = messages.filter(|message| message.body.contains("index.html"));
     assert_eq!(buffered.count(), events, "{}", program.name);
 }

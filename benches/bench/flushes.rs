@@ -23,29 +23,32 @@ const SMALL_LATENCY: Duration = Duration::from_millis(50);
 const CHANGES_A_MESSAGE: usize = 100;
 
 pub async fn measure(programs: &Programs) -> Vec<Row> {
-    let mut rows = vec![against_boto3(programs).await];
+    let mut rows = against_boto3(programs).await;
     rows.extend(many(&programs.ours).await);
+    rows.extend(many_messages(&programs.ours).await);
     rows.extend(small(&programs.ours).await);
     rows
 }
 
-/// The processor time of a change, in a process that has flushed before.
-async fn against_boto3(programs: &Programs) -> Row {
-    let (mut ours, mut boto3) = (Vec::new(), Vec::new());
+/// The processor time of a change, in a process that has flushed before: with one change in each message, as
+/// S3 sends them, and with as many as our ingest packs into one when it gets many at once.
+async fn against_boto3(programs: &Programs) -> Vec<Row> {
+    let (mut single, mut many, mut boto3) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS_AGAINST_BOTO3 {
         let run = programs.ours.start().await;
-        ours.push(a_change(&run, |changes| packed(changes, CHANGES_A_MESSAGE)).await);
+        single.push(a_change(&run, |changes| packed(changes, 1)).await);
+        let run = programs.ours.start().await;
+        many.push(a_change(&run, |changes| packed(changes, CHANGES_A_MESSAGE)).await);
         let run = programs.boto3_flush.start().await;
         boto3.push(a_change(&run, |changes| keys(changes).map(alone).collect()).await);
     }
-    let what = format!("flush of {CHANGES} changes: CPU a change");
-    cheaper(
-        &what,
-        &Figure::seconds(ours),
-        "boto3",
-        &Figure::seconds(boto3),
-        100.0,
-    )
+    let boto3 = Figure::seconds(boto3);
+    let what = format!("flush of {CHANGES} changes, one in each message: CPU a change");
+    let of_many = format!("  {CHANGES_A_MESSAGE} in each message, where the peer has one");
+    vec![
+        cheaper(&what, &Figure::seconds(single), "boto3", &boto3, 40.0),
+        cheaper(&of_many, &Figure::seconds(many), "boto3", &boto3, 100.0),
+    ]
 }
 
 async fn a_change(run: &Run, bodies: impl Fn(usize) -> Vec<String>) -> f64 {
@@ -92,6 +95,36 @@ async fn many(ours: &Program) -> Vec<Row> {
     ]
 }
 
+/// How many calls a flush makes at once.
+const CALLS_AT_ONCE: f64 = 32.0;
+
+/// How long it takes until all is deleted where each change has a message of its own. Ideally there are always as many
+/// calls under way as the function makes at once.
+async fn many_messages(ours: &Program) -> Vec<Row> {
+    let (mut deleted, mut peak) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let run = ours.start().await;
+        run.aws.account().latency = MANY_LATENCY;
+        let (begun, _) = flush(&run, &packed(MANY_CHANGES, 1), MANY_CHANGES).await;
+        peak.push(run.function.peak_bytes() as f64);
+        deleted.push((run.aws.account().last_deleted - begun).as_secs_f64());
+    }
+    let calls = 2.0 * MANY_CHANGES as f64 / 10.0;
+    let ideal = calls / CALLS_AT_ONCE * MANY_LATENCY.as_secs_f64();
+    vec![
+        steady(
+            &format!(
+                "flush of {MANY_CHANGES} messages of one change, 10 ms a call: until all is deleted"
+            ),
+            &Figure::seconds(deleted),
+            "the ideal",
+            &Figure::seconds(vec![ideal]),
+            1.3,
+        ),
+        shown("  peak memory", &Figure::new(Unit::Memory, peak)),
+    ]
+}
+
 /// How long a change waits. `tests/limits.rs` says how many calls that may be.
 async fn small(ours: &Program) -> Vec<Row> {
     let (mut first, mut warm) = (Vec::new(), Vec::new());
@@ -108,7 +141,25 @@ async fn small(ours: &Program) -> Vec<Row> {
         }
     }
     let what = "of a process: from the tick to CreateInvalidation, 50 ms a call";
+    let mut billed = Vec::new();
+    for _ in 0..ROUNDS {
+        let run = ours.start().await;
+        for round in 1..=2 {
+            let keys = keys(round).skip(round - 1);
+            keys.for_each(|key| run.aws.buffer(&body(&[key])));
+            let begun = run.aws.now();
+            run.flush_alone().await;
+            if round == 2 {
+                billed.push((run.aws.now() - begun).as_secs_f64());
+            }
+        }
+    }
     vec![
+        at_most(
+            "flush of one change, in a warm process, calls that take no time: billed",
+            &Figure::seconds(billed),
+            1.1,
+        ),
         shown(&format!("first flush {what}"), &Figure::seconds(first)),
         shown(&format!("warm flush {what}"), &Figure::seconds(warm)),
     ]
@@ -138,7 +189,7 @@ fn keys(count: usize) -> impl Iterator<Item = String> {
 }
 
 /// Bodies as our ingest writes them, so many changes to each.
-fn packed(changes: usize, a_message: usize) -> Vec<String> {
+pub fn packed(changes: usize, a_message: usize) -> Vec<String> {
     let keys: Vec<_> = keys(changes).collect();
     keys.chunks(a_message).map(body).collect()
 }

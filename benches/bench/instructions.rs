@@ -15,6 +15,18 @@ pub async fn of_events(program: &Program, event: &str, times: usize) -> u64 {
     counted(&file)
 }
 
+/// The instructions from the start of a program until it has flushed these messages.
+pub async fn of_flush(program: &Program, messages: &[String]) -> u64 {
+    let count = messages.len();
+    let file = out().join(format!("callgrind.{}.flush-of-{count}", program.name));
+    let run = program.clone().under(&callgrind(&file)).start().await;
+    messages.iter().for_each(|body| run.aws.buffer(body));
+    run.flush_alone().await;
+    run.aws.somebody_waits().await;
+    run.function.terminate();
+    counted(&file)
+}
+
 /// The instructions of one repeat of a command of bench-core: what a second repeat adds.
 pub fn of_core(core: &Program, arguments: &[&str]) -> u64 {
     let file = out().join(format!("callgrind.{}", arguments[0]));

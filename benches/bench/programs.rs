@@ -112,6 +112,12 @@ impl Run {
         self.processor()
     }
 
+    /// Lets it flush what is in the buffer once.
+    pub async fn flush_alone(&self) {
+        let comes_back = self.succeeded(self.aws.flush(TIMEOUT).await);
+        assert!(!comes_back, "{} does not flush all", self.name);
+    }
+
     /// Lets it flush what is in the buffer, for as long as the tick comes back, and submit what it put into SubmitQueue.
     pub async fn flush(&self) -> f64 {
         let mut ticks = 0;

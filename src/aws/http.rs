@@ -23,8 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// AWS closes idle connections after 20 seconds or more, so connections are reused only before that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A flush sends 16 batches at once.
-const MAX_IDLE_PER_HOST: usize = 16;
+/// A flush receives and deletes with 32 calls each at once.
+const MAX_IDLE_PER_HOST: usize = 64;
 
 type HyperClient = Client<HttpsConnector<TcpConnector>, SdkBody>;
 

@@ -16,7 +16,10 @@ use invalidator_core::plan::{Changes, MessageIndex};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::room::{Room, USUAL_CALL, bytes_of_change, bytes_of_message, bytes_of_version_id};
+use super::deletions::Deleter;
+use super::room::{
+    BYTES, Room, USUAL_CALL, bytes_of_change, bytes_of_message, bytes_of_version_id,
+};
 use crate::app::App;
 use crate::metrics::milliseconds;
 use crate::queue;
@@ -233,6 +236,8 @@ impl Batch {
 #[derive(Debug)]
 pub struct Drain<'a> {
     app: &'a App,
+    /// Deletes the messages of earlier rounds.
+    deleter: &'a Deleter,
     /// Messages sent after this time, in milliseconds since 1970, have their own tick still to come.
     late: u64,
     began: u64,
@@ -247,9 +252,10 @@ pub struct Drain<'a> {
 const MAX_FAILURES: usize = 3;
 
 impl<'a> Drain<'a> {
-    pub fn new(app: &'a App) -> Self {
+    pub fn new(app: &'a App, deleter: &'a Deleter) -> Self {
         Self {
             app,
+            deleter,
             late: milliseconds(app.clock.now() + LATE),
             began: milliseconds(app.clock.now()),
             is_drained: false,
@@ -287,12 +293,15 @@ impl<'a> Drain<'a> {
 
     /// Sets how long calls are assumed to take from now on.
     pub fn learn(&mut self, call: Duration) {
+        let call = call.max(self.deleter.take_slowest_call());
         self.call = call.max(Duration::from_millis(50));
     }
 
     /// Receives until the queue is drained, too many receives have failed, or the round is full: it has
     /// as much as can be processed in `time`, or `changes` changes.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
+        // If deleting is slower than receiving, receipt handles must not fill the memory.
+        self.deleter.wait_until(BYTES / 2).await;
         let room = Room::new(time, self.call, changes);
         // The rest of the time is for processing the messages.
         self.receive_until = Instant::now() + time / 4;
@@ -356,12 +365,12 @@ impl<'a> Drain<'a> {
             return 0;
         }
         let targets = targets.of(self.app, batch).await;
-        let messages = batch.messages.len() + batch.unreadable.len();
+        let messages = batch.messages.len() + batch.unreadable.len() + self.deleter.messages();
         if !room.has_work_left(batch.len(), messages, targets) {
             return 0;
         }
         let left = room
-            .bytes(batch.receives.max(1))
+            .bytes(batch.receives.max(1), self.deleter.bytes())
             .saturating_sub(batch.bytes);
         match left {
             0 => 0,

@@ -8,10 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::queue::{BATCH, BATCH_BYTES, BYTES_AT_ONCE, Entry, send_persistently};
-
-/// How many batches are sent at once.
-const CONCURRENCY: usize = 16;
+use crate::queue::{BATCH, BATCH_BYTES, BYTES_AT_ONCE, CALLS_AT_ONCE, Entry, send_persistently};
 
 pub struct Enqueuer<'a> {
     app: &'a App,
@@ -76,7 +73,7 @@ impl<'a> Enqueuer<'a> {
         let batch = std::mem::take(&mut self.batch);
         let bytes = std::mem::take(&mut self.batch_bytes);
         let is_too_much = |enqueuer: &Self| {
-            enqueuer.sending.len() >= CONCURRENCY || enqueuer.bytes + bytes > BYTES_AT_ONCE
+            enqueuer.sending.len() >= CALLS_AT_ONCE || enqueuer.bytes + bytes > BYTES_AT_ONCE
         };
         while !self.sending.is_empty() && is_too_much(self) {
             self.wait_for_one().await;

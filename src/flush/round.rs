@@ -19,9 +19,10 @@ use invalidator_core::retry::{HELD_WAIT, TIME_TO_STOP, unread_distributions_wait
 use invalidator_core::set::{Set, TooWide};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::cost::{Means, look_until};
+use super::deletions::Deleter;
 use super::drain::{Batch, Buffered, Part, Scoped};
 use super::enqueue::Enqueuer;
 use super::give_back::{Given, give_back};
@@ -33,7 +34,7 @@ use super::unreadable::hand_over;
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::metrics::{MAX_LOGGED_WILDCARDS, milliseconds};
-use crate::queue::{self, BATCH, Entry, batches, send_persistently};
+use crate::queue::{BATCH, Entry, batches, send_persistently};
 
 /// How long a round waits for all distributions. After that it enqueues the sets of those it has read.
 const TIME_FOR_ALL: Duration = Duration::from_secs(2);
@@ -53,6 +54,8 @@ pub struct Rounds<'a> {
     pub mode: Mode,
     /// Which changes are held back.
     pub pauses: Pauses,
+    /// Deletes what is done.
+    pub deleter: &'a Deleter,
     /// When reading CloudFront's configuration must stop.
     pub read_until: Instant,
     /// Distributions that this flush could not read.
@@ -105,14 +108,14 @@ impl Rounds<'_> {
         end.report.counts.messages = batch.messages.len();
         end.report.counts.unreadable = batch.unreadable.len();
         let Batch {
-            messages,
+            mut messages,
             scopes,
             sets,
             unreadable,
             ..
         } = batch;
         if !sets.is_empty() && self.forward(sets, &mut end).await {
-            self.delete(&messages, Part::Sets, &mut end).await;
+            self.delete(&mut messages, Part::Sets);
         }
         // What has waited before must not take what new changes may spend.
         let mut scopes: Vec<_> = scopes.into_iter().enumerate().collect();
@@ -121,13 +124,13 @@ impl Rounds<'_> {
             let part = Part::Scope(index);
             let has_time = self.deadline.remaining() > TIME_TO_STOP;
             if has_time && self.hold_or_process(scoped, &messages, &mut end).await {
-                self.delete(&messages, part, &mut end).await;
+                self.delete(&mut messages, part);
             } else {
                 self.release(&messages, part, &mut end);
             }
         }
         if !unreadable.is_empty() {
-            let left = hand_over(self.app, unreadable, self.send_until()).await;
+            let left = hand_over(self.app, unreadable, self.deleter, self.send_until()).await;
             self.release_all(left.iter().map(|message| message.sent), &mut end);
         }
         if self.deadline.remaining() > TIME_TO_STOP {
@@ -155,21 +158,11 @@ impl Rounds<'_> {
         enqueuer.failed.is_empty()
     }
 
-    /// Deletes the messages of one part of the batch.
-    async fn delete(&self, messages: &[Buffered], part: Part, end: &mut RoundEnd) {
-        let done = messages.iter().filter(|message| message.part == part);
-        let done = done.map(|message| message.receipt_handle.clone()).collect();
-        let start = Instant::now();
-        let queue = &self.app.config.buffer_queue;
-        let left = queue::delete(self.app.clients.sqs(), queue, done).await;
-        if left > 0 {
-            warn!(
-                stage = "flush",
-                messages = left,
-                "processed messages could not be deleted, so they come back"
-            );
-        }
-        end.slowest_call = end.slowest_call.max(start.elapsed() / 4);
+    /// Lets the messages of one part of the batch be deleted, while the flush goes on.
+    fn delete(&self, messages: &mut [Buffered], part: Part) {
+        let done = messages.iter_mut().filter(|message| message.part == part);
+        let handles = done.map(|message| std::mem::take(&mut message.receipt_handle));
+        self.deleter.delete(handles);
     }
 
     /// Counts messages that are not deleted, and so come back.

@@ -5,17 +5,23 @@ use std::collections::BTreeSet;
 
 use invalidator_core::buffered::UNREADABLE_GROUP;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
+use super::deletions::Deleter;
 use super::drain::Unreadable;
 use super::enqueue::Enqueuer;
 use crate::app::App;
-use crate::queue::{self, Entry};
+use crate::queue::Entry;
 
-/// Hands messages over, and deletes them. Returns those that could not be sent, which come back.
+/// Hands messages over, and lets them be deleted. Returns those that could not be sent, which come back.
 ///
 /// Nobody knows which targets their changes are for, so before that no target is trusted any more.
-pub async fn hand_over(app: &App, messages: Vec<Unreadable>, until: Instant) -> Vec<Unreadable> {
+pub async fn hand_over(
+    app: &App,
+    messages: Vec<Unreadable>,
+    deleter: &Deleter,
+    until: Instant,
+) -> Vec<Unreadable> {
     let why = "a buffered message could not be read";
     if let Err(error) = app.ledger.distrust_all(app.state(), why).await {
         error!(
@@ -55,15 +61,6 @@ pub async fn hand_over(app: &App, messages: Vec<Unreadable>, until: Instant) -> 
     let (left, done): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|message| failed.contains(&message.id));
-    let handles = done.into_iter().map(|message| message.receipt_handle);
-    let buffer = &app.config.buffer_queue;
-    let not_deleted = queue::delete(app.clients.sqs(), buffer, handles.collect()).await;
-    if not_deleted > 0 {
-        warn!(
-            stage = "flush",
-            messages = not_deleted,
-            "messages that cannot be read could not be deleted, so they come back"
-        );
-    }
+    deleter.delete(done.into_iter().map(|message| message.receipt_handle));
     left
 }

@@ -401,6 +401,6 @@ fn left_over(world: &World, rested: bool, outcome: &mut Outcome) {
 /// A body that nobody can read.
 pub const PLANTED: &str = "planted: not a buffered message";
 
-fn ids(messages: &[crate::queue::Message]) -> Vec<&str> {
-    messages.iter().map(|message| message.id.as_str()).collect()
+fn ids<'a>(messages: impl Iterator<Item = &'a crate::queue::Message>) -> Vec<&'a str> {
+    messages.map(|message| message.id.as_str()).collect()
 }

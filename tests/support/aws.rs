@@ -33,6 +33,9 @@ use strict_cloudfront::service::{Delivery, Service};
 /// How long the queues hide what was received, as in the template.
 const VISIBILITY: Duration = Duration::from_secs(160);
 
+/// A receipt handle of SQS has about so many characters.
+const HANDLE: usize = 400;
+
 /// How often it is looked whether a process asks for an invocation.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -73,6 +76,8 @@ pub struct Account {
     pub processor: Duration,
     /// When messages were last received.
     pub last_received: Duration,
+    /// When messages of the buffer were last deleted.
+    pub last_deleted: Duration,
     /// Whether files can be written.
     pub is_bucket_writable: bool,
     /// How many calls on each queue are refused, and with which error code.
@@ -135,6 +140,7 @@ impl Aws {
             process: None,
             processor: Duration::ZERO,
             last_received: Duration::ZERO,
+            last_deleted: Duration::ZERO,
             is_bucket_writable: true,
             refused: BTreeMap::new(),
             entries_to_fail: 0,
@@ -302,7 +308,7 @@ impl Aws {
         let mut account = self.account();
         let mut rng = account.rng.fork();
         let queue = account.queues.get_mut(name).unwrap();
-        let largest = queue.messages().iter().map(|it| it.body.len()).max();
+        let largest = queue.messages().map(|it| it.body.len()).max();
         let most = (5_000_000 / largest.unwrap_or(1).max(1)).clamp(1, 10);
         queue.receive(most, true, now, &mut rng).messages
     }
@@ -449,7 +455,7 @@ impl Account {
         }
         let text = |field: &str| entry[field].as_str().unwrap_or_default();
         let seconds = |field: &str| Duration::from_secs(entry[field].as_u64().unwrap_or(0));
-        let handle = text("ReceiptHandle");
+        let handle = text("ReceiptHandle").trim_end_matches('=');
         let known = match operation {
             "SendMessage" | "SendMessageBatch" => {
                 let (group, delay) = (text("MessageGroupId"), seconds("DelaySeconds"));
@@ -717,6 +723,9 @@ async fn sqs(shared: &Shared, operation: &str, body: &[u8]) -> Response<Body> {
         }
     }
     let mut account = shared.account.lock().unwrap();
+    if (operation, name) == ("DeleteMessageBatch", "buffer") {
+        account.last_deleted = now;
+    }
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     let alone = std::slice::from_ref(&body);
     for entry in body["Entries"].as_array().map_or(alone, Vec::as_slice) {
@@ -764,7 +773,8 @@ fn receive(shared: &Shared, name: &str) -> Option<Response<Body>> {
     let ahead = account.ahead;
     let message = |message: &Message| {
         json!({
-            "MessageId": message.id, "ReceiptHandle": message.receipt_handle(), "Body": message.body,
+            "MessageId": message.id, "ReceiptHandle": format!("{:=<HANDLE$}", message.receipt_handle()),
+            "MD5OfBody": checksum(&message.body), "Body": message.body,
             "Attributes": {
                 "SentTimestamp": shared.milliseconds(message.sent, ahead).to_string(),
                 "ApproximateReceiveCount": message.receives.to_string(),

@@ -12,6 +12,9 @@ const DEDUPLICATION: Duration = Duration::from_secs(300);
 /// How many calls of an action a FIFO queue takes in a second; a batch is one call.
 const FIFO_CALLS: f64 = 300.0;
 
+/// A standard queue with more messages than these is not looked through by each receive.
+const MANY: usize = 1_000;
+
 /// How a queue of the template is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -73,7 +76,8 @@ pub struct Queue {
     /// Messages that waited for longer than the retention.
     pub expired: Vec<Message>,
     settings: Settings,
-    messages: Vec<Message>,
+    /// By their numbers, in the order in which they were sent.
+    messages: BTreeMap<u64, Message>,
     remembered: BTreeMap<String, Duration>,
     calls: BTreeMap<String, TokenBucket>,
     count: u64,
@@ -87,7 +91,7 @@ impl Queue {
             dead: Vec::new(),
             expired: Vec::new(),
             settings,
-            messages: Vec::new(),
+            messages: BTreeMap::new(),
             remembered: BTreeMap::new(),
             calls: BTreeMap::new(),
             count: 0,
@@ -113,8 +117,8 @@ impl Queue {
     }
 
     /// All messages that are not deleted, visible or not.
-    pub fn messages(&self) -> &[Message] {
-        &self.messages
+    pub fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
+        self.messages.values()
     }
 
     /// Accepts a message and returns its id. `None` if a FIFO queue drops it because it had one with
@@ -139,7 +143,7 @@ impl Queue {
         self.count += 1;
         let late = Duration::from_millis(rng.u64(0..=self.moods.arrives_late));
         let id = format!("{}-{}", self.name, self.count);
-        self.messages.push(Message {
+        let message = Message {
             id: id.clone(),
             body: body.to_owned(),
             receives: 0,
@@ -149,7 +153,8 @@ impl Queue {
             deduplication: deduplication.unwrap_or_default().to_owned(),
             visible_at: now + self.settings.delay.max(delay) + late,
             receipt: 0,
-        });
+        };
+        self.messages.insert(self.count, message);
         Some(id)
     }
 
@@ -158,7 +163,8 @@ impl Queue {
     pub fn deliver(&mut self, body: &str, now: Duration, rng: &mut Rng) -> Message {
         let group = format!("delivered-{}", self.count);
         self.send(body, &group, None, Duration::ZERO, now, rng);
-        let message = self.messages.last_mut().expect("sent just now");
+        let message = self.messages.get_mut(&self.count);
+        let message = message.expect("sent just now");
         message.receives = 1;
         message.receipt = 1;
         message.first_received = now;
@@ -168,15 +174,14 @@ impl Queue {
 
     /// Takes a message out, whatever became of it.
     pub fn withdraw(&mut self, id: &str) {
-        self.messages.retain(|message| message.id != id);
+        self.messages.retain(|_, message| message.id != id);
     }
 
     /// When a message can next be received, if nothing else happens.
     pub fn next(&self, now: Duration) -> Option<Duration> {
         let locked = self.locked_groups(now);
         // A group is free again when its last message in flight is.
-        let messages = self.messages.iter();
-        messages
+        self.messages()
             .map(|message| match locked.get(message.group.as_str()) {
                 Some(free) if self.settings.fifo => message.visible_at.max(*free),
                 _ => message.visible_at,
@@ -187,7 +192,7 @@ impl Queue {
     /// How many messages are in flight, and how many are delayed.
     #[allow(dead_code)] // Only the simulation asks.
     pub fn hidden(&self, now: Duration) -> (usize, usize) {
-        let hidden = self.messages.iter().filter(|it| it.visible_at > now);
+        let hidden = self.messages().filter(|it| it.visible_at > now);
         let (delayed, in_flight): (Vec<_>, Vec<_>) = hidden.partition(|it| it.receives == 0);
         (in_flight.len(), delayed.len())
     }
@@ -196,7 +201,7 @@ impl Queue {
     fn locked_groups(&self, now: Duration) -> BTreeMap<String, Duration> {
         let mut locked: BTreeMap<String, Duration> = BTreeMap::new();
         if self.settings.fifo {
-            for message in &self.messages {
+            for message in self.messages() {
                 if message.receives > 0 && message.visible_at > now {
                     let until = locked.entry(message.group.clone()).or_default();
                     *until = message.visible_at.max(*until);
@@ -210,10 +215,15 @@ impl Queue {
         let mut received = Received::default();
         // Messages older than the retention are deleted, wherever they are.
         let retention = self.settings.retention;
-        let is_expired = |message: &Message| now >= message.sent + retention;
-        self.expired
-            .extend(self.messages.extract_if(.., |message| is_expired(message)));
-        let mut candidates = self.candidates(now);
+        while let Some(oldest) = self.messages.first_entry()
+            && now >= oldest.get().sent + retention
+        {
+            self.expired.push(oldest.remove());
+        }
+        let mut candidates = match self.settings.fifo || self.messages.len() <= MANY {
+            true => self.candidates(now),
+            false => self.candidates_of_many(most, now, rng),
+        };
         let mut most = most;
         if !self.settings.fifo && candidates.len() > 1 && rng.f64() < self.moods.brings_few {
             most = rng.usize(1..=most.min(candidates.len()));
@@ -236,7 +246,7 @@ impl Queue {
         candidates.truncate(most);
         let mut dead = BTreeSet::new();
         for index in candidates {
-            let message = &mut self.messages[index];
+            let message = self.messages.get_mut(&index).expect("a candidate");
             if message.receives >= self.settings.max_receives {
                 dead.insert(index);
                 continue;
@@ -254,17 +264,17 @@ impl Queue {
             }
         }
         for index in dead.into_iter().rev() {
-            self.dead.push(self.messages.remove(index));
+            self.dead.extend(self.messages.remove(&index));
         }
         received
     }
 
     /// The messages that may be received now. In a FIFO queue: of each group without a message in flight,
     /// all visible messages up to the first that is not.
-    fn candidates(&self, now: Duration) -> Vec<usize> {
+    fn candidates(&self, now: Duration) -> Vec<u64> {
         let mut blocked: BTreeSet<String> = self.locked_groups(now).into_keys().collect();
         let mut candidates = Vec::new();
-        for (index, message) in self.messages.iter().enumerate() {
+        for (&index, message) in &self.messages {
             if self.settings.fifo && blocked.contains(&message.group) {
                 continue;
             }
@@ -277,11 +287,22 @@ impl Queue {
         candidates
     }
 
+    /// Some of the messages of a standard queue that may be received now: those that follow one of its
+    /// messages.
+    fn candidates_of_many(&self, most: usize, now: Duration, rng: &mut Rng) -> Vec<u64> {
+        let start = rng.u64(1..=self.count);
+        let messages = self.messages.range(start..);
+        let messages = messages.chain(self.messages.range(..start));
+        let visible = messages.filter(|(_, message)| message.visible_at <= now);
+        visible.map(|(index, _)| *index).take(most).collect()
+    }
+
     /// The message of a receipt handle, and whether the handle is its latest and still counts.
-    fn find(&self, handle: &str, now: Duration) -> Option<(usize, bool)> {
+    fn find(&self, handle: &str, now: Duration) -> Option<(u64, bool)> {
         let (id, receipt) = handle.rsplit_once('/')?;
-        let index = self.messages.iter().position(|message| message.id == id)?;
-        let message = &self.messages[index];
+        let (_, number) = id.rsplit_once('-')?;
+        let index = number.parse().ok()?;
+        let message = self.messages.get(&index).filter(|it| it.id == id)?;
         let latest = message.receipt.to_string() == receipt;
         let counts = latest && (!self.settings.fifo || message.visible_at > now);
         Some((index, counts))
@@ -297,11 +318,12 @@ impl Queue {
             // older one may or may not work.
             Some((_, false)) if rng.bool() => Ok(true),
             Some((index, _)) if !self.settings.fifo && rng.f64() < self.moods.survives_deletion => {
-                self.messages[index].visible_at = now + Duration::from_millis(rng.u64(0..90_000));
+                let message = self.messages.get_mut(&index).expect("found");
+                message.visible_at = now + Duration::from_millis(rng.u64(0..90_000));
                 Ok(true)
             }
             Some((index, _)) => {
-                self.messages.remove(index);
+                self.messages.remove(&index);
                 Ok(false)
             }
         }
@@ -311,7 +333,8 @@ impl Queue {
     pub fn hide(&mut self, handle: &str, time: Duration, now: Duration) -> Result<(), ()> {
         match self.find(handle, now) {
             Some((index, true)) => {
-                self.messages[index].visible_at = now + time;
+                let message = self.messages.get_mut(&index).expect("found");
+                message.visible_at = now + time;
                 Ok(())
             }
             _ => Err(()),

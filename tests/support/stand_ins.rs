@@ -488,7 +488,7 @@ async fn a_failed_message_of_a_fifo_batch_fails_all_after_it() {
     let failed = BTreeSet::from([messages[1].id.as_str()]);
     aws.settle("submit.fifo", &messages, &failed);
     let account = aws.account();
-    let left = account.queues["submit.fifo"].messages().iter();
+    let left = account.queues["submit.fifo"].messages();
     assert_eq!(left.map(|it| &it.body).collect::<Vec<_>>(), ["2", "3"]);
 }
 
