@@ -5,6 +5,7 @@
 
 pub mod error;
 mod http;
+pub mod lean_sqs;
 mod user_agent;
 
 use std::sync::OnceLock;
@@ -26,6 +27,8 @@ use invalidator_core::endpoint::{self, EndpointUrl};
 use invalidator_core::target::Target;
 
 use crate::config::ConfigError;
+use http::ATTEMPT_TIMEOUT;
+use lean_sqs::LeanSqs;
 
 /// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
 /// for all services is part of the [`SdkConfig`].
@@ -57,10 +60,13 @@ impl Endpoints {
 pub struct Clients {
     sdk: SdkConfig,
     endpoints: Endpoints,
+    /// What makes the calls of [`LeanSqs`], if it is not one of its own.
+    connector: Option<SharedHttpConnector>,
     cloudfront: OnceLock<aws_sdk_cloudfront::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sqs: OnceLock<aws_sdk_sqs::Client>,
+    lean_sqs: OnceLock<LeanSqs>,
 }
 
 /// A client's configuration builder, from the shared one and the service's own endpoint.
@@ -80,11 +86,19 @@ impl Clients {
         Self {
             sdk,
             endpoints,
+            connector: None,
             cloudfront: OnceLock::new(),
             s3: OnceLock::new(),
             sns: OnceLock::new(),
             sqs: OnceLock::new(),
+            lean_sqs: OnceLock::new(),
         }
+    }
+
+    /// Clients that make all calls with this connector, which the configuration's HTTP client uses too.
+    pub fn with_connector(mut self, connector: SharedHttpConnector) -> Self {
+        self.connector = Some(connector);
+        self
     }
 
     /// Clients from the region and credentials that Lambda puts into the environment.
@@ -97,13 +111,19 @@ impl Clients {
     /// If a custom endpoint may not be called.
     pub fn from_lambda_environment() -> Result<Self, ConfigError> {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-        let sdk = sdk_config(environment_credentials(), region, endpoint_from_env()?);
+        let connector = http_connector();
+        let sdk = config(
+            client_of(connector.clone()),
+            environment_credentials(),
+            region,
+            endpoint_from_env()?,
+        );
         let sdk = sdk
             .into_builder()
             .identity_cache(IdentityCache::no_cache())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Ok(Self::new(sdk, Endpoints::from_env()?))
+        Ok(Self::new(sdk, Endpoints::from_env()?).with_connector(connector))
     }
 
     pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
@@ -139,6 +159,15 @@ impl Clients {
             aws_sdk_sqs::Client::from_conf(builder!(self, aws_sdk_sqs, sqs).build())
         })
     }
+
+    /// For the calls of which a flush makes thousands.
+    pub fn lean_sqs(&self) -> &LeanSqs {
+        self.lean_sqs.get_or_init(|| {
+            let endpoint = self.endpoints.sqs.as_ref().map(ToString::to_string);
+            let connector = self.connector.clone().unwrap_or_else(http_connector);
+            LeanSqs::new(&self.sdk, endpoint, connector)
+        })
+    }
 }
 
 /// The configuration that all clients share: connections, retries, timeouts.
@@ -147,9 +176,18 @@ pub fn sdk_config(
     region: Option<String>,
     endpoint_url: Option<EndpointUrl>,
 ) -> SdkConfig {
+    config(http_client(), credentials, region, endpoint_url)
+}
+
+fn config(
+    client: SharedHttpClient,
+    credentials: SharedCredentialsProvider,
+    region: Option<String>,
+    endpoint_url: Option<EndpointUrl>,
+) -> SdkConfig {
     let mut sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(client)
         .credentials_provider(credentials)
         .region(region.map(Region::new))
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
@@ -162,11 +200,14 @@ pub fn sdk_config(
 /// An HTTP client over rustls with Mozilla's root certificates built in, so no certificate file is
 /// parsed.
 pub fn http_client() -> SharedHttpClient {
-    let client = http::PooledClient::new();
-    http_client_fn(move |_, _| SharedHttpConnector::new(client.clone()))
+    client_of(http_connector())
 }
 
-/// The same, for calls that are none of AWS's.
+fn client_of(connector: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// The same, for calls that are not made by the SDK's clients.
 pub fn http_connector() -> SharedHttpConnector {
     SharedHttpConnector::new(http::PooledClient::new())
 }
@@ -175,7 +216,7 @@ pub fn http_connector() -> SharedHttpConnector {
 /// The longest intended wait is a long poll of one second.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(7))
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(Duration::from_secs(15))
         .build()
 }

@@ -5,14 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchError;
 use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchError;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
 };
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::buffered::WaitingSet;
@@ -25,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::aws::error::{OperationError, service_error};
+use crate::aws::lean_sqs::LeanSqs;
 use crate::config::QueueUrl;
 
 /// How many entries SQS accepts in one batch call.
@@ -237,27 +236,6 @@ async fn send_batch(
     Ok((left.map(|(_, entry)| entry).collect(), why))
 }
 
-/// Receives up to ten messages, waiting up to `wait` (whole seconds) for the first. The SDK's own retries
-/// are switched off: a receive whose answer was lost has hidden messages, and the caller must know that.
-///
-/// # Errors
-/// If the call fails. SQS may have hidden messages even then.
-pub async fn receive(sqs: &Client, queue: &QueueUrl, wait: Duration) -> Result<Vec<Message>> {
-    let answer = sqs
-        .receive_message()
-        .queue_url(queue.as_str())
-        .max_number_of_messages(10)
-        .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(20))
-        .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-        .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-        .customize()
-        .config_override(aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled()))
-        .send()
-        .await
-        .map_err(|error| service_error(&error))?;
-    Ok(answer.messages.unwrap_or_default())
-}
-
 /// Divides receipt handles into batch calls.
 fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>> {
     let mut handles = handles.into_iter();
@@ -271,26 +249,51 @@ fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>>
 /// which costs a little and loses nothing, so it is not an error.
 pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
     stream::iter(batches_of_handles(receipt_handles))
-        .map(|handles| delete_persistently(sqs, queue, handles))
+        .map(|handles| {
+            persistently(handles, async |handles| {
+                delete_batch(sqs, queue, handles).await
+            })
+        })
         .buffer_unordered(CALLS_AT_ONCE)
         .fold(0, |failed, (left, _)| async move { failed + left })
         .await
 }
 
-/// Deletes one batch, and repeats failed entries twice. Returns how many messages could not be deleted, and
-/// how long the slowest call took.
-pub async fn delete_persistently(
-    sqs: &Client,
+/// As [`delete`], for one batch of those of which there are thousands. Returns also how long the slowest call
+/// took.
+pub async fn delete_leanly(
+    sqs: &LeanSqs,
     queue: &QueueUrl,
     handles: Vec<String>,
+) -> (usize, Duration) {
+    let delete = async |handles: Vec<String>| match sqs.delete(queue, &handles).await {
+        Ok(failed) => {
+            let failed = failed.into_iter();
+            let failed =
+                failed.inspect(|(_, error)| warn!(%error, "a message could not be deleted"));
+            failed.map(|(index, _)| handles[index].clone()).collect()
+        }
+        Err(error) => {
+            warn!(%error, "messages could not be deleted");
+            handles
+        }
+    };
+    persistently(handles, delete).await
+}
+
+/// Deletes a batch, and repeats failed entries twice. Returns how many messages could not be deleted, and how
+/// long the slowest call took.
+async fn persistently(
+    handles: Vec<String>,
+    delete: impl AsyncFn(Vec<String>) -> Vec<String>,
 ) -> (usize, Duration) {
     let mut left = handles;
     let mut slowest = Duration::ZERO;
     for attempts in 1..=3 {
         let start = Instant::now();
-        left = delete_batch(sqs, queue, left).await;
+        left = delete(left).await;
         slowest = slowest.max(start.elapsed());
-        if left.is_empty() {
+        if left.is_empty() || attempts == 3 {
             break;
         }
         sleep(retry::wait(attempts, fastrand::f64())).await;

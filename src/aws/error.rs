@@ -7,7 +7,7 @@ use aws_sdk_s3::operation as s3;
 use aws_sdk_sns::operation as sns;
 use aws_sdk_sqs::operation as sqs;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use invalidator_core::service_error::{
     CONNECTION_FAILED, Meaning, NO_CREDENTIALS, ServiceError, TIMEOUT, UNREADABLE_ANSWER,
@@ -56,6 +56,9 @@ operations! {
     sqs::send_message_batch::SendMessageBatchError => "SQS SendMessageBatch",
 }
 
+/// The code if a call could not be made at all.
+pub const CALL_NOT_MADE: &str = "CallNotMade";
+
 /// The HTTP status of the answer; 0 without one.
 pub fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
     error
@@ -78,11 +81,7 @@ pub fn error_of<E>(action: &'static str, error: &SdkError<E, HttpResponse>) -> S
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let cause = || {
-        chain(error)
-            .last()
-            .map_or_else(String::new, ToString::to_string)
-    };
+    let cause = || innermost(error);
     let (code, message) = match (error.code(), error) {
         (Some(code), _) => (code, error.message().unwrap_or_default().to_owned()),
         (None, SdkError::TimeoutError(_)) => (TIMEOUT, "no answer came in time".to_owned()),
@@ -91,11 +90,29 @@ where
         }
         (None, _) if lacks_credentials(error) => (NO_CREDENTIALS, cause()),
         (None, SdkError::DispatchFailure(_)) => (CONNECTION_FAILED, cause()),
-        (None, SdkError::ConstructionFailure(_)) => ("CallNotMade", cause()),
+        (None, SdkError::ConstructionFailure(_)) => (CALL_NOT_MADE, cause()),
         // Never the text of the SDK, which holds the whole answer.
         (None, _) => (UNREADABLE_ANSWER, format!("HTTP status {}", status(error))),
     };
     ServiceError::of(action, code, message)
+}
+
+/// The error of a call that the SDK's runtime did not make, without an answer.
+pub fn connection_error(action: &'static str, error: &ConnectorError) -> ServiceError {
+    if error.is_timeout() {
+        return ServiceError::of(action, TIMEOUT, "no connection was made in time");
+    }
+    let code = match error.is_user() {
+        true => CALL_NOT_MADE,
+        false => CONNECTION_FAILED,
+    };
+    ServiceError::of(action, code, innermost(error))
+}
+
+/// What the innermost cause of an error says.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let cause = chain(error).last();
+    cause.map_or_else(String::new, ToString::to_string)
 }
 
 fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -18,6 +18,9 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use invalidator_core::endpoint;
 
+/// How long an attempt may take, from the connection to the end of the answer.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// AWS closes idle connections after 20 seconds or more, so connections are reused only before that.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::app::App;
-use crate::queue::{BATCH, CALLS_AT_ONCE, delete_persistently};
+use crate::queue::{BATCH, CALLS_AT_ONCE, delete_leanly};
 
 /// The memory that a receipt handle takes in addition to its text.
 const HANDLE: usize = 48;
@@ -115,9 +115,9 @@ impl Deletions<'_> {
         let mut failed = 0;
         let all = batches
             .map(|batch| async move {
-                let (sqs, queue) = (app.clients.sqs(), &app.config.buffer_queue);
+                let (sqs, queue) = (app.clients.lean_sqs(), &app.config.buffer_queue);
                 let messages = batch.handles.len();
-                let (failed, slowest) = delete_persistently(sqs, queue, batch.handles).await;
+                let (failed, slowest) = delete_leanly(sqs, queue, batch.handles).await;
                 left.done(messages, batch.bytes, slowest);
                 failed
             })

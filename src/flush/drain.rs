@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
 use invalidator_core::event::EventTime;
 use invalidator_core::fence::Fence;
 use invalidator_core::plan::{Changes, MessageIndex};
+use invalidator_core::service_error::ServiceError;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -21,8 +21,9 @@ use super::room::{
     BYTES, Room, USUAL_CALL, bytes_of_change, bytes_of_message, bytes_of_version_id,
 };
 use crate::app::App;
+use crate::aws::lean_sqs::Message;
 use crate::metrics::milliseconds;
-use crate::queue;
+use crate::queue::BATCH;
 
 /// A short poll queries only some of SQS's servers, so it may return nothing although messages wait. A
 /// long poll queries all of them, and returns as soon as one has a message.
@@ -133,16 +134,14 @@ impl Batch {
         let bytes_before = self.bytes;
         let mut is_prompt = false;
         for message in messages {
-            let attribute = |name| {
-                let attributes = message.attributes.as_ref();
-                attributes?.get(&name)?.parse::<u64>().ok()
-            };
-            let sent = attribute(MessageSystemAttributeName::SentTimestamp);
-            let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
+            let Message {
+                id,
+                receipt_handle,
+                body,
+                sent,
+                receives,
+            } = message;
             is_prompt |= sent.is_none_or(|sent| sent <= late);
-            let id = message.message_id.unwrap_or_default();
-            let receipt_handle = message.receipt_handle.unwrap_or_default();
-            let body = message.body.unwrap_or_default();
             if let Some(fence) = Fence::from_json(&body) {
                 // Any more of them come back, after this flush.
                 if self.fences.len() < MAX_FENCES {
@@ -157,7 +156,6 @@ impl Batch {
             self.bytes += bytes_of_message(id.len(), receipt_handle.len());
             match self.add_body(&body, sent) {
                 Ok((part, oldest)) => {
-                    let receives = receives.and_then(|count| u32::try_from(count).ok());
                     self.receives = self.receives.max(receives.unwrap_or(1));
                     self.messages.push(Buffered {
                         id,
@@ -301,7 +299,9 @@ impl<'a> Drain<'a> {
     /// as much as can be processed in `time`, or `changes` changes.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
         // If deleting is slower than receiving, receipt handles must not fill the memory.
+        let start = Instant::now();
         self.deleter.wait_until(BYTES / 2).await;
+        let time = time.saturating_sub(start.elapsed());
         let room = Room::new(time, self.call, changes);
         // The rest of the time is for processing the messages.
         self.receive_until = Instant::now() + time / 4;
@@ -339,11 +339,7 @@ impl<'a> Drain<'a> {
             let space = self.space(room, batch, targets).await;
             let wanted = more.min(space.saturating_sub(receivers.len()));
             for _ in 0..wanted {
-                receivers.push(queue::receive(
-                    self.app.clients.sqs(),
-                    &self.app.config.buffer_queue,
-                    SHORT_POLL,
-                ));
+                receivers.push(self.receive(SHORT_POLL));
             }
             more = 0;
             match receivers.next().await {
@@ -378,17 +374,24 @@ impl<'a> Drain<'a> {
         }
     }
 
-    fn fail(&mut self, error: &anyhow::Error) {
+    fn fail(&mut self, error: &ServiceError) {
         self.failures += 1;
         warn!(
             stage = "flush",
-            error = format!("{error:#}"),
+            %error,
             "a receive failed, so the tick comes back"
         );
     }
 
-    async fn receive(&self, wait: Duration) -> Result<Vec<Message>> {
-        queue::receive(self.app.clients.sqs(), &self.app.config.buffer_queue, wait).await
+    /// There is no second attempt: a receive whose answer was lost has hidden messages, and the flush must know
+    /// that.
+    fn receive(
+        &self,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Message>, ServiceError>> + use<'a> {
+        let app = self.app;
+        let queue = &app.config.buffer_queue;
+        async move { app.clients.lean_sqs().receive(queue, BATCH, wait).await }
     }
 }
 

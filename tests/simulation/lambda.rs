@@ -493,10 +493,11 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
         sim: sim.clone(),
         environment: number,
     });
+    let of_sdk = connector.clone();
     let sdk = product
         .to_builder()
         .region(Region::new(region))
-        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .http_client(http_client_fn(move |_, _| of_sdk.clone()))
         .time_source(SkewedTime {
             sim: sim.clone(),
             skew,
@@ -512,7 +513,7 @@ fn app(sim: &Sim, world: &World, skew: i64, number: u64) -> App {
     let clock = sim.clone();
     let mut app = App::new(
         config(&world.scenario.settings),
-        Clients::new(sdk, endpoints),
+        Clients::new(sdk, endpoints).with_connector(connector),
         Clock::new(move || clock.time_of_day(skew)),
     );
     app.metrics = Metrics::to("simulation", |_| {});

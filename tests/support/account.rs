@@ -12,9 +12,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfiguration};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use aws_smithy_runtime_api::client::http::http_client_fn;
 use futures_util::future::join_all;
 use invalidator::app::App;
-use invalidator::aws::{Clients, Endpoints, http_client, sdk_config};
+use invalidator::aws::{Clients, Endpoints, http_connector, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
 use invalidator::handler::handle;
@@ -504,15 +505,17 @@ fn clients(emulator: &Emulator, cloudfront: &CloudFront, calls: &Calls) -> Clien
         Some(REGION.to_owned()),
         Some(emulator.endpoint_url().parse().unwrap()),
     );
+    let connector = calls.watch(http_connector());
+    let of_sdk = connector.clone();
     let sdk = sdk
         .into_builder()
-        .http_client(calls.watch(http_client()))
+        .http_client(http_client_fn(move |_, _| of_sdk.clone()))
         .build();
     let endpoints = Endpoints {
         cloudfront: Some(cloudfront.endpoint_url().parse().unwrap()),
         ..Endpoints::default()
     };
-    Clients::new(sdk, endpoints)
+    Clients::new(sdk, endpoints).with_connector(connector)
 }
 
 async fn queue(clients: &Clients, name: &str) -> String {

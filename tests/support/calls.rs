@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
-    http_client_fn,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
@@ -42,14 +41,10 @@ impl Blocked {
 }
 
 impl Calls {
-    /// A client that makes its calls with this one.
-    pub fn watch(&self, client: SharedHttpClient) -> SharedHttpClient {
+    /// A connector that makes its calls with this one.
+    pub fn watch(&self, connector: SharedHttpConnector) -> SharedHttpConnector {
         let calls = self.clone();
-        http_client_fn(move |settings, components| {
-            let connector = client.http_connector(settings, components);
-            let calls = calls.clone();
-            SharedHttpConnector::new(Connector { calls, connector })
-        })
+        SharedHttpConnector::new(Connector { calls, connector })
     }
 
     /// The calls since the last look.
