@@ -5,9 +5,11 @@
 //! only when its changes are in a queue, so an interrupted command is run again.
 //!
 //! * [`changes`]: reads what is held back
+//! * [`note`]: which of it a job submits
 //! * [`planned`]: which paths that is, or which wildcards
 
 mod changes;
+mod note;
 mod planned;
 
 use std::process::ExitCode;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use invalidator::aws::error::error_of;
+use invalidator::pauses::read_pauses;
 use invalidator::queue::{Entry, send};
 use invalidator::state;
 use invalidator::ticker::TICK_GROUP;
@@ -157,6 +160,7 @@ impl<'a> Resume<'a> {
     }
 
     async fn run(&self) -> Result<ExitCode> {
+        self.finish_earlier().await?;
         let held = self.objects().await?;
         let place = &self.options.what;
         if self.ids.is_empty() && held.is_empty() && !self.is_list_lost {
@@ -220,11 +224,56 @@ impl<'a> Resume<'a> {
         let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
         let Place { bucket: of, prefix } = &self.options.what;
         let mut held = objects(s3, bucket, Some(of)).await?;
+        // A pause that began meanwhile keeps what it holds. The list is read after the objects: whatever was held
+        // before, its pause is in it.
+        let now = match self.is_list_lost {
+            true => Pauses::default(),
+            false => read_pauses(s3, bucket).await?,
+        };
+        let is_known =
+            |id: &String| self.known.contains(id) || now.all().iter().any(|it| it.id == *id);
         held.retain(|it| {
-            let is_left = prefix.is_empty() && !self.known.contains(&it.of.pause);
+            let is_left = prefix.is_empty() && !is_known(&it.of.pause);
             self.ids.contains(&it.of.pause) || is_left
         });
         Ok(held)
+    }
+
+    /// What the note of these pauses is called.
+    fn note_name(&self) -> String {
+        let of_bucket = || format!("left-{}", self.options.what.bucket);
+        self.ids.first().cloned().unwrap_or_else(of_bucket)
+    }
+
+    /// Removes the objects that an earlier command has submitted before it was interrupted.
+    ///
+    /// # Errors
+    /// If that is not certain: its job is to be continued first.
+    async fn finish_earlier(&self) -> Result<()> {
+        let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
+        let name = self.note_name();
+        let Some(note) = note::read(s3, bucket, &name).await? else {
+            return Ok(());
+        };
+        let id = &note.job;
+        // A job without a record has not begun.
+        if record::exists(s3, bucket, id).await? {
+            let (job, _) = record::read(s3, bucket, id).await?;
+            if !job.left.is_empty() {
+                bail!(
+                    "an earlier resume was interrupted while it submitted job {id}: run `invalidatorctl jobs resume \
+                     {id}`, and then the same command again"
+                );
+            }
+            let objects = Of(note.objects.len() as u64, "object");
+            tell(format_args!(
+                "job {id} has submitted {objects} of an earlier resume: removing what is left of them"
+            ));
+            for key in &note.objects {
+                self.delete(key).await?;
+            }
+        }
+        note::remove(s3, bucket, &name).await
     }
 
     async fn plan(&self, held: &[HeldObject]) -> Result<Planned> {
@@ -238,7 +287,15 @@ impl<'a> Resume<'a> {
             collapse: self.options.collapse,
             reason: &self.options.reason,
         };
-        planned::plan(self.account, self.stack, changes, held, &wanted).await
+        let planned = planned::plan(self.account, self.stack, changes, held, &wanted).await?;
+        if self.options.collapse && planned.too_wide > 0 {
+            let paths = Of(planned.too_wide as u64, "path");
+            bail!(
+                "{paths} would need wildcards that MinWildcardDepth forbids; resume without --collapse: the function \
+                 rejects such paths, and a mail tells of them"
+            );
+        }
+        Ok(planned)
     }
 
     /// Shows what will be done. Returns the question.
@@ -295,7 +352,7 @@ impl<'a> Resume<'a> {
                 sent.context(
                     "failed to put changes back into BufferQueue; run the same command again",
                 )?;
-                self.delete(&object).await?;
+                self.delete(&object.key).await?;
                 report.put_back += object.of.changes;
                 progress.steps(object.of.changes);
             }
@@ -351,7 +408,9 @@ impl<'a> Resume<'a> {
             // What was written before the pause was marked, and after it was read.
             let all = self.objects().await?;
             if all.iter().any(|it| !held.contains(it)) {
+                let confirmed = planned.paths();
                 planned = self.plan(&all).await?;
+                self.confirm_more(confirmed, planned.paths())?;
             }
             held = all;
             if held.is_empty() {
@@ -362,6 +421,8 @@ impl<'a> Resume<'a> {
             let s3 = self.account.clients.s3();
             let bucket = &self.stack.error_bucket;
             let messages = record::messages_of(&submissions)?;
+            let note = note::write(s3, bucket, &self.note_name(), &id, &held).await;
+            note.context("nothing was submitted")?;
             let written = record::write_new(s3, bucket, &job, &messages).await;
             written.context("nothing was submitted: the record of the job cannot be written")?;
             let way = Way::Queue(&queue);
@@ -377,10 +438,11 @@ impl<'a> Resume<'a> {
             let progress = Progress::new("objects removed");
             progress.begin("objects removed", Amount::of(&held).objects);
             for object in &held {
-                self.delete(object).await?;
+                self.delete(&object.key).await?;
                 progress.step();
             }
             progress.finish();
+            note::remove(s3, bucket, &self.note_name()).await?;
             let (_, sets) = totals(&submissions);
             if let Format::Text = self.options.output {
                 let (sets, then) = (count(sets, "set"), then(goes));
@@ -391,6 +453,26 @@ impl<'a> Resume<'a> {
                 .targets
                 .extend(submissions.iter().map(|it| OfTarget::of(it)));
         }
+    }
+
+    /// Asks again if more is to be submitted than was shown.
+    ///
+    /// # Errors
+    /// If that is not wanted. Then all that is held back still is, and the next command begins with it.
+    fn confirm_more(&self, confirmed: usize, paths: usize) -> Result<()> {
+        if paths <= confirmed {
+            return Ok(());
+        }
+        let paths = count(paths, "path");
+        self.progress.finish();
+        let question = format!("more was held back meanwhile: submit {paths}?");
+        if self.options.yes || !confirm(&question)? {
+            bail!(
+                "more was held back meanwhile: {paths} instead of {confirmed}. Nothing was submitted; run the same \
+                 command again"
+            );
+        }
+        Ok(())
     }
 
     fn job(&self, id: &str, now: OffsetDateTime, submissions: &[&Submission]) -> Result<Job> {
@@ -416,12 +498,10 @@ impl<'a> Resume<'a> {
         })
     }
 
-    async fn delete(&self, object: &HeldObject) -> Result<()> {
+    async fn delete(&self, key: &str) -> Result<()> {
         let (s3, bucket) = (self.account.clients.s3(), &self.stack.error_bucket);
-        let call = s3.delete_object().bucket(bucket).key(&object.key);
-        let deleted = call.send().await;
+        let deleted = s3.delete_object().bucket(bucket).key(key).send().await;
         let deleted = deleted.map_err(|error| error_of("S3 DeleteObject", &error));
-        let key = &object.key;
         if let Err(error) = deleted {
             bail!(
                 "failed to delete s3://{bucket}/{key}, though its changes are in a queue; run the same command again: \

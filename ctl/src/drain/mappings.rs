@@ -155,12 +155,19 @@ impl<'a> Mappings<'a> {
     /// # Errors
     /// If one may still be disabled.
     pub async fn enable(&self) -> Result<()> {
+        let mut failed = None;
         for id in &self.ids {
             let set = self.set(id, true).await;
             // It may not have been disabled at all.
-            if set.is_err() && self.state(id).await.ok().as_deref() != Some("Enabled") {
-                set?;
+            if let Err(error) = set
+                && self.state(id).await.ok().as_deref() != Some("Enabled")
+            {
+                // The other one is enabled in any case.
+                failed = failed.or(Some(error));
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let call = self.account.clients.s3().delete_object();
         let deleted = call.bucket(self.error_bucket).key(KEY).send().await;

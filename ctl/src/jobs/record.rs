@@ -251,6 +251,22 @@ pub async fn write_new(s3: &Client, bucket: &str, job: &Job, messages: &[Message
     write(s3, bucket, job).await
 }
 
+/// Whether there is a record.
+///
+/// # Errors
+/// That of S3.
+pub async fn exists(s3: &Client, bucket: &str, id: &str) -> Result<bool> {
+    let key = key_of(id);
+    match s3.head_object().bucket(bucket).key(&key).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|it| it.is_not_found()) => Ok(false),
+        Err(error) => {
+            let error = service_error(&error);
+            Err(error).with_context(|| format!("failed to look for s3://{bucket}/{key}"))
+        }
+    }
+}
+
 /// Reads a record, and when it was written.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use invalidator_core::distributions::Distribution;
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::BucketName;
 use invalidator_core::path::InvalidationPath;
-use invalidator_core::plan::{Adjustment, KeyChanges, Rules, plan as plan_changes};
+use invalidator_core::plan::{Adjustment, Fate, KeyChanges, Rules, plan as plan_changes};
 use invalidator_core::target::Target;
 
 use super::changes::Scoped;
@@ -40,6 +40,8 @@ pub struct Planned {
     pub targets: Vec<Submission>,
     /// How many exact paths there are.
     pub exact: usize,
+    /// How many paths need wildcards that MinWildcardDepth forbids. They are in no submission.
+    pub too_wide: usize,
     /// `CostMode=balanced`
     pub cost_mode: String,
 }
@@ -86,6 +88,7 @@ pub async fn plan(
     };
     let mut targets: BTreeMap<Target, Vec<InvalidationPath<'static>>> = BTreeMap::new();
     let nothing = Adjustment::NOTHING;
+    let mut rejected = 0;
     for (scope, changes) in changes {
         let keys = KeyChanges::from(changes);
         let plan = plan_changes(&keys, &rules);
@@ -97,6 +100,9 @@ pub async fn plan(
             if !is_meant || !function.may_touch(&target.distribution) {
                 continue;
             }
+            let sets = of_target.adjusted_sets(&nothing, |_| true);
+            let too_wide = sets.filter(|set| set.fate == Fate::Reject);
+            rejected += too_wide.map(|set| set.paths.len()).sum::<usize>();
             let needed = of_target.paths(&nothing).into_iter();
             let needed: Vec<_> = needed.map(|it| it.path.into_owned()).collect();
             if !needed.is_empty() {
@@ -121,6 +127,7 @@ pub async fn plan(
     let mut planned = Planned {
         targets: Vec::new(),
         exact: 0,
+        too_wide: rejected,
         cost_mode: format!("CostMode={}", function.cost.mode),
     };
     for (target, paths) in targets {

@@ -18,7 +18,11 @@ const DELETE: &str = "ObjectRemoved:Delete";
 
 /// A distribution of the bucket, and one that also caches what an application answers.
 pub async fn account() -> Account {
-    let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
+    account_with(&[]).await
+}
+
+async fn account_with(settings: &[(&'static str, &str)]) -> Account {
+    let account = Account::new(&[&[("CACHE_SECONDS", "0")], settings].concat()).await;
     let site = Distribution::new("E1", Origin::s3("site", "site"));
     account.cloudfront.add(site.alias("www.example.org"));
     let application = Origin::new("app", "app.example.org");
@@ -155,6 +159,75 @@ async fn what_is_paused_is_shown_and_put_back_by_resume() {
     assert_eq!(paths, ["/index.html", "/img/a", "/img/b"]);
     let (shown, _) = done(&account, &["pause", "list"]).await;
     assert_eq!(shown, "nothing is paused\n");
+}
+
+/// Such paths are rejected, with a file and a mail: only the function does that.
+#[tokio::test]
+async fn what_needs_a_forbidden_wildcard_is_left_to_the_function() {
+    let account = account_with(&[("MIN_WILDCARD_DEPTH", "1")]).await;
+    done(&account, &["pause", "site", "--yes"]).await;
+    account.change(&[(PUT, "~ada.html"), (PUT, "b")]).await;
+    account.flush().await;
+    let collapse = ["resume", "site", "--collapse", "--yes"];
+    let (status, _, told) = run(&account, &collapse).await;
+    assert_eq!(status, Some(1), "{told}");
+    assert!(
+        told.contains("that MinWildcardDepth forbids; resume without --collapse"),
+        "{told}"
+    );
+    assert_eq!(
+        (held(&account).await.len(), account.waiting_sets().await),
+        (1, 0)
+    );
+    done(&account, &["resume", "site", "--yes"]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/b"]);
+    assert!(!account.error_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_resume_that_was_interrupted_after_its_job_submits_nothing_of_it_again() {
+    let account = account().await;
+    done(&account, &["pause", "site", "--yes"]).await;
+    for key in ["a/1", "b/1"] {
+        account.change(&[(PUT, key)]).await;
+        account.flush().await;
+    }
+    let before = held(&account).await;
+    assert_eq!(before.len(), 2);
+    let collapse = ["resume", "site", "--collapse", "--yes"];
+    done(&account, &collapse).await;
+    account.submit().await;
+    let submitted = account.cloudfront.invalidations("E1").len();
+    let (jobs, _) = done(&account, &["jobs", "list", "--output", "json"]).await;
+    let jobs: Value = serde_json::from_str(&jobs).unwrap();
+    let job = jobs["jobs"][0]["id"].as_str().unwrap().to_owned();
+
+    // It had removed one of the objects only.
+    let id = HeldKey::of(&before[0].0).unwrap().pause;
+    account.write_object(&before[1].0, &before[1].1).await;
+    let objects = [&before[0].0, &before[1].0];
+    let note = json!({ "v": 1, "job": job, "objects": objects }).to_string();
+    let note_key = format!("state/resuming/{id}.json");
+    account.write_object(&note_key, note.as_bytes()).await;
+    let place = (BucketName::new("site"), String::new());
+    let now = time::OffsetDateTime::now_utc();
+    let mut pause =
+        invalidator_core::pause::Pause::new(0, place, now, String::new(), String::new());
+    pause.id.clone_from(&id);
+    list(&account, |list| {
+        list.begin(pause.clone()) && list.resume(&[&id])
+    })
+    .await;
+    let (_, told) = done(&account, &collapse).await;
+    assert!(
+        told.contains(&format!("job {job} has submitted 2 objects")),
+        "{told}"
+    );
+    account.submit().await;
+    assert_eq!(account.cloudfront.invalidations("E1").len(), submitted);
+    assert_eq!(held(&account).await.len(), 0);
+    assert_eq!(account.waiting_sets().await, 0);
 }
 
 #[tokio::test]
