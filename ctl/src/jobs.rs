@@ -98,7 +98,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     match options.what {
         What::Show { id } => show_job(&account, &stack, &id, output).await,
         What::Cancel { id, yes } => {
-            let (job, _) = record::read(s3, bucket, &id).await?;
+            let job = record::read(s3, bucket, &id).await?;
             cancel::cancel(&account, &stack, job, yes, output).await
         }
         What::Resume { id, yes } => {
@@ -108,7 +108,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         What::List => {
             let mut jobs = Vec::new();
             for id in record::newest(s3, bucket).await? {
-                jobs.push(record::read(s3, bucket, &id).await?.0);
+                jobs.push(record::read(s3, bucket, &id).await?);
             }
             match output {
                 Format::Json => show_json(&serde_json::json!({ "v": VERSION, "jobs": jobs }))?,
@@ -120,7 +120,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
 }
 
 async fn show_job(account: &Account, stack: &Stack, id: &str, output: Format) -> Result<ExitCode> {
-    let (job, _) = record::read(account.clients.s3(), &stack.error_bucket, id).await?;
+    let job = record::read(account.clients.s3(), &stack.error_bucket, id).await?;
     let now = now::look(account, stack, &job)
         .await
         .unwrap_or_else(|error| {

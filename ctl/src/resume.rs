@@ -258,7 +258,7 @@ impl<'a> Resume<'a> {
         let id = &note.job;
         // A job without a record has not begun.
         if record::exists(s3, bucket, id).await? {
-            let (job, _) = record::read(s3, bucket, id).await?;
+            let job = record::read(s3, bucket, id).await?;
             if !job.left.is_empty() {
                 bail!(
                     "an earlier resume was interrupted while it submitted job {id}: run `invalidatorctl jobs resume \

@@ -267,16 +267,15 @@ pub async fn exists(s3: &Client, bucket: &str, id: &str) -> Result<bool> {
     }
 }
 
-/// Reads a record, and when it was written.
+/// Reads a record.
 ///
 /// # Errors
 /// If it cannot be read.
-pub async fn read(s3: &Client, bucket: &str, id: &str) -> Result<(Job, OffsetDateTime)> {
+pub async fn read(s3: &Client, bucket: &str, id: &str) -> Result<Job> {
     let key = key_of(id);
     let object = s3.get_object().bucket(bucket).key(&key).send().await;
     let object = object.map_err(|error| service_error(&error));
     let object = object.with_context(|| format!("failed to read s3://{bucket}/{key}"))?;
-    let written = time_of(object.last_modified.as_ref());
     let text = object.body.collect().await;
     let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
     let job: Job = serde_json::from_slice(&text.to_vec())
@@ -287,7 +286,7 @@ pub async fn read(s3: &Client, bucket: &str, id: &str) -> Result<(Job, OffsetDat
             job.v
         );
     }
-    Ok((job, written))
+    Ok(job)
 }
 
 /// Reads the messages of a job, and when it began: they are written right before. `None` if there are none: the job is

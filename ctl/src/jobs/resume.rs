@@ -1,8 +1,10 @@
 //! Continues a job that was interrupted, so that nothing is paid for twice.
 //!
-//! Of the sets that are left, the last batch may be in SubmitQueue though nobody knows. For five minutes the queue drops
-//! what it had before, by the deduplication id. After that CloudFront is asked: what was invalidated since the job
-//! began is left out. What still waits in the queue is merged by the function.
+//! Of the sets that are left, the last batch may be in SubmitQueue though nobody knows. So CloudFront is always asked,
+//! which is free: what was invalidated since the job began is left out. What still waits in the queue is merged by the
+//! function, and for five minutes the queue itself drops what it had before, by the deduplication id: that of the rest
+//! of a set depends on its paths only, so whoever continues a job again sends the same. Nothing is kept of when it was
+//! last sent, which could be wrong.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::target::Target;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::record::{self, Job, Message, State};
 use super::send::{Way, send_left};
@@ -24,17 +26,14 @@ use crate::submission::enqueue::{By, check_mode, then};
 use crate::submission::schedules::Schedules;
 use crate::submission::summary::{count, summary, totals};
 
-/// For so long SubmitQueue surely knows what it had: SQS says five minutes.
-const DEDUPLICATED: Duration = Duration::minutes(4);
-
-/// Continues a job. `written` is when its record was last written.
+/// Continues a job.
 ///
 /// # Errors
 /// If a call fails. It may be run again.
 pub async fn resume(
     account: &Account,
     stack: &Stack,
-    (mut job, written): (Job, OffsetDateTime),
+    mut job: Job,
     yes: bool,
     output: Format,
 ) -> Result<ExitCode> {
@@ -58,14 +57,9 @@ pub async fn resume(
         _ => Way::Queue(&queue),
     };
     let goes = check_mode(&account.clients, bucket, By::Function).await?;
+    let since = due.unwrap_or(began);
     if let Way::Queue(_) = way {
-        // By the clock of S3, as the record.
-        record::write(s3, bucket, &job).await?;
-        let (_, now) = record::read(s3, bucket, &job.id).await?;
-        if due.is_some() || now - written > DEDUPLICATED {
-            let since = due.unwrap_or(began);
-            leave_out_what_was_invalidated(account, &mut job, &mut messages, since).await?;
-        }
+        leave_out_what_was_invalidated(account, &mut job, &mut messages, since).await?;
     }
     let left = job.left.iter().filter_map(|number| messages.get(*number));
     let submissions = record::submissions(&job, left)?;
@@ -84,7 +78,12 @@ pub async fn resume(
             tell("nothing was submitted");
             return Ok(ExitCode::FAILURE);
         }
+        // What waited in the queue may have been submitted before the person answered.
+        if let (Way::Queue(_), false) = (&way, yes) {
+            leave_out_what_was_invalidated(account, &mut job, &mut messages, since).await?;
+        }
     }
+    let sets = job.left.len();
     let sent = send_left(account, stack, &mut job, &messages, &way).await;
     let recorded = record::write(s3, bucket, &job).await;
     sent?;

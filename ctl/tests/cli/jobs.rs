@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use strict_cloudfront::{Distribution, Origin};
+use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -435,20 +435,20 @@ async fn a_time_that_cannot_be_used_is_named_and_nothing_is_scheduled() {
     assert!(scheduler.names().is_empty());
 }
 
-/// SQS, whose answers to SendMessageBatch are lost after the first: the connection ends, or nothing comes any more.
+/// SQS, whose answers to SendMessageBatch are lost after so many: the connection ends, or nothing comes any more.
 struct LosesAnswers {
     url: String,
 }
 
 impl LosesAnswers {
-    async fn start(emulator: &str, hangs: bool) -> Self {
+    async fn start(emulator: &str, answered: usize, hangs: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let emulator = emulator.strip_prefix("http://").unwrap().to_owned();
-        let sent = Arc::new(AtomicUsize::new(0));
+        let left = Arc::new(AtomicUsize::new(answered));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(pass_on(stream, emulator.clone(), Arc::clone(&sent), hangs));
+                tokio::spawn(pass_on(stream, emulator.clone(), Arc::clone(&left), hangs));
             }
         });
         Self { url }
@@ -456,7 +456,7 @@ impl LosesAnswers {
 }
 
 /// Passes on one call, and closes the connection.
-async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>, hangs: bool) {
+async fn pass_on(stream: TcpStream, emulator: String, left: Arc<AtomicUsize>, hangs: bool) {
     let mut stream = BufReader::new(stream);
     let (mut head, mut line, mut length) = (String::new(), String::new(), 0);
     while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
@@ -473,7 +473,12 @@ async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>, ha
     upstream.write_all(&call).await.unwrap();
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await.unwrap();
-    if head.contains("SendMessageBatch") && sent.fetch_add(1, Ordering::Relaxed) > 0 {
+    let is_answered = || {
+        let one_less = |left: usize| left.checked_sub(1);
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
+    };
+    if head.contains("SendMessageBatch") && !is_answered() {
         if hangs {
             std::future::pending::<()>().await;
         }
@@ -486,7 +491,7 @@ async fn pass_on(stream: TcpStream, emulator: String, sent: Arc<AtomicUsize>, ha
 async fn a_job_whose_answers_were_lost_is_continued_and_nothing_is_paid_for_twice() {
     let account = account(11).await;
     let environment: HashMap<_, _> = account.environment().into();
-    let queue = LosesAnswers::start(&environment["AWS_ENDPOINT_URL"], false).await;
+    let queue = LosesAnswers::start(&environment["AWS_ENDPOINT_URL"], 1, false).await;
     let ids: Vec<String> = (1..=11).map(|number| format!("E{number}")).collect();
     let arguments = [
         "invalidate",
@@ -560,7 +565,7 @@ async fn a_job_whose_answers_were_lost_is_continued_and_nothing_is_paid_for_twic
 async fn a_job_that_is_killed_is_continued_and_nothing_is_paid_for_twice() {
     let account = account(6).await;
     let emulator: HashMap<_, _> = account.environment().into();
-    let queue = LosesAnswers::start(&emulator["AWS_ENDPOINT_URL"], true).await;
+    let queue = LosesAnswers::start(&emulator["AWS_ENDPOINT_URL"], 1, true).await;
     let ids: Vec<String> = (1..=6).map(|number| format!("E{number}")).collect();
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
         .args([
@@ -594,4 +599,78 @@ async fn a_job_that_is_killed_is_continued_and_nothing_is_paid_for_twice() {
         paths.sort();
         assert_eq!(paths, ["/a", "/b*"], "{id}");
     }
+}
+
+/// Where nothing answers: whoever sends there fails.
+const NOWHERE: [(&str, &str); 1] = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")];
+
+#[tokio::test]
+async fn what_was_sent_though_nobody_knows_is_never_sent_again_whatever_failed_in_between() {
+    let account = account(1).await;
+    let emulator: HashMap<_, _> = account.environment().into();
+    let queue = LosesAnswers::start(&emulator["AWS_ENDPOINT_URL"], 0, false).await;
+    let arguments = ["invalidate", "--yes", "--distribution", "E1", "/a", "/b"];
+    let lost = [("AWS_ENDPOINT_URL_SQS", &*queue.url)];
+    let output = run(&account, &lost, &arguments).await;
+    assert_eq!(output.status.code(), Some(1));
+    let id = id_of_the_only_job(&account).await;
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b"]);
+
+    // The queue would drop it for five minutes. Nothing is sent, so it does not matter whether it does.
+    let resume = ["jobs", "resume", &id, "--yes"];
+    let is_down = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(is_down.on(Operation::ListInvalidations));
+    let output = run(&account, &NOWHERE, &resume).await;
+    assert_eq!(output.status.code(), Some(1));
+    account.cloudfront.heal();
+    let output = run(&account, &NOWHERE, &resume).await;
+    let told = text(output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("2 paths invalidated since then, and left out\n"),
+        "{told}"
+    );
+    assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_set_is_sent_once_though_the_answer_was_lost() {
+    let account = account(1).await;
+    let command = ["invalidate", "--yes", "--distribution", "E1"];
+    let output = run(
+        &account,
+        &NOWHERE,
+        &[&command[..], &["/a", "/b", "/c"]].concat(),
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1));
+    let id = id_of_the_only_job(&account).await;
+    let other = in_account(&account, &[&command[..], &["/a"]].concat()).await;
+    assert!(other.status.success(), "{}", text(other.stderr));
+    account.submit().await;
+
+    let emulator: HashMap<_, _> = account.environment().into();
+    let queue = LosesAnswers::start(&emulator["AWS_ENDPOINT_URL"], 0, false).await;
+    let resume = ["jobs", "resume", &id, "--yes"];
+    let lost = [("AWS_ENDPOINT_URL_SQS", &*queue.url)];
+    let output = run(&account, &lost, &resume).await;
+    let told = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let expected = format!("1 of 1 sets of job {id} are not known to be in SubmitQueue");
+    assert!(told.contains(&expected), "{told}");
+    assert_eq!(account.waiting_sets().await, 1);
+    // Once more: the queue knows the same rest.
+    let output = in_account(&account, &resume).await;
+    let (shown, told) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{told}");
+    assert!(
+        shown.contains("in all 2 paths for 1 target in 1 set"),
+        "{shown}{told}"
+    );
+    assert_eq!(account.waiting_sets().await, 1);
+    account.submit().await;
+    assert_eq!(account.cloudfront.paths("E1"), ["/a", "/b", "/c"]);
 }
