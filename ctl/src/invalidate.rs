@@ -261,11 +261,11 @@ async fn chosen(
     let Some(store) = options.store.clone() else {
         return Ok((paths, None));
     };
-    let requested = Requested::read(store, &options.distribution, &live.summaries().await)?;
+    let mut requested = Requested::read(store, &options.distribution, &live.summaries().await)?;
     let is_all = options.what.is_empty() && options.file.is_empty() && options.bucket.is_none();
     let paths = match is_all {
         true => requested.all(),
-        false => requested.filter(paths),
+        false => requested.filter(paths, options.bucket.is_some()),
     };
     Ok((paths, Some(requested)))
 }

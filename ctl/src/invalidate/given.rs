@@ -1,12 +1,11 @@
 //! Paths and URLs that somebody gives, each for the distributions that it concerns.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use invalidator_core::distributions::address::{Address, answering};
 use invalidator_core::distributions::listing::DistributionSummary;
-use invalidator_core::path::InvalidationPath;
+use invalidator_core::path::{InvalidPath, InvalidationPath};
 use invalidator_core::problems::Problems;
 use invalidator_core::target::{DistributionId, Target};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -73,16 +72,33 @@ pub fn paths(
 ///
 /// # Errors
 /// If it is neither, or concerns no distribution.
-pub fn one(
+fn one(
     line: &str,
     distributions: &[DistributionId],
     summaries: &[DistributionSummary],
 ) -> Result<(Vec<DistributionId>, InvalidationPath<'static>), String> {
+    let (ids, path) = place(line, distributions, summaries)?;
+    Ok((
+        ids,
+        path.try_into()
+            .map_err(|error: InvalidPath| error.to_string())?,
+    ))
+}
+
+/// Where a path or URL belongs, and its path and query string there, encoded. It may be none that CloudFront takes.
+///
+/// # Errors
+/// If it is neither, or concerns no distribution.
+pub fn place(
+    line: &str,
+    distributions: &[DistributionId],
+    summaries: &[DistributionSummary],
+) -> Result<(Vec<DistributionId>, String), String> {
     if line.starts_with('/') {
         if distributions.is_empty() {
             return Err("say --distribution with a path, or give the URL".to_owned());
         }
-        return Ok((distributions.to_vec(), path(line)?));
+        return Ok((distributions.to_vec(), encoded(line)));
     }
     let address = Address::parse(line);
     let address = address.map_err(|error| format!("{error}, and a path with /"))?;
@@ -102,14 +118,12 @@ pub fn one(
     let query = address
         .query
         .map_or_else(String::new, |it| format!("?{it}"));
-    Ok((ids, path(&format!("{}{query}", address.encoded_path))?))
+    Ok((ids, encoded(&format!("{}{query}", address.encoded_path))))
 }
 
 /// The path as CloudFront takes it. What is not ASCII, and spaces, are percent-encoded.
-fn path(text: &str) -> Result<InvalidationPath<'static>, String> {
-    let encoded: Cow<'_, str> = utf8_percent_encode(text, ILLEGAL).into();
-    let path = InvalidationPath::try_from(encoded.into_owned());
-    path.map_err(|error| error.to_string())
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ILLEGAL).to_string()
 }
 
 #[cfg(test)]
@@ -124,7 +138,7 @@ mod tests {
             ("/stra\u{df}e", "/stra%C3%9Fe"),
             ("/a%20b?x=1", "/a%20b?x=1"),
         ] {
-            assert_eq!(path(text).unwrap().as_str(), expected);
+            assert_eq!(encoded(text), expected);
         }
     }
 }

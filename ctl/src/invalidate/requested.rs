@@ -26,7 +26,7 @@ const MAX_SHOWN: usize = 3;
 pub struct Numbers {
     /// URLs that are not expired.
     urls: usize,
-    /// Those of them that no distribution has, or that cannot be invalidated. They stay.
+    /// Those of them that no distribution has, or that only a wildcard can clear. They stay until one does.
     unusable: usize,
     /// URLs that were removed.
     removed: usize,
@@ -45,6 +45,8 @@ impl fmt::Display for Numbers {
 pub struct Requested {
     store: Store,
     urls: Vec<Url>,
+    /// The chosen paths that clear their URLs whatever the query string is.
+    without_queries: HashMap<Target, HashSet<String>>,
     pub numbers: Numbers,
 }
 
@@ -52,7 +54,28 @@ pub struct Requested {
 struct Url {
     text: String,
     targets: Vec<Target>,
-    path: InvalidationPath<'static>,
+    place: Place,
+}
+
+/// The path of a URL, with its query string.
+enum Place {
+    Path(InvalidationPath<'static>),
+    /// One that only a wildcard clears.
+    OfWildcards(String),
+}
+
+impl Url {
+    fn path(&self) -> &str {
+        match &self.place {
+            Place::Path(path) => path.as_str(),
+            Place::OfWildcards(path) => path,
+        }
+    }
+
+    fn path_without_query(&self) -> &str {
+        let path = self.path();
+        path.split_once('?').map_or(path, |(before, _)| before)
+    }
 }
 
 impl Requested {
@@ -69,13 +92,23 @@ impl Requested {
         let read = store.read().context("nothing was submitted")?;
         let all = read.len();
         for text in read {
-            match usable(&text, distributions, summaries) {
-                Ok((targets, path)) => urls.push(Url {
-                    text,
-                    targets,
-                    path,
-                }),
-                Err(problem) => problems.push(format!("`{text}`: {problem}")),
+            let mut problem = |problem| problems.push(format!("`{text}`: {problem}"));
+            match targets_and_path(&text, distributions, summaries) {
+                Ok((targets, path)) => {
+                    let place = match usable(&path) {
+                        Ok(path) => Place::Path(path),
+                        Err(error) => {
+                            problem(error);
+                            Place::OfWildcards(path)
+                        }
+                    };
+                    urls.push(Url {
+                        text,
+                        targets,
+                        place,
+                    });
+                }
+                Err(error) => problem(error),
             }
         }
         let numbers = Numbers {
@@ -86,7 +119,7 @@ impl Requested {
         tell(format_args!("{store}: {}", count(all, "requested URL")));
         if !problems.is_empty() {
             tell(format_args!(
-                "cannot be used, and left in the store: {}",
+                "cannot be used, and left in the store until a wildcard clears them: {}",
                 count(problems.len(), "URL")
             ));
             problems
@@ -97,6 +130,7 @@ impl Requested {
         Ok(Self {
             store,
             urls,
+            without_queries: HashMap::new(),
             numbers,
         })
     }
@@ -105,28 +139,40 @@ impl Requested {
     pub fn all(&self) -> Paths {
         let mut paths = Paths::new();
         for url in &self.urls {
+            let Place::Path(path) = &url.place else {
+                continue;
+            };
             for target in &url.targets {
-                paths
-                    .entry(target.clone())
-                    .or_default()
-                    .push(url.path.clone());
+                paths.entry(target.clone()).or_default().push(path.clone());
             }
         }
         paths
     }
 
-    /// Those of these paths that clear a URL of the store.
-    pub fn filter(&self, mut paths: Paths) -> Paths {
+    /// Those of these paths that clear a URL of the store, or may clear one. Whether query strings are in the cache key
+    /// is known only of paths that are planned from objects.
+    pub fn filter(&mut self, mut paths: Paths, are_planned: bool) -> Paths {
         let mut requested: BTreeMap<&Target, BTreeSet<&str>> = BTreeMap::new();
         for url in &self.urls {
             for target in &url.targets {
                 requested
                     .entry(target)
                     .or_default()
-                    .insert(url.path.as_str());
+                    .extend([url.path(), url.path_without_query()]);
             }
         }
         for (target, paths) in &mut paths {
+            if are_planned {
+                let known = without_queries(paths);
+                self.without_queries.insert(target.clone(), known);
+            }
+            if target.tenant.is_some() {
+                tell(format_args!(
+                    "{target}: {}, whether requested or not, as the store cannot tell what is requested of a tenant",
+                    count(paths.len(), "path")
+                ));
+                continue;
+            }
             let requested = requested.get(target);
             paths.retain(|path| requested.is_some_and(|it| clears_some(path, it)));
         }
@@ -145,7 +191,15 @@ impl Requested {
             .collect();
         let is_cleared = |url: &&Url| {
             let mut targets = url.targets.iter();
-            targets.all(|it| accepted.get(it).is_some_and(|it| it.clears(&url.path)))
+            targets.all(|target| {
+                let path = match self.without_queries.get(target) {
+                    Some(known) if known.contains(url.path_without_query()) => {
+                        url.path_without_query()
+                    }
+                    _ => url.path(),
+                };
+                accepted.get(target).is_some_and(|it| it.clears(path))
+            })
         };
         let cleared = self.urls.iter().filter(is_cleared);
         let cleared: HashSet<String> = cleared.map(|it| it.text.clone()).collect();
@@ -159,25 +213,42 @@ impl Requested {
 
 /// What was accepted at a target.
 struct Accepted<'o> {
-    exact: HashSet<&'o InvalidationPath<'static>>,
-    wildcards: Vec<&'o InvalidationPath<'static>>,
+    exact: HashSet<&'o str>,
+    /// What the wildcards begin with.
+    prefixes: Vec<&'o str>,
 }
 
 impl<'o> Accepted<'o> {
     fn of(outcome: &'o Outcome) -> Self {
-        let (wildcards, exact): (Vec<_>, Vec<_>) = outcome
-            .accepted_paths
-            .iter()
-            .partition(|it| it.wildcard_prefix().is_some());
+        let paths = &outcome.accepted_paths;
+        let is_exact = |it: &&InvalidationPath<'_>| it.wildcard_prefix().is_none();
+        let exact = paths.iter().filter(is_exact);
         Self {
-            exact: exact.into_iter().collect(),
-            wildcards,
+            exact: exact.map(InvalidationPath::as_str).collect(),
+            prefixes: paths.iter().filter_map(|it| it.wildcard_prefix()).collect(),
         }
     }
 
-    fn clears(&self, path: &InvalidationPath<'static>) -> bool {
-        self.exact.contains(path) || self.wildcards.iter().any(|it| it.clears(path))
+    fn clears(&self, path: &str) -> bool {
+        (self.exact.contains(path) && !has_tilde(path))
+            || self.prefixes.iter().any(|it| path.starts_with(it))
     }
+}
+
+/// Those of the paths planned for a target that clear their URLs whatever the query string is. Where query strings are
+/// in the cache key, only that of a folder is planned without a wildcard, and has one for them beside it.
+fn without_queries(paths: &[InvalidationPath<'static>]) -> HashSet<String> {
+    let all: HashSet<&str> = paths.iter().map(InvalidationPath::as_str).collect();
+    let is_without = |path: &&InvalidationPath<'_>| {
+        path.wildcard_prefix().is_none() && !all.contains(&*format!("{}?*", path.as_str()))
+    };
+    let without = paths.iter().filter(is_without);
+    without.map(|it| it.as_str().to_owned()).collect()
+}
+
+/// A path with an encoded one is accepted, and does nothing.
+fn has_tilde(path: &str) -> bool {
+    path.contains('~') || path.to_ascii_lowercase().contains("%7e")
 }
 
 /// Whether a path clears one of these.
@@ -189,19 +260,13 @@ fn clears_some(path: &InvalidationPath<'_>, requested: &BTreeSet<&str>) -> bool 
     from.next().is_some_and(|it| it.starts_with(prefix))
 }
 
-/// Where a URL can be in a cache. Anybody may have requested it, so it must never become a wildcard.
-fn usable(
+/// Where a URL can be in a cache, and its path there.
+fn targets_and_path(
     text: &str,
     distributions: &[DistributionId],
     summaries: &[DistributionSummary],
-) -> Result<(Vec<Target>, InvalidationPath<'static>), String> {
-    let (ids, path) = given::one(text, distributions, summaries)?;
-    if path.wildcard_prefix().is_some() {
-        return Err("it ends with *, and would be a wildcard".to_owned());
-    }
-    if path.as_str().contains('~') {
-        return Err("CloudFront cannot invalidate a path with ~".to_owned());
-    }
+) -> Result<(Vec<Target>, String), String> {
+    let (ids, path) = given::place(text, distributions, summaries)?;
     let target = |distribution| Target {
         distribution,
         tenant: None,
@@ -209,10 +274,29 @@ fn usable(
     Ok((ids.into_iter().map(target).collect(), path))
 }
 
+/// The path that clears a URL. Anybody may have requested it, so it must never become a wildcard.
+fn usable(path: &str) -> Result<InvalidationPath<'static>, String> {
+    let usable = InvalidationPath::try_from(path.to_owned()).map_err(|error| error.to_string())?;
+    if usable.wildcard_prefix().is_some() {
+        return Err("it ends with *, and would be a wildcard".to_owned());
+    }
+    if has_tilde(path) {
+        return Err("CloudFront cannot invalidate a path with ~".to_owned());
+    }
+    Ok(usable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_planned_path_stands_for_its_query_strings_unless_a_wildcard_does() {
+        let paths = ["/a", "/d/", "/d/?*", "/e*"];
+        let paths = paths.map(|it| InvalidationPath::try_from(it.to_owned()).unwrap());
+        assert_eq!(without_queries(&paths), HashSet::from(["/a".to_owned()]));
+    }
 
     proptest! {
         #[test]

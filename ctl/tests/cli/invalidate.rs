@@ -61,7 +61,7 @@ pub async fn invalidate(account: &Account, arguments: &[&str]) -> Output {
     in_account(account, &arguments).await
 }
 
-async fn put_all(account: &Account, keys: &[&str]) {
+pub async fn put_all(account: &Account, keys: &[&str]) {
     for key in keys {
         let call = account
             .app

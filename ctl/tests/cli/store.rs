@@ -10,7 +10,7 @@ use redis::{Connection, cmd};
 use serde_json::Value;
 use strict_cloudfront::{Distribution, Fault, Operation, Origin};
 
-use super::invalidate::{invalidate, make_function};
+use super::invalidate::{invalidate, make_function, put_all};
 use super::replay::sets_wait;
 use super::support::account::Account;
 use super::{REPOSITORY, in_account, make_stack, text};
@@ -168,7 +168,7 @@ async fn what_was_requested_is_invalidated_and_removed_from_redis_and_the_rest_s
         "{shown}"
     );
     for expected in [
-        ": 6 requested URLs\ncannot be used, and left in the store: 3 URLs\n",
+        ": 6 requested URLs\ncannot be used, and left in the store until a wildcard clears them: 3 URLs\n",
         "  `https://www.example.org/*`: it ends with *, and would be a wildcard\n",
         "  `https://www.example.org/a~b`: CloudFront cannot invalidate a path with ~\n",
     ] {
@@ -351,4 +351,49 @@ async fn a_store_that_cannot_be_used_is_named_without_its_password() {
     let output = invalidate(&account, &["--store", file, "--at", "+1h"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(account.waiting_sets().await, 0);
+}
+
+#[tokio::test]
+async fn objects_are_found_in_the_store_whatever_query_string_or_tilde_their_urls_have() {
+    let account = account().await;
+    let tenants = Distribution::new("E3", Origin::s3("site", "site")).tenant_only();
+    account.cloudfront.add(tenants);
+    account.cloudfront.add_tenant("E3", "dt_3", true);
+    put_all(&account, &["a.html", "other.html", "x~y.html"]).await;
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/queries.txt");
+    let store = [
+        "https://www.example.org/a.html?utm=1 32503680000\n",
+        "https://www.example.org/a.html?utm=~ 32503680000\n",
+        "https://www.example.org/x~y.html 32503680000\n",
+        "https://www.example.org/b.html?v=2 32503680000\n",
+        "https://www.example.org/y~z.html 32503680000\n",
+    ];
+    fs::write(file, store.concat()).unwrap();
+    let paths = |target: &str| {
+        let mut paths = account.cloudfront.paths(target);
+        paths.sort();
+        paths
+    };
+    let output = submitted(&account, 4, &["--bucket", "site", "--store", file]).await;
+    let (shown, told) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{shown}{told}");
+    assert_eq!(paths("E1"), ["/a.html", "/x*"]);
+    // The store cannot tell what is requested of a tenant.
+    assert_eq!(paths("dt_3"), ["/a.html", "/other.html", "/x*"]);
+    assert!(
+        told.contains("dt_3 (tenant of E3): 3 paths, whether requested or not"),
+        "{told}"
+    );
+    assert!(
+        shown.ends_with("3 URLs removed from the store, 2 left\n"),
+        "{shown}"
+    );
+    assert_eq!(fs::read_to_string(file).unwrap(), store[3..].concat());
+
+    // Whether query strings are in the cache key is not known of a path that is typed: its URL stays.
+    let arguments = ["--distribution", "E1", "/b.html", "--store", file];
+    let output = submitted(&account, 1, &arguments).await;
+    assert!(output.status.success(), "{}", text(output.stderr));
+    assert_eq!(paths("E1"), ["/a.html", "/b.html", "/x*"]);
+    assert_eq!(fs::read_to_string(file).unwrap(), store[3..].concat());
 }
