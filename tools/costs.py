@@ -6,6 +6,7 @@ A command: `make costs` writes the tables of costs.md anew, `make cost` counts a
 """
 
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -42,13 +43,14 @@ LOG_BYTES_OF_A_DECISION = 390
 LOG_BYTES_OF_A_FLUSH = 1_180
 LOG_BYTES_OF_A_SUBMIT = 1_050
 # core/src/allowance.rs: so many decisions are logged in a minute, where there are many.
-DECISIONS_A_MINUTE = 6
+DECISIONS_A_MINUTE = 4
 # Seconds that are billed: one or two calls to SQS; the calls and the long poll that confirms that the buffer is empty;
 # one call to CloudFront.
 SECONDS_OF_AN_EVENT, SECONDS_OF_A_FLUSH, SECONDS_OF_A_SUBMIT = 0.02, 1.1, 0.2
 # Lambda polls a queue with five long polls of 20 s at once (the Lambda Developer Guide names the five): 15 empty polls
 # a minute, as others measured (issue 132 of getlift/lift). Whether it polls FIFO queues less is not known.
-POLLS_A_MINUTE = 15
+POLLERS, SECONDS_OF_A_POLL = 5, 20
+POLLS_A_MINUTE = POLLERS * 60 // SECONDS_OF_A_POLL
 # What a further event of a batch takes.
 SECONDS_OF_A_FURTHER_EVENT = 0.0005
 # Lambda's pollers receive and delete ten messages with a call, and so does a flush.
@@ -200,6 +202,17 @@ def sources() -> str:
     return "\n".join(rows)
 
 
+def polls(messages: float) -> float:
+    """How often Lambda polls a queue in a month in which so many messages come, each on its own, to any of its pollers.
+
+    A poll ends after twenty seconds, or when a message comes.
+    """
+    seconds = MINUTES * 60
+    a_second = messages / seconds / POLLERS
+    length = -math.expm1(-SECONDS_OF_A_POLL * a_second) / a_second
+    return POLLERS * seconds / length
+
+
 def a_million_events(flushes: int, environments: int, sets: int) -> list[Line]:
     """A month of a million events that each tell of one change, for one distribution, in so many flushes.
 
@@ -222,9 +235,9 @@ def a_million_events(flushes: int, environments: int, sets: int) -> list[Line]:
         Line("events, flushes and submits: invocations", events + flushes + sets, "Lambda request"),
         Line("events, flushes and submits: time", seconds * GIGABYTES, "Lambda GB-second (arm64)"),
         Line("changes: sent, received, deleted", events + receives + deletes, "SQS request"),
-        Line("ticks: sent, received, deleted", flushes * (environments + 2), "SQS FIFO request"),
-        Line("sets: sent, received, deleted", sets * 3, "SQS FIFO request"),
-        Line("Lambda's idle pollers", mappings() * POLLS_A_MINUTE * MINUTES, "SQS FIFO request"),
+        Line("ticks: sent, deleted", flushes * (environments + 1), "SQS FIFO request"),
+        Line("sets: sent, deleted", sets * 2, "SQS FIFO request"),
+        Line("Lambda's polls for both, idle or not", polls(flushes) + polls(sets), "SQS FIFO request"),
         Line("tags, the mode, the pauses and the ledger, read", minutes * (environments + 3), "S3 GET"),
         Line("the ledger, written", min(events / 64, flushes), "S3 LIST or PUT"),
         Line("logs", logged / 1e9, "GB of logs"),

@@ -3,8 +3,8 @@
 /// So many may follow each other at once, after a quiet time.
 const AT_ONCE: u64 = 300;
 
-/// One more is allowed after so many milliseconds: six a minute.
-const EVERY: u64 = 10_000;
+/// One more is allowed after so many milliseconds: four a minute.
+const EVERY: u64 = 15_000;
 
 /// An allowance that fills up as time passes: a token bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_are_allowed_at_once_and_then_six_a_minute() {
+    fn many_are_allowed_at_once_and_then_four_a_minute() {
         let mut allowance = Allowance::default();
         let now = 1_795_226_584_567;
         let mut taken = |now| (0..1_000).filter(|_| allowance.take(now)).count();
         assert_eq!(taken(now), 300);
         assert_eq!(taken(now), 0);
-        assert_eq!(taken(now + 9_999), 0);
-        assert_eq!(taken(now + 60_000), 6);
+        assert_eq!(taken(now + 14_999), 0);
+        assert_eq!(taken(now + 60_000), 4);
         assert_eq!(taken(now + 600 * 60_000), 300);
     }
 

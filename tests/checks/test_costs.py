@@ -18,6 +18,18 @@ def test_a_stack_at_rest_is_almost_free() -> None:
     assert costs.total(costs.at_rest(), with_free_tier=False) <= 2.90
 
 
+def test_a_million_single_events_cost_little_beside_their_paths() -> None:
+    assert costs.total(costs.evenly_spread(), with_free_tier=False) < 4.605
+    assert costs.total(costs.in_bursts(), with_free_tier=False) <= 1.80
+
+
+def test_a_message_ends_a_poll_early() -> None:
+    idle = costs.POLLS_A_MINUTE * costs.MINUTES
+    assert costs.polls(1) == pytest.approx(idle, abs=1)
+    # As many polls as messages, where they come faster than polls end by themselves.
+    assert costs.polls(100 * idle) == pytest.approx(100 * idle, rel=0.01)
+
+
 def test_the_alarms_watch_few_metrics() -> None:
     # The first ten are free, and each further one costs 0.10 USD a month.
     assert costs.alarm_metrics() <= 18
@@ -50,7 +62,9 @@ def test_the_example_and_the_rest_have_the_free_amounts_once() -> None:
         assert sum(line.usd(True) for line in lines) == pytest.approx(whole.usd(True)), price
 
 
-@pytest.mark.parametrize(("changes", "batch", "pays"), [(100_000, 100, False), (1_000_000, 10, False), (2_000_000, 10, True)])
+@pytest.mark.parametrize(
+    ("changes", "batch", "pays"), [(100_000, 100, False), (1_000_000, 10, False), (2_000_000, 10, True)]
+)
 def test_the_queue_pays_from_some_size_on(changes: int, batch: int, pays: bool) -> None:
     alone, queued = (costs.total(lines, False) for lines in (costs.by_event(changes), costs.by_queue(changes, batch)))
     assert (queued < alone) is pays
