@@ -47,7 +47,16 @@ def recorded(running: Pipeline, recorder: Recorder) -> set[Call]:
         # Else the tests that follow would wait for a CloudFront that never answers.
         running.cloudfront.heal()
     # Other tests have stacks of their own.
-    others = (":by-eventbridge-", ":sequence-", ":alarms-", ":strict-", ":owned-", ":outputs-", ":limited-")
+    others = (
+        ":by-eventbridge-",
+        ":by-queue-",
+        ":sequence-",
+        ":alarms-",
+        ":strict-",
+        ":owned-",
+        ":outputs-",
+        ":limited-",
+    )
     return {call for call in called(running, recorder) if not any(name in call.resource for name in others)}
 
 
