@@ -50,6 +50,7 @@ mod site;
 mod stack;
 mod status;
 mod store;
+mod stored_object;
 mod submission;
 mod usage;
 mod verify;

@@ -257,8 +257,7 @@ impl<'a> Resume<'a> {
         };
         let id = &note.job;
         // A job without a record has not begun.
-        if record::exists(s3, bucket, id).await? {
-            let job = record::read(s3, bucket, id).await?;
+        if let Some(job) = record::find(s3, bucket, id).await? {
             if !job.left.is_empty() {
                 bail!(
                     "an earlier resume was interrupted while it submitted job {id}: run `invalidatorctl jobs resume \
@@ -401,9 +400,6 @@ impl<'a> Resume<'a> {
         report: &mut Report,
     ) -> Result<()> {
         let queue = self.stack.queue("SubmitQueueUrl")?;
-        let now = OffsetDateTime::now_utc();
-        let random = std::iter::repeat_with(|| fastrand::char('a'..='z'));
-        let id = record::new_id(now, &random.take(5).collect::<String>())?;
         loop {
             // What was written before the pause was marked, and after it was read.
             let all = self.objects().await?;
@@ -416,6 +412,10 @@ impl<'a> Resume<'a> {
             if held.is_empty() {
                 return Ok(());
             }
+            // Each round is a job of its own, so that no record is overwritten.
+            let now = OffsetDateTime::now_utc();
+            let random = std::iter::repeat_with(|| fastrand::char('a'..='z'));
+            let id = record::new_id(now, &random.take(5).collect::<String>())?;
             let submissions = planned.submissions();
             let mut job = self.job(&id, now, &submissions)?;
             let s3 = self.account.clients.s3();

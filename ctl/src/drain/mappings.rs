@@ -18,6 +18,7 @@ use crate::account::Account;
 use crate::output::{error, tell, warn};
 use crate::quote::command;
 use crate::stack::Stack;
+use crate::stored_object::find;
 
 /// Where they are noted.
 const KEY: &str = "state/drain.json";
@@ -208,18 +209,10 @@ impl<'a> Mappings<'a> {
 
 /// What a drain has left that was killed.
 async fn left(account: &Account, bucket: &str) -> Result<Option<Note>> {
-    let call = account.clients.s3().get_object().bucket(bucket).key(KEY);
-    let object = match call.send().await {
-        Ok(object) => object,
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => {
-            let error = service_error(&error);
-            return Err(error).with_context(|| format!("failed to read s3://{bucket}/{KEY}"));
-        }
+    let Some(object) = find(account.clients.s3(), bucket, KEY).await? else {
+        return Ok(None);
     };
-    let text = object.body.collect().await;
-    let text = text.with_context(|| format!("the content of {KEY} does not arrive"))?;
-    let note: Note = serde_json::from_slice(&text.to_vec()).with_context(|| {
+    let note: Note = serde_json::from_slice(&object.text).with_context(|| {
         format!(
             "s3://{bucket}/{KEY} is no note of a drain: enable the mappings by hand, and delete it"
         )

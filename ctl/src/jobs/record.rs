@@ -7,7 +7,6 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
 use invalidator::aws::error::service_error;
 use invalidator::queue::Entry;
@@ -20,6 +19,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::stored_object;
 use crate::submission::{Submission, set_of};
 
 /// The folder of the records in the error bucket.
@@ -251,20 +251,14 @@ pub async fn write_new(s3: &Client, bucket: &str, job: &Job, messages: &[Message
     write(s3, bucket, job).await
 }
 
-/// Whether there is a record.
+/// Reads a record; `None` if there is none.
 ///
 /// # Errors
-/// That of S3.
-pub async fn exists(s3: &Client, bucket: &str, id: &str) -> Result<bool> {
+/// If it cannot be read.
+pub async fn find(s3: &Client, bucket: &str, id: &str) -> Result<Option<Job>> {
     let key = key_of(id);
-    match s3.head_object().bucket(bucket).key(&key).send().await {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|it| it.is_not_found()) => Ok(false),
-        Err(error) => {
-            let error = service_error(&error);
-            Err(error).with_context(|| format!("failed to look for s3://{bucket}/{key}"))
-        }
-    }
+    let object = stored_object::find(s3, bucket, &key).await?;
+    object.map(|it| parse(bucket, &key, &it.text)).transpose()
 }
 
 /// Reads a record.
@@ -278,7 +272,11 @@ pub async fn read(s3: &Client, bucket: &str, id: &str) -> Result<Job> {
     let object = object.with_context(|| format!("failed to read s3://{bucket}/{key}"))?;
     let text = object.body.collect().await;
     let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
-    let job: Job = serde_json::from_slice(&text.to_vec())
+    parse(bucket, &key, &text.to_vec())
+}
+
+fn parse(bucket: &str, key: &str, text: &[u8]) -> Result<Job> {
+    let job: Job = serde_json::from_slice(text)
         .with_context(|| format!("s3://{bucket}/{key} is no record of a job"))?;
     if job.v != VERSION {
         bail!(
@@ -300,19 +298,12 @@ pub async fn read_messages(
     job: &Job,
 ) -> Result<Option<(Vec<Message>, OffsetDateTime)>> {
     let key = key_of_messages(&job.id);
-    let object = match s3.get_object().bucket(bucket).key(&key).send().await {
-        Ok(object) => object,
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => {
-            let error = service_error(&error);
-            return Err(error).with_context(|| format!("failed to read s3://{bucket}/{key}"));
-        }
+    let Some(object) = stored_object::find(s3, bucket, &key).await? else {
+        return Ok(None);
     };
-    let written = time_of(object.last_modified.as_ref());
-    let text = object.body.collect().await;
-    let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
-    let text = text.to_vec();
-    let lines = text
+    let written = time_of(object.written.as_ref());
+    let lines = object
+        .text
         .split(|byte| *byte == b'\n')
         .filter(|it| !it.is_empty());
     let messages = lines.map(|line| {

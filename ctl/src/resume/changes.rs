@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_s3::Client;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use invalidator::aws::error::service_error;
 use invalidator_core::buffered::{Buffered, TargetScope, unpack};
 use invalidator_core::plan::{Changes, MessageIndex};
 
 use crate::held::HeldObject;
 use crate::progress::Progress;
+use crate::stored_object::find;
 
 /// Changes for the same targets; for all, if these are not named.
 pub type Scoped = (Option<Vec<TargetScope>>, Changes);
@@ -57,17 +56,10 @@ pub async fn read(
 /// # Errors
 /// If it cannot be read.
 pub async fn text(s3: &Client, bucket: &str, key: &str) -> Result<Option<String>> {
-    let object = match s3.get_object().bucket(bucket).key(key).send().await {
-        Ok(object) => object,
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => {
-            let error = service_error(&error);
-            return Err(error).with_context(|| format!("failed to read s3://{bucket}/{key}"));
-        }
+    let Some(object) = find(s3, bucket, key).await? else {
+        return Ok(None);
     };
-    let text = object.body.collect().await;
-    let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
-    let text = String::from_utf8(text.to_vec());
+    let text = String::from_utf8(object.text);
     Ok(Some(text.with_context(|| {
         format!("s3://{bucket}/{key} is not UTF-8")
     })?))

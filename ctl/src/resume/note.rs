@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_s3::Client;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use invalidator::aws::error::{error_of, service_error};
+use invalidator_core::pause::HeldKey;
 use serde::{Deserialize, Serialize};
 
 use crate::held::HeldObject;
+use crate::stored_object::find;
 
 const VERSION: u32 = 1;
 
@@ -54,23 +55,20 @@ pub async fn write(
 /// If it cannot be read.
 pub async fn read(s3: &Client, bucket: &str, pause: &str) -> Result<Option<Note>> {
     let key = key_of(pause);
-    let object = match s3.get_object().bucket(bucket).key(&key).send().await {
-        Ok(object) => object,
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => {
-            let error = service_error(&error);
-            return Err(error).with_context(|| format!("failed to read s3://{bucket}/{key}"));
-        }
+    let Some(object) = find(s3, bucket, &key).await? else {
+        return Ok(None);
     };
-    let text = object.body.collect().await;
-    let text = text.with_context(|| format!("the content of {key} does not arrive"))?;
-    let note: Note = serde_json::from_slice(&text.to_vec())
+    let note: Note = serde_json::from_slice(&object.text)
         .with_context(|| format!("s3://{bucket}/{key} is no note of a job"))?;
     if note.v != VERSION {
         bail!(
             "s3://{bucket}/{key} has the version {}, which this program does not know",
             note.v
         );
+    }
+    // Whoever wrote it may not choose what is deleted: only what a pause holds back.
+    if let Some(other) = note.objects.iter().find(|it| HeldKey::of(it).is_none()) {
+        bail!("s3://{bucket}/{key} names `{other}`, which holds no changes back");
     }
     Ok(Some(note))
 }

@@ -207,9 +207,10 @@ async fn a_resume_that_was_interrupted_after_its_job_submits_nothing_of_it_again
     let id = HeldKey::of(&before[0].0).unwrap().pause;
     account.write_object(&before[1].0, &before[1].1).await;
     let objects = [&before[0].0, &before[1].0];
-    let note = json!({ "v": 1, "job": job, "objects": objects }).to_string();
+    let note = |objects: Value| json!({ "v": 1, "job": job, "objects": objects }).to_string();
+    let foreign = note(json!([before[1].0, "state/paused.json"]));
+    let note = note(json!(objects));
     let note_key = format!("state/resuming/{id}.json");
-    account.write_object(&note_key, note.as_bytes()).await;
     let place = (BucketName::new("site"), String::new());
     let now = time::OffsetDateTime::now_utc();
     let mut pause =
@@ -219,6 +220,13 @@ async fn a_resume_that_was_interrupted_after_its_job_submits_nothing_of_it_again
         list.begin(pause.clone()) && list.resume(&[&id])
     })
     .await;
+    // A note that somebody else wrote deletes nothing but what is held back.
+    account.write_object(&note_key, foreign.as_bytes()).await;
+    let (status, _, told) = run(&account, &collapse).await;
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("names `state/paused.json`"), "{told}");
+    assert_eq!(held(&account).await.len(), 1);
+    account.write_object(&note_key, note.as_bytes()).await;
     let (_, told) = done(&account, &collapse).await;
     assert!(
         told.contains(&format!("job {job} has submitted 2 objects")),
