@@ -57,14 +57,8 @@ const QUIET_LOOKS: usize = 3;
 
 Exit status: 0 both queues are empty, 1 something waits, or it was interrupted; 2 the command line cannot be used.")]
 pub struct Options {
-    /// The stack's name: its outputs tell the function and the queues.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// For a person or for a machine.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -84,7 +78,7 @@ struct Report {
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
-    let stack = stack::find_named(&account, &options.stack).await?;
+    let stack = stack::find_named(&account, &options.stack.name).await?;
     check_live(&account, &stack).await?;
     let config = configuration(&account, &stack).await?;
     let clients = Clients::new(account.sdk.clone(), account.endpoints.clone());

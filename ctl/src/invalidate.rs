@@ -108,14 +108,8 @@ pub struct Options {
     /// Why. It is in the record of the job and in the log.
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     reason: String,
-    /// The stack's name: its outputs tell the bucket and the queues.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// Wait until CloudFront has accepted the paths, or rejected them.
     #[arg(long)]
     wait: bool,
@@ -153,7 +147,7 @@ struct Report<'a> {
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
-    let stack = stack::find_named(&account, &options.stack).await?;
+    let stack = stack::find_named(&account, &options.stack.name).await?;
     let queue = stack.queue("SubmitQueueUrl")?;
     let function = Function::read_settings(&account, &stack).await?;
     let live = live(&account, &function).await?;

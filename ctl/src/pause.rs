@@ -38,14 +38,8 @@ pub struct Options {
     /// Why, for whoever looks later.
     #[arg(long, value_name = "TEXT", default_value = "", requires = "what")]
     why: String,
-    /// The stack's name: its outputs tell the bucket.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// For a person or for a machine.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -63,7 +57,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         return Err(Usage(format!("--why has more than {MAX_TEXT} bytes")).into());
     }
     let account = account::open(account).await?;
-    let stack = stack::find_named(&account, &options.stack).await?;
+    let stack = stack::find_named(&account, &options.stack.name).await?;
     if let Some(place) = place
         && !begin(&account, &stack, place, &options).await?
     {

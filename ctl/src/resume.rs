@@ -71,14 +71,8 @@ pub struct Options {
         requires = "collapse"
     )]
     reason: String,
-    /// The stack's name: its outputs tell the bucket and the queues.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// For a person or for a machine.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -108,7 +102,7 @@ struct Report {
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
     let account = account::open(account).await?;
-    let stack = stack::find_named(&account, &options.stack).await?;
+    let stack = stack::find_named(&account, &options.stack.name).await?;
     let resume = Resume::begin(&account, &stack, &options).await?;
     let status = resume.run().await;
     resume.progress.finish();

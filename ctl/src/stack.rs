@@ -13,6 +13,21 @@ use crate::account::Account;
 use crate::output;
 use crate::usage::Usage;
 
+/// Which stack, by its name alone.
+#[derive(Args, Clone, Debug)]
+#[group(skip)] // Its name would be that of the account's options.
+pub struct Name {
+    /// The stack's name: its outputs tell the function, the bucket and the queues.
+    #[arg(
+        id = "stack",
+        long,
+        value_name = "NAME",
+        default_value = "invalidator",
+        help_heading = "Stack"
+    )]
+    pub name: String,
+}
+
 /// Which stack.
 #[derive(Args, Clone, Debug)]
 #[group(skip)] // Its name would be that of the account's options.

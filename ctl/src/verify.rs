@@ -81,14 +81,8 @@ pub struct Options {
     /// alarm. If there were objects and none could be compared, nothing is written, and it fails.
     #[arg(long)]
     put_metric: bool,
-    /// The stack's name: its function tells the settings.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// For a person or for a machine.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -102,8 +96,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let account = account::open(account).await?;
     let stack = match options.put_metric {
         // The metric is that of a function.
-        true => Some(stack::find_named(&account, &options.stack).await?),
-        false => stack::find_if_there(&account, &options.stack).await,
+        true => Some(stack::find_named(&account, &options.stack.name).await?),
+        false => stack::find_if_there(&account, &options.stack.name).await,
     };
     let function = Function::read(&account, stack.as_ref()).await;
     let only_tenants = function.only_tenants.clone();

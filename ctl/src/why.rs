@@ -53,14 +53,8 @@ pub struct Options {
     /// The bucket of the key.
     #[arg(long, value_name = "BUCKET")]
     bucket: Option<BucketName>,
-    /// The stack's name: its function tells the settings and the log.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "invalidator",
-        help_heading = "Stack"
-    )]
-    stack: String,
+    #[command(flatten)]
+    stack: stack::Name,
     /// So many days of the log are searched, from the newest.
     #[arg(long, value_name = "NUMBER", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=366))]
     log_days: u16,
@@ -98,7 +92,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         return finish(&options, answer);
     }
     let account = account::open(account).await?;
-    let stack = stack::find_if_there(&account, &options.stack).await;
+    let stack = stack::find_if_there(&account, &options.stack.name).await;
     let function = Function::read(&account, stack.as_ref()).await;
     let live = Live::open(
         &account.clients,
