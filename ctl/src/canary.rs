@@ -31,7 +31,10 @@ pub fn is_lambda() -> bool {
 
 /// Handles one event after another. `run` runs a command line.
 pub async fn serve(run: impl AsyncFn(Vec<String>) -> Result<ExitCode>) -> ExitCode {
-    let stack = std::env::var("STACK_NAME").unwrap_or_default();
+    let Ok(stack) = std::env::var("STACK_NAME") else {
+        output::error("STACK_NAME is not set: it is the name of the stack to verify");
+        return ExitCode::FAILURE;
+    };
     let (run, stack) = (&run, stack.as_str());
     let handler = service_fn(move |event: LambdaEvent<Event>| async move {
         let verified = verify(&event.payload, stack, run).await;
