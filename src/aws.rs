@@ -3,9 +3,11 @@
 //! The function does not use `aws-config`: all it needs is in its environment, and loading a default
 //! configuration costs several times as much as the rest of the start.
 
+mod early;
 pub mod error;
 mod http;
 pub mod lean_sqs;
+pub mod roots;
 mod user_agent;
 
 use std::sync::OnceLock;
@@ -27,8 +29,9 @@ use invalidator_core::endpoint::{self, EndpointUrl};
 use invalidator_core::target::Target;
 
 use crate::config::ConfigError;
-use http::ATTEMPT_TIMEOUT;
+use http::{ATTEMPT_TIMEOUT, PooledClient};
 use lean_sqs::LeanSqs;
+use roots::Roots;
 
 /// Custom endpoints of single services: `AWS_ENDPOINT_URL_<SERVICE>`, as in every AWS SDK. An endpoint
 /// for all services is part of the [`SdkConfig`].
@@ -55,6 +58,13 @@ impl Endpoints {
     }
 }
 
+/// A service to which connections are begun early. S3 has a host for each bucket, and is always called first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    CloudFront,
+    Sqs,
+}
+
 /// The clients of the four services. Each is created when it is first needed.
 #[derive(Debug)]
 pub struct Clients {
@@ -62,6 +72,8 @@ pub struct Clients {
     endpoints: Endpoints,
     /// What makes the calls of [`LeanSqs`], if it is not one of its own.
     connector: Option<SharedHttpConnector>,
+    /// What begins connections, if they are this crate's.
+    pool: Option<PooledClient>,
     cloudfront: OnceLock<aws_sdk_cloudfront::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
@@ -87,6 +99,7 @@ impl Clients {
             sdk,
             endpoints,
             connector: None,
+            pool: None,
             cloudfront: OnceLock::new(),
             s3: OnceLock::new(),
             sns: OnceLock::new(),
@@ -109,9 +122,10 @@ impl Clients {
     ///
     /// # Errors
     /// If a custom endpoint may not be called.
-    pub fn from_lambda_environment() -> Result<Self, ConfigError> {
+    pub fn from_lambda_environment(roots: Roots) -> Result<Self, ConfigError> {
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-        let connector = http_connector();
+        let pool = PooledClient::new(roots);
+        let connector = SharedHttpConnector::new(pool.clone());
         let sdk = config(
             client_of(connector.clone()),
             environment_credentials(),
@@ -123,7 +137,46 @@ impl Clients {
             .identity_cache(IdentityCache::no_cache())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Ok(Self::new(sdk, Endpoints::from_env()?).with_connector(connector))
+        let mut clients = Self::new(sdk, Endpoints::from_env()?).with_connector(connector);
+        clients.pool = Some(pool);
+        Ok(clients)
+    }
+
+    /// Begins to connect to services that will be called in a moment, beside whatever is called first. It is
+    /// done by the functions that know this, because connecting to one after another takes the time of both.
+    pub fn connect_early(&self, services: &[Service]) {
+        let Some(pool) = &self.pool else { return };
+        let urls = services.iter().filter_map(|service| self.url(*service));
+        urls.for_each(|url| pool.connect_early(&url));
+    }
+
+    /// Where a service is called, if that is known without the SDK's resolver, whose tables take their time.
+    fn url(&self, service: Service) -> Option<String> {
+        let own = match service {
+            Service::CloudFront => &self.endpoints.cloudfront,
+            Service::Sqs => &self.endpoints.sqs,
+        };
+        let own = own.as_ref().map(EndpointUrl::as_str);
+        if let Some(url) = own.or_else(|| self.sdk.endpoint_url()) {
+            return Some(url.to_owned());
+        }
+        let region = self.sdk.region()?.as_ref();
+        // Regions of other partitions, such as us-iso-east-1, are left to the resolver.
+        let is_partition = |name: &str| region.split('-').nth(1) == Some(name);
+        let is_special = ["iso", "isob", "isoe", "isof"].map(is_partition);
+        if region.starts_with("eusc-") || is_special.contains(&true) {
+            return None;
+        }
+        let is_china = region.starts_with("cn-");
+        match service {
+            Service::Sqs if is_china => Some(format!("https://sqs.{region}.amazonaws.com.cn")),
+            Service::Sqs => Some(format!("https://sqs.{region}.amazonaws.com")),
+            Service::CloudFront if is_china => {
+                Some("https://cloudfront.cn-northwest-1.amazonaws.com.cn".to_owned())
+            }
+            Service::CloudFront if region.starts_with("us-gov-") => None,
+            Service::CloudFront => Some("https://cloudfront.amazonaws.com".to_owned()),
+        }
     }
 
     pub fn cloudfront(&self) -> &aws_sdk_cloudfront::Client {
@@ -164,7 +217,8 @@ impl Clients {
     pub fn lean_sqs(&self) -> &LeanSqs {
         self.lean_sqs.get_or_init(|| {
             let endpoint = self.endpoints.sqs.as_ref().map(ToString::to_string);
-            let connector = self.connector.clone().unwrap_or_else(http_connector);
+            let connector = self.connector.clone();
+            let connector = connector.unwrap_or_else(|| http_connector(Roots::BuiltIn));
             LeanSqs::new(&self.sdk, endpoint, connector)
         })
     }
@@ -176,7 +230,12 @@ pub fn sdk_config(
     region: Option<String>,
     endpoint_url: Option<EndpointUrl>,
 ) -> SdkConfig {
-    config(http_client(), credentials, region, endpoint_url)
+    config(
+        http_client(Roots::BuiltIn),
+        credentials,
+        region,
+        endpoint_url,
+    )
 }
 
 fn config(
@@ -197,10 +256,9 @@ fn config(
     sdk.build()
 }
 
-/// An HTTP client over rustls with Mozilla's root certificates built in, so no certificate file is
-/// parsed.
-pub fn http_client() -> SharedHttpClient {
-    client_of(http_connector())
+/// An HTTP client over rustls.
+pub fn http_client(roots: Roots) -> SharedHttpClient {
+    client_of(http_connector(roots))
 }
 
 fn client_of(connector: SharedHttpConnector) -> SharedHttpClient {
@@ -208,8 +266,8 @@ fn client_of(connector: SharedHttpConnector) -> SharedHttpClient {
 }
 
 /// The same, for calls that are not made by the SDK's clients.
-pub fn http_connector() -> SharedHttpConnector {
-    SharedHttpConnector::new(http::PooledClient::new())
+pub fn http_connector(roots: Roots) -> SharedHttpConnector {
+    SharedHttpConnector::new(PooledClient::new(roots))
 }
 
 /// No call may hang until Lambda ends the function, because a flush stops twenty seconds before that.
@@ -259,4 +317,77 @@ fn endpoint(name: &'static str) -> Result<Option<EndpointUrl>, ConfigError> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
+    use super::*;
+
+    /// Keeps the URLs of the calls, and answers none.
+    #[derive(Clone, Debug, Default)]
+    struct Urls(Arc<Mutex<Vec<String>>>);
+
+    impl HttpConnector for Urls {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            self.0.lock().unwrap().push(request.uri().to_owned());
+            HttpConnectorFuture::ready(Err(ConnectorError::user("no".into())))
+        }
+    }
+
+    /// A connection to another host would never be used.
+    #[tokio::test]
+    async fn connections_are_begun_to_the_hosts_that_the_sdk_calls() {
+        let own: EndpointUrl = "https://vpce-1.example.com:8443".parse().unwrap();
+        for (region, endpoint, is_known) in [
+            ("us-east-1", None, [true, true]),
+            ("eu-central-2", None, [true, true]),
+            ("cn-north-1", None, [true, true]),
+            ("us-gov-west-1", None, [true, false]),
+            ("us-iso-east-1", None, [false, false]),
+            ("us-isob-east-1", None, [false, false]),
+            ("eusc-de-east-1", None, [false, false]),
+            ("us-iso-east-1", Some(&own), [true, true]),
+        ] {
+            let urls = Urls::default();
+            let credentials = Credentials::new("a", "b", None, None, "test");
+            let sdk = config(
+                client_of(SharedHttpConnector::new(urls.clone())),
+                SharedCredentialsProvider::new(credentials),
+                Some(region.to_owned()),
+                None,
+            );
+            let endpoints = Endpoints {
+                cloudfront: endpoint.cloned(),
+                sqs: endpoint.cloned(),
+                ..Endpoints::default()
+            };
+            let clients = Clients::new(sdk, endpoints);
+            let services = [Service::Sqs, Service::CloudFront];
+            for (service, is_known) in services.into_iter().zip(is_known) {
+                let _ = match service {
+                    Service::Sqs => clients.sqs().list_queues().send().await.is_ok(),
+                    Service::CloudFront => {
+                        let list = clients.cloudfront().list_distributions();
+                        list.send().await.is_ok()
+                    }
+                };
+                let called = urls.0.lock().unwrap().pop().unwrap();
+                let begun = clients.url(service);
+                assert_eq!(begun.is_some(), is_known, "{region}: {called}");
+                if let Some(begun) = begun {
+                    let rest = called.strip_prefix(&begun);
+                    assert!(
+                        rest.is_some_and(|it| it.starts_with('/')),
+                        "{begun}: {called}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -42,6 +42,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::app::App;
+use crate::aws::Service;
 use crate::clock::Deadline;
 use crate::incidents;
 use crate::metrics::Metric;
@@ -171,6 +172,7 @@ async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Rep
 /// their receive counts and ages: the mode, the pauses and the distributions. Returns how the flush ends if
 /// it must not go on.
 async fn load(app: &App, until: Instant) -> Result<(Mode, Pauses), FlushEnd> {
+    app.clients.connect_early(&[Service::Sqs]);
     let (mode, pauses, listed) = tokio::join!(
         app.mode.current(app.state()),
         app.pauses.current(app.state()),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::app::App;
+use crate::aws::Service;
 use crate::counters::counters;
 use crate::metrics::Metric;
 use crate::queue::{self, Entry};
@@ -31,6 +32,9 @@ const TIME_TO_READ_TAGS: Duration = Duration::from_secs(60);
 pub async fn ingest(app: &App, payload: &str) -> Result<SqsBatchResponse> {
     let mut reading = event::read(payload);
     let changes = std::mem::take(&mut reading.changes);
+    if !changes.is_empty() {
+        app.clients.connect_early(&[Service::Sqs]);
+    }
     let mut counts = EventCounts {
         skipped: reading.skipped.values().sum(),
         unreadable: reading.unreadable,

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use invalidator::app::App;
 use invalidator::aws::Clients;
+use invalidator::aws::roots::Roots;
 use invalidator::clock::Clock;
 use invalidator::config::{Config, ConfigError};
 use invalidator::handler::handle;
 use invalidator::logging;
-use invalidator_core::tls_roots;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{error, info};
@@ -40,9 +40,10 @@ async fn main() -> ExitCode {
 
 fn start() -> Result<App, ConfigError> {
     let config = Config::from_env()?;
-    let clients = Clients::from_lambda_environment()?;
+    let roots = Roots::from_env()?;
     let version = env!("CARGO_PKG_VERSION");
-    info!(version, tls_roots = %tls_roots::PUBLISHED, "started");
+    info!(version, tls_roots = %roots, "started");
+    let clients = Clients::from_lambda_environment(roots)?;
     Ok(App::new(config, clients, Clock::system()))
 }
 

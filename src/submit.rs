@@ -36,6 +36,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
 use crate::app::App;
+use crate::aws::Service;
 use crate::clock::Deadline;
 use crate::counters::counters;
 use crate::incidents;
@@ -59,6 +60,8 @@ pub async fn submit(
     mut records: Vec<SqsMessage>,
     deadline: &Deadline,
 ) -> SqsBatchResponse {
+    app.clients
+        .connect_early(&[Service::CloudFront, Service::Sqs]);
     let mode = app.mode.current(app.state()).await;
     if mode != Some(Mode::Live) {
         return wait(app, &records, mode, deadline).await;

@@ -17,7 +17,10 @@ use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 use clap::Args;
 use invalidator::aws::error::error_of;
-use invalidator::aws::{Clients, Endpoints, endpoint_from_env, http_client, timeouts};
+use invalidator::aws::roots::Roots;
+use invalidator::aws::{
+    Clients, Endpoints, endpoint_from_env, http_client, http_connector, timeouts,
+};
 use invalidator_core::endpoint::EndpointUrl;
 
 /// Which account, and how to reach it. Without these, what the AWS CLI would use.
@@ -72,8 +75,8 @@ impl Account {
 /// Chooses the account, and asks it who works in it.
 ///
 /// # Errors
-/// If there is no such profile, no region or no keys, if an endpoint may not be called, or if the account
-/// does not answer.
+/// If there is no such profile, no region or no keys, if an endpoint may not be called, if the file of
+/// `AWS_CA_BUNDLE` cannot be used, or if the account does not answer.
 pub async fn open(options: &Options) -> Result<Account> {
     let endpoints = match options.endpoint_url {
         Some(_) => Endpoints::default(),
@@ -83,7 +86,8 @@ pub async fn open(options: &Options) -> Result<Account> {
     if let Some(name) = &profile {
         check_exists(name).await?;
     }
-    let sdk = configuration(options, profile.as_deref()).await?;
+    let roots = Roots::from_env()?;
+    let sdk = configuration(options, profile.as_deref(), &roots).await?;
     let Some(region) = sdk.region().map(ToString::to_string) else {
         bail!("no region is set: say --region, set AWS_REGION, or add a region to the profile");
     };
@@ -93,7 +97,7 @@ pub async fn open(options: &Options) -> Result<Account> {
     let identity = identity.context("failed to find out the account")?;
     let are_in_environment = options.profile.is_none() && variable("AWS_ACCESS_KEY_ID").is_some();
     Ok(Account {
-        clients: Clients::new(sdk.clone(), endpoints.clone()),
+        clients: Clients::new(sdk.clone(), endpoints.clone()).with_connector(http_connector(roots)),
         endpoints,
         sdk,
         number: identity.account.context("STS knows no account")?,
@@ -133,9 +137,13 @@ async fn check_exists(name: &str) -> Result<()> {
 ///
 /// # Errors
 /// If a variable names an endpoint that may not be called.
-async fn configuration(options: &Options, profile: Option<&str>) -> Result<SdkConfig> {
+async fn configuration(
+    options: &Options,
+    profile: Option<&str>,
+    roots: &Roots,
+) -> Result<SdkConfig> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(http_client(roots.clone()))
         .timeout_config(timeouts());
     if let Some(profile) = profile {
         loader = loader.profile_name(profile);
@@ -150,14 +158,15 @@ async fn configuration(options: &Options, profile: Option<&str>) -> Result<SdkCo
     // With --profile the AWS CLI looks at no keys in the environment, with AWS_PROFILE it does.
     if let Some(profile) = &options.profile {
         let region = options.region.clone().map(Region::new);
-        loader = loader.credentials_provider(keys_of(profile, region).await);
+        loader = loader.credentials_provider(keys_of(profile, region, roots).await);
     }
     Ok(loader.load().await)
 }
 
 /// The keys of a profile. If it has none, those of the machine, as in the AWS CLI.
-async fn keys_of(profile: &str, region: Option<Region>) -> CredentialsProviderChain {
-    let config = ProviderConfig::without_region().with_http_client(http_client());
+async fn keys_of(profile: &str, region: Option<Region>, roots: &Roots) -> CredentialsProviderChain {
+    let client = http_client(roots.clone());
+    let config = ProviderConfig::without_region().with_http_client(client);
     // A role is assumed in the region of the command.
     let of_profile = ProfileFileRegionProvider::builder();
     let of_profile = of_profile.configure(&config).profile_name(profile).build();

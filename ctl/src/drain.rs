@@ -18,7 +18,8 @@ use anyhow::{Result, bail};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use clap::Args;
 use invalidator::app::App;
-use invalidator::aws::Clients;
+use invalidator::aws::roots::Roots;
+use invalidator::aws::{Clients, http_connector};
 use invalidator::clock::Clock;
 use invalidator::metrics::Metrics;
 use invalidator::mode::read_mode;
@@ -81,7 +82,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let stack = stack::find_named(&account, &options.stack.name).await?;
     check_live(&account, &stack).await?;
     let config = configuration(&account, &stack).await?;
-    let clients = Clients::new(account.sdk.clone(), account.endpoints.clone());
+    let clients = Clients::new(account.sdk.clone(), account.endpoints.clone())
+        .with_connector(http_connector(Roots::from_env()?));
     let mut app = App::new(config, clients, Clock::system());
     // They are for the function's log.
     app.metrics = Metrics::to("drain", |_| {});

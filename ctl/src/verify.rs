@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
+use invalidator::aws::roots::Roots;
 use invalidator_core::distributions::address::answering;
 use invalidator_core::endpoint::EndpointUrl;
 use invalidator_core::event::BucketName;
@@ -131,7 +132,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         .read(&buckets, aliases, Settings::new(), |_| true)
         .await?;
     let urls = Urls::new(&site, &function, &summaries, via);
-    let edge = Edge::new(options.edge.as_ref());
+    let edge = Edge::new(options.edge.as_ref(), Roots::from_env()?);
     let mut report = Report::new(&site, &function);
 
     let progress = Progress::new("URLs");

@@ -367,7 +367,9 @@ async fn make_stack_of(
     let environment: std::collections::HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudformation::Config::builder()
         .behavior_version_latest()
-        .http_client(invalidator::aws::http_client())
+        .http_client(invalidator::aws::http_client(
+            invalidator::aws::roots::Roots::BuiltIn,
+        ))
         .endpoint_url(&environment["AWS_ENDPOINT_URL"])
         .region(aws_sdk_cloudformation::config::Region::new("us-east-1"))
         .credentials_provider(aws_credential_types::Credentials::new(

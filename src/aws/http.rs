@@ -12,11 +12,17 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
+use http::Uri;
+use http::uri::Authority;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use invalidator_core::endpoint;
+use rustls::ClientConfig;
+
+use super::early::EarlyConnector;
+use super::roots::Roots;
 
 /// How long an attempt may take, from the connection to the end of the answer.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
@@ -29,7 +35,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A flush receives and deletes with 32 calls each at once.
 const MAX_IDLE_PER_HOST: usize = 64;
 
-type HyperClient = Client<HttpsConnector<TcpConnector>, SdkBody>;
+type HyperClient = Client<EarlyConnector, SdkBody>;
 
 /// One pool of connections for all services.
 ///
@@ -45,53 +51,77 @@ pub(super) struct PooledClient {
 
 #[derive(Debug)]
 struct Pool {
+    early: EarlyConnector,
     client: HyperClient,
     generation: u64,
     last_used: SystemTime,
+    /// The hosts to which connections were begun early, and when each was last called.
+    begun: Vec<(Authority, SystemTime)>,
 }
 
 impl PooledClient {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(roots: Roots) -> Self {
         let mut tcp = TcpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let pool = Pool {
-            client: hyper_client(&connector),
-            generation: 0,
-            last_used: SystemTime::now(),
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match roots {
+            Roots::BuiltIn => builder.with_webpki_roots(),
+            Roots::OfFile { store, .. } => {
+                let tls = ClientConfig::builder().with_root_certificates(store);
+                builder.with_tls_config(tls.with_no_client_auth())
+            }
         };
+        let builder = builder.https_or_http().enable_http1();
+        let connector = builder.wrap_connector(tcp);
+        let pool = Pool::new(&connector, 0);
         Self {
             connector,
             pool: Arc::new(Mutex::new(pool)),
         }
     }
 
-    /// The client to use now, and the generation of its pool.
-    fn client(&self) -> (HyperClient, u64) {
-        let mut pool = self.lock();
+    /// Begins to connect to a host that will be called in a moment, unless there is a connection.
+    pub(super) fn connect_early(&self, url: &str) {
+        if !endpoint::may_be_called(url) {
+            return;
+        }
+        let Ok(uri) = url.parse::<Uri>() else { return };
+        let Some(host) = uri.authority() else { return };
         let now = SystemTime::now();
-        // If the clock was set back, the connections may be of any age.
-        let is_old = now
-            .duration_since(pool.last_used)
-            .map_or(true, |idle| idle > IDLE_TIMEOUT);
-        if is_old {
-            pool.replace(&self.connector);
+        let mut pool = self.pool_of(now);
+        if !pool.was_called(host, now) {
+            pool.begun.push((host.clone(), now));
+            pool.early.begin(uri, now);
+        }
+    }
+
+    /// The client to use now for a host, and the generation of its pool.
+    fn client(&self, host: Option<&Authority>) -> (HyperClient, u64) {
+        let now = SystemTime::now();
+        let mut pool = self.pool_of(now);
+        if let Some((_, called)) = pool.begun.iter_mut().find(|(it, _)| Some(it) == host) {
+            *called = now;
+        }
+        (pool.client.clone(), pool.generation)
+    }
+
+    /// The pool to use now: a new one if this one is old.
+    fn pool_of(&self, now: SystemTime) -> MutexGuard<'_, Pool> {
+        let mut pool = self.lock();
+        if is_old(pool.last_used, now) {
+            *pool = Pool::new(&self.connector, pool.generation + 1);
         }
         pool.last_used = now;
-        (pool.client.clone(), pool.generation)
+        pool
     }
 
     /// Drops the pool of this generation, because one of its connections failed.
     fn drop_pool(&self, generation: u64) {
         let mut pool = self.lock();
         if pool.generation == generation {
-            pool.replace(&self.connector);
+            *pool = Pool::new(&self.connector, generation + 1);
         }
     }
 
@@ -101,18 +131,33 @@ impl PooledClient {
 }
 
 impl Pool {
-    fn replace(&mut self, connector: &HttpsConnector<TcpConnector>) {
-        self.client = hyper_client(connector);
-        self.generation += 1;
+    fn new(connector: &HttpsConnector<TcpConnector>, generation: u64) -> Self {
+        let early = EarlyConnector::new(connector.clone(), IDLE_TIMEOUT);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .build(early.clone());
+        Self {
+            early,
+            client,
+            generation,
+            last_used: SystemTime::now(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Whether a host was called so lately that there is a connection to it. If not, it is forgotten.
+    fn was_called(&mut self, host: &Authority, now: SystemTime) -> bool {
+        self.begun.retain(|(_, called)| !is_old(*called, now));
+        self.begun.iter().any(|(it, _)| it == host)
     }
 }
 
-fn hyper_client(connector: &HttpsConnector<TcpConnector>) -> HyperClient {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-        .build(connector.clone())
+/// Whether a connection that was last used then may be dead. If the clock was set back, it may be of any age.
+fn is_old(last_used: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(last_used)
+        .map_or(true, |idle| idle > IDLE_TIMEOUT)
 }
 
 /// An attempt that gets no answer drops the pool: whether its connection failed, or the attempt was
@@ -151,7 +196,7 @@ impl HttpConnector for PooledClient {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
-        let (client, generation) = self.client();
+        let (client, generation) = self.client(request.uri().authority());
         let attempt = Attempt {
             client: self.clone(),
             generation,
@@ -191,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_sent_to_another_machine_without_tls() {
-        let client = PooledClient::new();
+        let client = PooledClient::new(Roots::BuiltIn);
         // An address of TEST-NET-1, which is nobody's: a connection would take its time to fail.
         for url in ["http://192.0.2.1/", "http://sqs.example.org/1/q"] {
             let error = client

@@ -15,6 +15,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName
 use aws_smithy_runtime_api::client::http::http_client_fn;
 use futures_util::future::join_all;
 use invalidator::app::App;
+use invalidator::aws::roots::Roots;
 use invalidator::aws::{Clients, Endpoints, http_connector, sdk_config};
 use invalidator::clock::Clock;
 use invalidator::config::Config;
@@ -505,7 +506,7 @@ fn clients(emulator: &Emulator, cloudfront: &CloudFront, calls: &Calls) -> Clien
         Some(REGION.to_owned()),
         Some(emulator.endpoint_url().parse().unwrap()),
     );
-    let connector = calls.watch(http_connector());
+    let connector = calls.watch(http_connector(Roots::BuiltIn));
     let of_sdk = connector.clone();
     let sdk = sdk
         .into_builder()

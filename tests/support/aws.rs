@@ -13,6 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response};
+use axum::serve::{Listener, ListenerExt};
 use fastrand::Rng;
 use futures_util::stream;
 use md5::{Digest, Md5};
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use super::function::processor_time;
 use super::objects::Objects;
 use super::queue::{Message, Queue, Settings};
+use super::tls::{Handshakes, SERVICES, TlsListener};
 use super::{refusals, tags};
 use strict_cloudfront::route;
 use strict_cloudfront::service::{Delivery, Service};
@@ -43,7 +45,11 @@ const STEP: Duration = Duration::from_millis(1);
 pub struct Aws {
     shared: Arc<Shared>,
     address: String,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    /// The hosts of the services, if they are called over TLS.
+    hosts: BTreeMap<&'static str, String>,
+    /// Connections over TLS.
+    pub handshakes: Handshakes,
 }
 
 struct Shared {
@@ -163,16 +169,37 @@ impl Aws {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let router = Router::new()
-            .fallback(serve)
-            .with_state(Arc::clone(&shared));
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self {
+        let mut aws = Self {
+            handshakes: Handshakes::new(shared.start),
             shared,
             address,
-            task,
+            tasks: Vec::new(),
+            hosts: BTreeMap::new(),
+        };
+        aws.listen(listener);
+        aws
+    }
+
+    /// Starts with its services behind TLS, each on a host of its own. Only the Runtime API is without, as Lambda's.
+    pub async fn start_with_tls() -> Self {
+        let mut aws = Self::start().await;
+        for (service, host) in SERVICES {
+            let listener = TlsListener::bind(host, service, &aws.handshakes).await;
+            aws.hosts.insert(service, listener.address().to_string());
+            aws.listen(listener);
         }
+        aws
+    }
+
+    fn listen<L: Listener<Addr = SocketAddr>>(&mut self, listener: L) {
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&self.shared));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        // With this, axum knows where a connection comes from, whatever listens.
+        let listener = listener.tap_io(|_| {});
+        let task = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        self.tasks.push(task);
     }
 
     /// The state, to look at it and to change it.
@@ -182,9 +209,11 @@ impl Aws {
 
     /// What the function needs in its environment.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let url = format!("http://{}", self.address);
-        let queue = |name: &str| format!("{url}/123456789012/{name}");
-        vec![
+        let plain = format!("http://{}", self.address);
+        let of_sqs = self.hosts.get("SQS");
+        let of_sqs = of_sqs.map_or(plain.clone(), |host| format!("https://{host}"));
+        let queue = |name: &str| format!("{of_sqs}/123456789012/{name}");
+        let mut environment = vec![
             ("AWS_LAMBDA_RUNTIME_API", self.address.clone()),
             ("AWS_LAMBDA_FUNCTION_NAME", "invalidator".to_owned()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256".to_owned()),
@@ -192,7 +221,6 @@ impl Aws {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_ENDPOINT_URL", url.clone()),
             ("BUFFER_QUEUE_URL", queue("buffer")),
             ("TICK_QUEUE_URL", queue("tick.fifo")),
             ("SUBMIT_QUEUE_URL", queue("submit.fifo")),
@@ -205,7 +233,21 @@ impl Aws {
                 "TOPIC_ARN",
                 "arn:aws:sns:us-east-1:123456789012:alerts".to_owned(),
             ),
-        ]
+        ];
+        if self.hosts.is_empty() {
+            environment.push(("AWS_ENDPOINT_URL", plain));
+        }
+        for (service, variable) in [
+            ("CLOUDFRONT", "AWS_ENDPOINT_URL_CLOUDFRONT"),
+            ("S3", "AWS_ENDPOINT_URL_S3"),
+            ("SNS", "AWS_ENDPOINT_URL_SNS"),
+            ("SQS", "AWS_ENDPOINT_URL_SQS"),
+        ] {
+            if let Some(host) = self.hosts.get(service) {
+                environment.push((variable, format!("https://{host}")));
+            }
+        }
+        environment
     }
 
     /// The time since the start.
@@ -371,7 +413,7 @@ impl Aws {
 
 impl Drop for Aws {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

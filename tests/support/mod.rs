@@ -11,3 +11,4 @@ pub mod objects;
 pub mod queue;
 pub mod refusals;
 pub mod tags;
+pub mod tls;

@@ -8,6 +8,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::Format;
 use invalidator::aws::http_connector;
+use invalidator::aws::roots::Roots;
 use invalidator_core::endpoint::EndpointUrl;
 use tokio::time::timeout;
 
@@ -28,10 +29,10 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn new(instead: Option<&EndpointUrl>) -> Self {
+    pub fn new(instead: Option<&EndpointUrl>, roots: Roots) -> Self {
         let instead = instead.map(|url| url.as_str().trim_end_matches('/').to_owned());
         Self {
-            connector: http_connector(),
+            connector: http_connector(roots),
             instead,
         }
     }

@@ -32,7 +32,9 @@ pub async fn make_function(account: &Account) {
     let keys = aws_credential_types::Credentials::new("test", "test", None, None, "test");
     let config = aws_sdk_lambda::Config::builder()
         .behavior_version_latest()
-        .http_client(invalidator::aws::http_client())
+        .http_client(invalidator::aws::http_client(
+            invalidator::aws::roots::Roots::BuiltIn,
+        ))
         .endpoint_url(&environment["AWS_ENDPOINT_URL"])
         .region(aws_sdk_lambda::config::Region::new("us-east-1"))
         .credentials_provider(keys)

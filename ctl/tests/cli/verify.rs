@@ -232,7 +232,9 @@ pub async fn stale_objects(account: &Account) -> Option<f64> {
     let environment: HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudwatch::Config::builder()
         .behavior_version_latest()
-        .http_client(invalidator::aws::http_client())
+        .http_client(invalidator::aws::http_client(
+            invalidator::aws::roots::Roots::BuiltIn,
+        ))
         .endpoint_url(&environment["AWS_ENDPOINT_URL"])
         .region(aws_sdk_cloudwatch::config::Region::new("us-east-1"))
         .credentials_provider(aws_credential_types::Credentials::new(

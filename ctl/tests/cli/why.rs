@@ -138,7 +138,9 @@ async fn log(account: &Account, group: &str, lines: &[Value]) {
     let environment: std::collections::HashMap<_, _> = account.environment().into();
     let config = aws_sdk_cloudwatchlogs::Config::builder()
         .behavior_version_latest()
-        .http_client(invalidator::aws::http_client())
+        .http_client(invalidator::aws::http_client(
+            invalidator::aws::roots::Roots::BuiltIn,
+        ))
         .endpoint_url(&environment["AWS_ENDPOINT_URL"])
         .region(aws_sdk_cloudwatchlogs::config::Region::new("us-east-1"))
         .credentials_provider(aws_credential_types::Credentials::new(

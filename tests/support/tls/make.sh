@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes the certificates of the tests' account, of the same sizes and as many in a row as AWS shows: a host's, two
+# between, and the root, all with RSA keys of 2,048 bits. They are for this machine alone, and the key is no secret.
+set -euo pipefail
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+printf '%s\n' '[ca]' 'default_ca=tests' '[tests]' "new_certs_dir=$work" "database=$work/index" "serial=$work/serial" \
+  'default_md=sha256' 'policy=any' 'unique_subject=no' '[any]' 'organizationName=optional' 'commonName=supplied' \
+  > "$work/ca"
+touch "$work/index"
+echo 1000 > "$work/serial"
+authority=$'basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash'
+between=$authority$'\nauthorityKeyIdentifier=keyid'
+host=$'basicConstraints=CA:false\nkeyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth'
+host+=$'\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nsubjectAltName=DNS:localhost'
+for n in 1 2 3 4 5; do host+=",IP:127.0.0.$n"; done
+
+certificate() { # NAME ISSUER EXTENSIONS SUBJECT
+  openssl req -new -newkey rsa:2048 -nodes -keyout "$work/$1.key" -out "$work/$1.csr" -subj "$4" 2>/dev/null
+  local issuer=(-cert "$work/$2.pem" -keyfile "$work/$2.key")
+  [ "$1" != "$2" ] || issuer=(-selfsign -keyfile "$work/$1.key")
+  openssl ca -batch -notext -config "$work/ca" -startdate 20200101000000Z -enddate 21200101000000Z \
+    -in "$work/$1.csr" "${issuer[@]}" -extfile <(printf '%s\n' "$3") -out "$work/$1.pem" 2>/dev/null
+}
+
+certificate root root "$authority" "/O=Tests of invalidator/CN=Root"
+certificate upper root "$between" "/O=Tests of invalidator/CN=Root of another authority"
+certificate lower upper "$between" "/O=Tests of invalidator/CN=RSA 2048 M01"
+certificate host lower "$host" "/CN=localhost"
+cp "$work/root.pem" root.pem
+cat "$work/host.pem" "$work/lower.pem" "$work/upper.pem" > chain.pem
+cp "$work/host.key" key.pem
