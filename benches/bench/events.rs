@@ -166,7 +166,7 @@ async fn warm_event(run: &Run, warm_up: usize) -> f64 {
 }
 
 /// All programs make the same calls and buffer the same changes, or the comparison says nothing.
-fn check_calls(program: &Program, run: &Run, events: usize) {
+pub fn check_calls(program: &Program, run: &Run, events: usize) {
     let account = run.aws.account();
     let mut calls = account.calls.clone();
     // A window may end while events come in: one more tick.

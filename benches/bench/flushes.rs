@@ -15,7 +15,7 @@ use crate::table::{Figure, Row, Unit, at_most, cheaper, shown, steady};
 
 const ROUNDS: usize = 3;
 const ROUNDS_AGAINST_BOTO3: usize = 9;
-const CHANGES: usize = 5_000;
+pub const CHANGES: usize = 5_000;
 const MANY_CHANGES: usize = 100_000;
 const MANY_LATENCY: Duration = Duration::from_millis(10);
 const SMALL_CHANGES: usize = 3;
@@ -51,7 +51,7 @@ async fn against_boto3(programs: &Programs) -> Vec<Row> {
     ]
 }
 
-async fn a_change(run: &Run, bodies: impl Fn(usize) -> Vec<String>) -> f64 {
+pub async fn a_change(run: &Run, bodies: impl Fn(usize) -> Vec<String>) -> f64 {
     let (_, begun) = flush(run, &bodies(1), 1).await;
     let (_, ended) = flush(run, &bodies(CHANGES), CHANGES).await;
     (ended - begun) / CHANGES as f64
@@ -184,7 +184,7 @@ async fn flush(run: &Run, bodies: &[String], paths: usize) -> (Duration, f64) {
     (begun, processor)
 }
 
-fn keys(count: usize) -> impl Iterator<Item = String> {
+pub fn keys(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|n| format!("images/2026/{:06}/photo-{n:08}.jpg", n / 1_000))
 }
 
@@ -207,6 +207,6 @@ fn body(keys: &[String]) -> String {
 }
 
 /// A body as the peer's ingest writes it.
-fn alone(key: String) -> String {
+pub fn alone(key: String) -> String {
     json!({ "bucket": BUCKET, "key": key, "deleted": false, "time": "" }).to_string()
 }

@@ -6,6 +6,7 @@
 //! * [`events`]: the first event of a process, and warm ones
 //! * [`planning`]: from changes to paths, on a generated [`case`]
 //! * [`flushes`]: from a full buffer to CloudFront
+//! * [`over_tls`]: events and flushes with and without TLS
 //! * [`instructions`], [`budget`]: what does not depend on how busy the machine is
 //! * [`table`]: how a figure and a comparison are shown
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -15,6 +16,7 @@ mod case;
 mod events;
 mod flushes;
 mod instructions;
+mod over_tls;
 mod planning;
 mod programs;
 #[path = "../../tests/support/mod.rs"]
@@ -26,7 +28,7 @@ use std::fs;
 use programs::Programs;
 
 /// The parts of the bench. With the names of some as arguments, only those are run.
-const PARTS: [&str; 3] = ["events", "planning", "flushes"];
+const PARTS: [&str; 4] = ["events", "planning", "flushes", "tls"];
 
 const BEGIN: &str = "<!-- written by make bench UPDATE=1 -->\n";
 const END: &str = "<!-- end -->\n";
@@ -45,7 +47,8 @@ async fn main() {
         rows.extend(match part {
             "events" => events::measure(&programs).await,
             "planning" => planning::measure(&programs),
-            _ => flushes::measure(&programs).await,
+            "flushes" => flushes::measure(&programs).await,
+            _ => over_tls::measure(&programs).await,
         });
     }
     let text = format!(

@@ -33,6 +33,8 @@ pub struct Program {
     command: Vec<PathBuf>,
     environment: Vec<(&'static str, &'static str)>,
     folder: PathBuf,
+    /// The variable that names a file of root certificates, and the file, if it makes its calls over TLS.
+    roots: Option<(&'static str, PathBuf)>,
 }
 
 impl Program {
@@ -42,7 +44,14 @@ impl Program {
             command: command.map(Path::to_owned).to_vec(),
             environment: Vec::new(),
             folder: folder.to_owned(),
+            roots: None,
         }
+    }
+
+    /// The same over TLS, where the variable names the root certificates.
+    pub fn over_tls(mut self, variable: &'static str, roots: PathBuf) -> Self {
+        self.roots = Some((variable, roots));
+        self
     }
 
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
@@ -68,8 +77,14 @@ impl Program {
 
     /// Starts it in an account of its own, with one distribution.
     pub async fn start(&self) -> Run {
-        let aws = Aws::start().await;
         let mut command = self.command();
+        let aws = match &self.roots {
+            Some((variable, roots)) => {
+                command.env(variable, roots);
+                Aws::start_with_tls().await
+            }
+            None => Aws::start().await,
+        };
         command.env("AWS_DEFAULT_REGION", "us-east-1");
         command.envs([
             ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
