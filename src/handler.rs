@@ -100,7 +100,9 @@ pub async fn handle(app: &App, payload: &str, deadline: u64) -> Result<SqsBatchR
     match Stage::of(&app.config, payload)? {
         Stage::Ingest => {
             let answer = Box::pin(ingest::ingest(app, payload)).await;
-            if answer.is_err() {
+            // Of a queue, events fail one by one.
+            let is_taken = |it: &SqsBatchResponse| it.batch_item_failures.is_empty();
+            if !answer.as_ref().is_ok_and(is_taken) {
                 Box::pin(distrust_all(app)).await;
             }
             answer
