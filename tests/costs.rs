@@ -12,6 +12,7 @@ use aws_sdk_s3::types::{
     VersioningConfiguration,
 };
 use invalidator::state;
+use invalidator_core::cost::backlog::WildcardBacklog;
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Spending};
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
@@ -443,4 +444,61 @@ async fn uploads_that_were_ignored_under_other_tags_take_the_trust() {
     upload_with_event(&account, &[("new.jpg", "a")]).await;
     account.flush_and_submit().await;
     assert_eq!(new_paths(&account), ["/new.jpg"]);
+}
+
+/// An upload of which the function was never told, because its event was not understood, makes the next one count.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_takes_the_trust_whoever_delivers_it() {
+    for by_queue in [false, true] {
+        let account = versioned(&[]).await;
+        account.cloudfront.add(site("E1"));
+        gain_trust(&account).await;
+        let event = json!({ "Records": [{ "eventSource": "aws:s3", "eventName": PUT }] });
+        let answer = match by_queue {
+            false => account.invoke(&event).await,
+            true => {
+                let arn = "arn:aws:sqs:us-east-1:1:s3-events";
+                let body = event.to_string();
+                let message = json!({ "messageId": "bad", "eventSource": "aws:sqs", "eventSourceARN": arn, "body": body });
+                account.invoke(&json!({ "Records": [message] })).await
+            }
+        };
+        let failed = answer.map_or(1, |it| it.batch_item_failures.len());
+        assert_eq!(failed, 1, "by a queue: {by_queue}");
+        let target = Target {
+            distribution: DistributionId::new("E1"),
+            tenant: None,
+        };
+        let ledger = account.app.ledger.read(account.app.state()).await.unwrap();
+        let trust = format!("{:?}", ledger.trust_of(&target));
+        assert!(trust.contains("an event could not be taken"), "{trust}");
+    }
+}
+
+/// CloudFront takes one wildcard a second: small ones, flush after flush, would make each flush later than the last.
+#[tokio::test]
+async fn small_wildcards_are_ordered_no_faster_than_cloudfront_takes_them() {
+    let account = Account::new(&[BALANCED, ("MONTHLY_PATH_BUDGET", "0")]).await;
+    let application = Origin::new("app", "app.example.org");
+    let behavior = Behavior::new("/api/*", "app");
+    account
+        .cloudfront
+        .add(site("E1").origin(application).behavior(behavior));
+    let keys: Vec<String> = (0..9).flat_map(|n| files(&format!("p{n}/"), 8)).collect();
+    upload(&account, &keys).await;
+    let mut before = 0;
+    // So many wait that nothing may join them for a minute; then none does.
+    for (waiting, expected) in [(1_000, 0), (0, 9)] {
+        let now = account.app.clock.now();
+        let mut backlog = WildcardBacklog::default();
+        backlog.add(now, waiting);
+        account.app.keep_backlog(backlog);
+        change(&account, &keys).await;
+        account.flush_and_submit().await;
+        let paths = account.cloudfront.paths("E1");
+        let wildcards = paths[before..].iter().filter(|path| path.ends_with('*'));
+        assert_eq!(wildcards.count(), expected, "behind {waiting}");
+        before = paths.len();
+        assert!(account.app.backlog().waiting(now) >= u64::from(waiting) + expected as u64);
+    }
 }

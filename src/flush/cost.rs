@@ -88,16 +88,24 @@ impl Means<'_> {
         let rules = &app.config.cost;
         order.decide(rules, account.as_ref());
         let mut looks = Looks::new(app, self.until);
+        let (mut backlog, now) = (app.backlog(), app.clock.now());
         for (place, mut limits) in order.to_cover(rules) {
             limits.least_depth = app.config.min_wildcard_depth;
+            limits.waiting = backlog.waiting(now);
             let wildcards = self.cover(&order, place, &limits, &mut looks).await;
+            backlog.add(now, u32::try_from(wildcards.len()).unwrap_or(u32::MAX));
             counts.saved_collapsed += saturated(order.targets[place].add_wildcards(wildcards));
         }
         counts.look_ups += looks.calls;
         // A dry run orders nothing.
         if self.mode == Mode::Live {
             let unknown = self.without_ledger();
-            for held in order.admit(rules, account.as_ref().or(Some(&unknown))) {
+            let held = order.admit(rules, account.as_ref().or(Some(&unknown)));
+            // What is held back is ordered later, and counted then.
+            if held.is_empty() {
+                app.keep_backlog(backlog);
+            }
+            for held in held {
                 counts.held_back += saturated(held.paths);
                 self.warn(&held);
             }
