@@ -156,7 +156,7 @@ impl Reader<'_> {
         let invalidation = answer.and_then(|it| it.invalidation);
         let batch = invalidation.and_then(|it| it.invalidation_batch);
         let batch =
-            batch.filter(|it| !CallerReference::known(it.caller_reference.as_str()).is_ours());
+            batch.filter(|it| !CallerReference::known(it.caller_reference.as_str()).is_reserved());
         let paths = batch.and_then(|it| it.paths);
         Ok(paths.map_or(0, |it| u64::try_from(it.quantity).unwrap_or(0)))
     }

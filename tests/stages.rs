@@ -1909,7 +1909,8 @@ async fn paths_of_others_are_counted_now_and_then_and_ours_are_not() {
         "0123456789abcdef0123456789abcdef-flush",
         &["/c", "/d", "/e"],
     );
-    add("E2", "deployment 7", &["/*"]);
+    // Many tools use such a reference, and so did our version 0.1.
+    add("E2", "0123456789abcdef0123456789abcdef", &["/*"]);
     account.put_forward(3 * minute);
     // CloudFront is busy: that is no reason to fail.
     let busy = Fault::Throttling.times(100);

@@ -121,6 +121,12 @@ impl CallerReference {
         hash.len() == HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
+    /// Whether its paths were reserved in the ledger. A reference without a cause may be ours from version 0.1, which is
+    /// longer ago than a month, but many tools use a UUID or an MD5 as their reference.
+    pub fn is_reserved(&self) -> bool {
+        self.is_ours() && self.cause().is_some()
+    }
+
     /// The cause that it names.
     pub fn cause(&self) -> Option<Cause> {
         let (_, word) = self.0.rsplit_once('-')?;
