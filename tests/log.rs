@@ -98,7 +98,7 @@ fn checked(lines: &[String]) -> Vec<String> {
 #[tokio::test]
 async fn each_line_is_ours_and_tells_service_action_code_message_and_what_to_do() {
     let invalidate = Operation::CreateInvalidation;
-    let health = "What to do: nothing, it is tried again; if it lasts, look at https://health.aws.amazon.com.";
+    let health = "What to do: nothing in the function, it tries again; on your machine, check the network, the region and the endpoint, and run it again; if it lasts, look at https://health.aws.amazon.com.";
     let internal = "CloudFront encountered an internal error. Please try again";
     let denied = "What to do: allow this action for the role or user that made the call, and look for a policy of the organization that denies it.";
     let user = "User: arn:aws:sts::123456789012:assumed-role/invalidator/invalidator is not authorized to perform: cloudfront";

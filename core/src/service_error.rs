@@ -62,7 +62,7 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
             "PriorRequestNotComplete",
         ],
         Meaning::Throttled,
-        "nothing, it is tried again; if it lasts, ask AWS for a higher quota",
+        "nothing in the function, it tries again; on your machine, run it again later; if it lasts, ask AWS for a higher quota",
     ),
     (
         &[
@@ -77,7 +77,7 @@ const CODES: &[(&[&str], Meaning, &str)] = &[
             UNREADABLE_ANSWER,
         ],
         Meaning::Unclear,
-        "nothing, it is tried again; if it lasts, look at https://health.aws.amazon.com",
+        "nothing in the function, it tries again; on your machine, check the network, the region and the endpoint, and run it again; if it lasts, look at https://health.aws.amazon.com",
     ),
     // Credentials that are being rotated, and a clock that is being adjusted.
     (
@@ -273,7 +273,7 @@ mod tests {
             ),
             (
                 ServiceError::of(action, TIMEOUT, "no answer within 7 s"),
-                "CloudFront CreateInvalidation: Timeout: no answer within 7 s. What to do: nothing, it is tried again; if it lasts, look at https://health.aws.amazon.com.",
+                "CloudFront CreateInvalidation: Timeout: no answer within 7 s. What to do: nothing in the function, it tries again; on your machine, check the network, the region and the endpoint, and run it again; if it lasts, look at https://health.aws.amazon.com.",
             ),
             (
                 ServiceError::of(action, "SomethingNew", ""),
