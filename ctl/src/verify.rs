@@ -39,7 +39,7 @@ use crate::usage::Usage;
 use compare::Verdict;
 use edge::Edge;
 use report::Report;
-use stored::{Source, head};
+use stored::{Sample, Source, head};
 use urls::Urls;
 
 /// Ask CloudFront for objects through the distributions' own names, and compare ETag, length and date with what
@@ -66,10 +66,11 @@ pub struct Options {
     /// leaves nothing that can be listed.
     #[arg(long, value_name = "TIME", value_parser = stored::since, requires = "bucket", conflicts_with = "what")]
     since: Option<OffsetDateTime>,
-    /// At most so many objects, chosen by chance: the same ones as long as their contents stay the same.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Of the bucket's list, at most so many objects, chosen by chance: the same ones as long as their contents stay the
+    /// same. With --put-metric, others each hour. What is named is always looked at.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, conflicts_with = "what", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sample: u32,
-    /// All objects.
+    /// All objects of the list.
     #[arg(long, conflicts_with = "sample")]
     all: bool,
     /// Ask by this name only, and only the distributions that answer for it.
@@ -140,7 +141,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         s3,
         bucket: options.bucket.as_ref().filter(|_| asked.is_empty()),
         since: options.since,
-        sample: (!options.all).then_some(options.sample as usize),
+        sample: sample(&options),
     };
     let mut batches = source.batches(asked, &urls);
     while let Some(batch) = batches.next(&progress).await? {
@@ -163,7 +164,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         }
     }
     progress.finish();
-    report.finish();
+    report.finish(batches.left_out());
     match options.output {
         Format::Text => show(&report.lines()),
         Format::Json => show_json(&report)?,
@@ -177,6 +178,21 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         }
     }
     Ok(report.status())
+}
+
+/// Which sample of the list is looked at. What is verified again and again sees other objects with time: an object that
+/// is never looked at may be stale for ever.
+fn sample(options: &Options) -> Option<Sample> {
+    let hour = OffsetDateTime::now_utc().unix_timestamp() / 3_600;
+    let sample = Sample {
+        most: options.sample as usize,
+        seed: if options.put_metric {
+            hour.unsigned_abs()
+        } else {
+            0
+        },
+    };
+    (!options.all).then_some(sample)
 }
 
 /// What was asked for on the command line and on standard input.

@@ -26,6 +26,8 @@ pub struct Report {
     v: u32,
     /// Objects that were looked at.
     objects: u64,
+    /// Listed objects that are not in the sample.
+    not_sampled: u64,
     urls: u64,
     fresh: u64,
     stale: u64,
@@ -103,8 +105,9 @@ impl Report {
         });
     }
 
-    /// Puts the findings in order: answers come as they come.
-    pub fn finish(&mut self) {
+    /// Puts the findings in order: answers come as they come. So many listed objects are not in the sample.
+    pub fn finish(&mut self, not_sampled: u64) {
+        self.not_sampled = not_sampled;
         let rank = |verdict: &Verdict| match verdict {
             Verdict::Fresh => 0,
             Verdict::Stale(_) => 1,
@@ -174,6 +177,13 @@ impl Report {
             let unserved = Of(self.unserved, "object");
             lines.line(format_args!(
                 "served by no distribution that can be asked: {unserved}; `invalidatorctl why` says why"
+            ));
+        }
+        if self.not_sampled > 0 {
+            let listed = objects + self.not_sampled;
+            lines.line(format_args!(
+                "a sample: {objects} of {} in the list; --all looks at all of them",
+                Of(listed, "object")
             ));
         }
         let (urls, objects) = (Of(*urls, "URL"), Of(*objects, "object"));

@@ -30,8 +30,16 @@ pub struct Source<'a> {
     /// The bucket that is listed, if one is.
     pub bucket: Option<&'a BucketName>,
     pub since: Option<OffsetDateTime>,
-    /// At most so many objects; none for all.
-    pub sample: Option<usize>,
+    /// At most so many objects of the list; none for all.
+    pub sample: Option<Sample>,
+}
+
+/// A sample of a list.
+#[derive(Clone, Copy)]
+pub struct Sample {
+    pub most: usize,
+    /// Another one chooses other objects.
+    pub seed: u64,
 }
 
 /// Objects, some at a time.
@@ -42,6 +50,7 @@ pub struct Batches<'a> {
     /// Whether the list of the bucket is at its end.
     is_over: bool,
     next: Option<String>,
+    left_out: u64,
 }
 
 /// One of a sample: the objects with the smallest hashes.
@@ -69,24 +78,24 @@ impl Ord for Chosen {
 
 impl<'a> Source<'a> {
     /// The objects that were asked for, or those of the bucket.
-    pub fn batches(self, mut asked: Vec<Asked>, urls: &'a Urls<'a>) -> Batches<'a> {
-        if let Some(sample) = self.sample
-            && asked.len() > sample
-        {
-            asked.sort_by_cached_key(|asked| hash(&format!("{asked:?}")));
-            asked.truncate(sample);
-        }
+    pub fn batches(self, asked: Vec<Asked>, urls: &'a Urls<'a>) -> Batches<'a> {
         Batches {
             is_over: self.bucket.is_none(),
             source: self,
             urls,
             asked,
             next: None,
+            left_out: 0,
         }
     }
 }
 
 impl Batches<'_> {
+    /// How many listed objects are not in the sample.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// The next objects; `None` after the last.
     ///
     /// # Errors
@@ -109,9 +118,11 @@ impl Batches<'_> {
                 let State::There(stored) = &found.state else {
                     continue;
                 };
-                chosen.push(Chosen(hash(&(found.key.as_str(), &stored.e_tag)), found));
-                if chosen.len() > sample {
+                let rank = hash(&(sample.seed, found.key.as_str(), &stored.e_tag));
+                chosen.push(Chosen(rank, found));
+                if chosen.len() > sample.most {
                     chosen.pop();
+                    self.left_out += 1;
                 }
             }
         }

@@ -363,6 +363,12 @@ async fn objects_are_listed_sampled_asked_for_by_name_and_read_from_standard_inp
     assert_eq!(edge.take_asked(), ["www.example.org/3.html?q=1"]);
     let first = verify(&account, &edge, &["--bucket", "site", "--sample", "5"]).await;
     assert!(first.status.success());
+    let shown = text(first.stdout);
+    let sample = " in the list; --all looks at all of them\n";
+    assert!(
+        shown.contains("a sample: ") && shown.contains(sample),
+        "{shown}"
+    );
     let sampled = edge.take_asked();
     verify(&account, &edge, &["--bucket", "site", "--sample", "5"]).await;
     assert_eq!(edge.take_asked(), sampled, "the same objects");
@@ -374,19 +380,18 @@ async fn objects_are_listed_sampled_asked_for_by_name_and_read_from_standard_inp
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"4.html\n\n5.html\n")
-        .unwrap();
+    // More than a sample: what is named is looked at.
+    let names: String = (0..25).map(|n| format!("{n}.html\n\n")).collect();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(names.as_bytes()).unwrap();
+    drop(input);
     let output = tokio::task::spawn_blocking(|| child.wait_with_output())
         .await
         .unwrap()
         .unwrap();
     assert_eq!(
         last_line(&output),
-        "2 URLs of 2 objects: 2 fresh, 0 stale, 0 not comparable, 0 not served"
+        "25 URLs of 25 objects: 25 fresh, 0 stale, 0 not comparable, 0 not served"
     );
 }
 
