@@ -32,7 +32,7 @@ use crate::account::{self, Account};
 use crate::confirm::confirm;
 use crate::function::configuration;
 use crate::interrupt;
-use crate::output::{Format, error, show_json, show_line, tell};
+use crate::output::{Format, error, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::queue_numbers::numbers;
 use crate::stack::{self, Stack};
@@ -50,13 +50,15 @@ const QUIET_LOOKS: usize = 3;
 
 /// Do now, on this machine, what waits in BufferQueue and SubmitQueue, with the function's own code and settings.
 ///
+/// Events that have not reached BufferQueue are counted, but only the function can take them in.
+///
 /// The function's event source mappings are disabled meanwhile, and enabled again in any case, also after Ctrl-C. If
 /// this program is killed, run it again, or the commands that it shows first. It needs the permissions of the function.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl drain
 
-Exit status: 0 both queues are empty, 1 something waits, or it was interrupted; 2 the command line cannot be used.")]
+Exit status: 0 both queues are empty, 1 something waits there or has not reached them, or it was interrupted; 2 the command line cannot be used.")]
 pub struct Options {
     #[command(flatten)]
     stack: stack::Name,
@@ -88,7 +90,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     // They are for the function's log.
     app.metrics = Metrics::to("drain", |_| {});
     let mappings = Mappings::open(&account, &stack).await?;
-    let before = waiting(&account, &app).await?;
+    let before = waiting(&account, &stack, &app).await?;
     let report = |after, is_interrupted| Report {
         v: VERSION,
         account: account.to_string(),
@@ -101,11 +103,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         count(before.changes, "message"),
         count(before.sets, "message")
     ));
-    if before == Waiting::NOTHING && !mappings.were_left() {
+    if before.is_drained() && !mappings.were_left() {
+        tell_outside(before);
         if let Format::Json = options.output {
             show_json(&report(before, false))?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(status(before, false));
     }
     mappings.explain();
     if !options.yes && !confirm("do that work now, on this machine?")? {
@@ -116,7 +119,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let progress = Progress::new("messages left");
     // From here on, whatever happens, they are enabled again.
     let worked = tokio::select! {
-        worked = Box::pin(work_alone(&account, &app, &mappings, &progress)) => Some(worked),
+        worked = Box::pin(work_alone(&account, &stack, &app, &mappings, &progress)) => Some(worked),
         () = interrupt::interrupted(&flag) => None,
     };
     progress.finish();
@@ -129,12 +132,30 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         worked?;
     }
     enabled?;
-    let after = waiting(&account, &app).await?;
+    let after = waiting(&account, &stack, &app).await?;
     show_end(&options, &report(after, is_interrupted))?;
-    Ok(match after == Waiting::NOTHING && !is_interrupted {
+    tell_outside(after);
+    Ok(status(after, is_interrupted))
+}
+
+fn status(left: Waiting, is_interrupted: bool) -> ExitCode {
+    match left.is_drained() && left.outside() == 0 && !is_interrupted {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    })
+    }
+}
+
+/// Tells of the events that the function has not put into the buffer: they are changes too.
+fn tell_outside(left: Waiting) {
+    if left.outside() == 0 {
+        return;
+    }
+    warn(format_args!(
+        "{} of IntakeQueue and {} of FailedEventsQueue have not reached BufferQueue: only the function can take them in, \
+         and those that failed when somebody puts them back (`invalidatorctl replay --events`)",
+        count(left.events, "event"),
+        count(left.failed_events, "event")
+    ));
 }
 
 fn show_end(options: &Options, report: &Report) -> Result<()> {
@@ -146,10 +167,10 @@ fn show_end(options: &Options, report: &Report) -> Result<()> {
             "interrupted: what was in hand comes back within three minutes, and the function goes on",
         );
     }
-    let Waiting { changes, sets } = report.after;
-    match report.after {
-        Waiting::NOTHING => show_line("both queues are empty; the function goes on"),
-        _ => show_line(format_args!(
+    let Waiting { changes, sets, .. } = report.after;
+    match report.after.is_drained() {
+        true => show_line("both queues are empty; the function goes on"),
+        false => show_line(format_args!(
             "{} of BufferQueue and {} of SubmitQueue are left: CloudFront answers later, or new ones came; the function \
              goes on with them",
             count(changes, "message"),
@@ -174,6 +195,7 @@ async fn check_live(account: &Account, stack: &Stack) -> Result<()> {
 
 async fn work_alone(
     account: &Account,
+    stack: &Stack,
     app: &App,
     mappings: &Mappings<'_>,
     progress: &Progress,
@@ -181,10 +203,11 @@ async fn work_alone(
     mappings.disable().await?;
     progress.begin_unknown("until the function is done");
     wait_for_function(account, app).await?;
-    let before = waiting(account, app).await?;
+    let before = waiting(account, stack, app).await?;
     progress.begin("messages", (before.changes + before.sets) as u64);
     let work = Work {
         account,
+        stack,
         app,
         progress,
     };

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::waiting::{Waiting, waiting};
 use crate::account::Account;
 use crate::progress::Progress;
+use crate::stack::Stack;
 
 /// Where changes never end, it ends after so many flushes.
 const MOST_ROUNDS: usize = 10;
@@ -30,6 +31,7 @@ const LONG_POLL: i32 = 2;
 
 pub struct Work<'a> {
     pub account: &'a Account,
+    pub stack: &'a Stack,
     pub app: &'a App,
     pub progress: &'a Progress,
 }
@@ -57,7 +59,7 @@ impl Work<'_> {
     }
 
     async fn left(&self) -> Result<Waiting> {
-        waiting(self.account, self.app).await
+        waiting(self.account, self.stack, self.app).await
     }
 
     async fn show(&self, before: Waiting) -> Result<Waiting> {

@@ -244,8 +244,8 @@ async fn what_cloudfront_does_not_take_is_left_and_told() {
         ),
         (
             &json!(1),
-            &json!({ "changes": 1, "sets": 0 }),
-            &json!({ "changes": 0, "sets": 0 }),
+            &json!({ "changes": 1, "sets": 0, "events": 0, "failed_events": 0 }),
+            &json!({ "changes": 0, "sets": 0, "events": 0, "failed_events": 0 }),
             &json!(false)
         )
     );
@@ -348,4 +348,33 @@ async fn what_keeps_it_from_draining_is_told_and_nothing_is_done() {
         ),
         (1, 0)
     );
+}
+
+/// What the function could not take in is a change too.
+#[tokio::test]
+async fn events_that_have_not_reached_the_buffer_are_told() {
+    let account = Account::new(&[]).await;
+    let sqs = account.app.clients.sqs();
+    let made = sqs
+        .create_queue()
+        .queue_name("events")
+        .send()
+        .await
+        .unwrap();
+    let url = made.queue_url().unwrap();
+    let outputs = [
+        ("FunctionName", "nobody"),
+        ("FlushMappingId", TICKS),
+        ("SubmitMappingId", SETS),
+        ("FailedEventsQueueUrl", url),
+    ];
+    make_stack_with(&account, "invalidator", "live", &outputs).await;
+    let lambda = Lambda::start(&account).await;
+    let sent = sqs.send_message().queue_url(url).message_body("{}").send();
+    sent.await.unwrap();
+    let (status, _, told) = drain(&account, &lambda, &["--yes"]).await;
+    assert_eq!(status, Some(1), "{told}");
+    let expected =
+        "0 events of IntakeQueue and 1 event of FailedEventsQueue have not reached BufferQueue";
+    assert!(told.contains(expected), "{told}");
 }
