@@ -3,11 +3,13 @@
 //! * [`fences`]: sends fences behind the changes, and reads what they have met
 //! * [`rejected`]: the error files of what was rejected meanwhile
 //! * [`edges`]: asks CloudFront whether invalidations are complete
+//! * [`passing`]: which errors do not end a wait
 //! * [`outcome`]: how it ended, for a person or a machine
 
 mod edges;
 mod fences;
 mod outcome;
+mod passing;
 mod rejected;
 
 use std::cell::Cell;
@@ -35,6 +37,7 @@ use crate::stack::{self, Stack};
 use crate::submission::summary::count;
 use fences::Fences;
 use outcome::{Ended, Outcome};
+use passing::Passing;
 
 /// What was rejected in this time before the command began counts too, unless `--since` says otherwise.
 const LOOK_BACK: Duration = Duration::from_secs(600);
@@ -111,6 +114,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         progress: Progress::new("seconds waited"),
         began,
         told: Cell::new(0),
+        passing: Passing::default(),
     };
     let mut outcome = Outcome::new(&waiting.buckets, since);
     waiting.go_on(&options, &mut outcome).await?;
@@ -128,6 +132,7 @@ struct Waiting<'a> {
     began: Instant,
     /// How many seconds were shown.
     told: Cell<u64>,
+    passing: Passing,
 }
 
 impl Waiting<'_> {
@@ -172,8 +177,14 @@ impl Waiting<'_> {
         if !outcome.rejected.is_empty() || fences.unreadable() > 0 {
             outcome.ended = Ended::Rejected;
         } else if options.complete {
-            outcome.ended =
-                edges::complete(self.account, &outcome.targets, self.until, &self.progress).await?;
+            outcome.ended = edges::complete(
+                self.account,
+                &outcome.targets,
+                self.until,
+                &self.progress,
+                &self.passing,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -203,16 +214,19 @@ impl Waiting<'_> {
                 QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
                 QueueAttributeName::ApproximateNumberOfMessagesDelayed,
             ];
-            let waiting: usize = numbers(self.account, &queue, names).await?.iter().sum();
+            let numbers = numbers(self.account, &queue, names).await;
+            let waiting = self.passing.over(numbers)?;
+            let waiting: Option<usize> = waiting.map(|numbers| numbers.iter().sum());
             let now = Instant::now();
-            if waiting > 0 {
+            if waiting != Some(0) {
                 empty_since = None;
             } else if now - *empty_since.get_or_insert(now) >= EMPTY_FOR {
                 return Ok(None);
             }
             let why = match waiting {
-                0 => "until IntakeQueue stays empty".to_owned(),
-                waiting => format!("for {} in IntakeQueue", count(waiting, "event")),
+                None => "for an answer of SQS".to_owned(),
+                Some(0) => "until IntakeQueue stays empty".to_owned(),
+                Some(waiting) => format!("for {} in IntakeQueue", count(waiting, "event")),
             };
             if now >= self.until {
                 return Ok(Some(why));
@@ -235,22 +249,24 @@ impl Waiting<'_> {
         let began = Instant::now();
         let mut looked_at_mode = Instant::now();
         loop {
-            let why = match fences.look().await? {
-                Verdict::Done => return Ok(Ended::Accepted),
-                Verdict::Again(why) => {
-                    fences.send().await?;
+            let why = match self.passing.over(fences.look().await)? {
+                Some(Verdict::Done) => return Ok(Ended::Accepted),
+                Some(Verdict::Again(why)) => {
+                    self.passing.over(fences.send().await)?;
                     why
                 }
-                Verdict::Wait(why) => why,
+                Some(Verdict::Wait(why)) => why,
+                None => "for an answer of AWS".to_owned(),
             };
-            fences.tick().await?;
+            self.passing.over(fences.tick().await)?;
             if Instant::now() >= self.until {
                 return Ok(Ended::TimeOver(why));
             }
             self.say(why);
             if looked_at_mode.elapsed() > Duration::from_secs(10) {
                 looked_at_mode = Instant::now();
-                if let Some(mode) = self.not_live().await? {
+                let mode = self.passing.over(self.not_live().await)?;
+                if let Some(mode) = mode.flatten() {
                     return Ok(Ended::NotLive(mode));
                 }
             }

@@ -8,6 +8,7 @@ use invalidator_core::target::TargetId;
 use tokio::time::sleep;
 
 use super::outcome::Ended;
+use super::passing::Passing;
 use crate::account::Account;
 use crate::invalidations::in_progress;
 use crate::progress::Progress;
@@ -24,36 +25,43 @@ pub async fn complete(
     targets: &BTreeSet<String>,
     until: Instant,
     progress: &Progress,
+    passing: &Passing,
 ) -> Result<Ended> {
     progress.say("for the edges".to_owned());
-    let mut first = BTreeSet::new();
-    let mut is_first_look = true;
+    let mut first: Option<BTreeSet<(String, String)>> = None;
     loop {
-        let mut left = BTreeSet::new();
-        for target in targets {
-            let id: TargetId = target.parse()?;
-            let listed = in_progress(account.clients.cloudfront(), &id).await;
-            let listed = listed.with_context(|| format!("failed to ask for {target}"))?;
-            left.extend(listed.into_iter().map(|(id, _)| (target.clone(), id)));
-        }
-        // What is accepted later is not waited for.
-        match is_first_look {
-            true => first = left,
-            false => first.retain(|id| left.contains(id)),
-        }
-        is_first_look = false;
-        if first.is_empty() {
-            return Ok(Ended::Complete);
-        }
-        let count = first.len();
+        let left = left(account, targets).await;
+        let why = match passing.over(left)? {
+            None => "CloudFront does not say which invalidations are in progress".to_owned(),
+            Some(mut left) => {
+                // What is accepted later is not waited for.
+                if let Some(first) = &first {
+                    left.retain(|id| first.contains(id));
+                }
+                if left.is_empty() {
+                    return Ok(Ended::Complete);
+                }
+                let why = format!("{} invalidations are in progress", left.len());
+                first = Some(left);
+                why
+            }
+        };
         if Instant::now() >= until {
-            return Ok(Ended::TimeOver(format!(
-                "{count} invalidations are in progress"
-            )));
+            return Ok(Ended::TimeOver(why));
         }
-        progress.say(format!(
-            "for the edges: {count} invalidations are in progress"
-        ));
+        progress.say(format!("for the edges: {why}"));
         sleep(PAUSE).await;
     }
+}
+
+/// The invalidations in progress, each with its target.
+async fn left(account: &Account, targets: &BTreeSet<String>) -> Result<BTreeSet<(String, String)>> {
+    let mut left = BTreeSet::new();
+    for target in targets {
+        let id: TargetId = target.parse()?;
+        let listed = in_progress(account.clients.cloudfront(), &id).await;
+        let listed = listed.with_context(|| format!("failed to ask for {target}"))?;
+        left.extend(listed.into_iter().map(|(id, _)| (target.clone(), id)));
+    }
+    Ok(left)
 }

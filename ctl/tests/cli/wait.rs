@@ -70,7 +70,11 @@ async fn it_ends_when_all_is_accepted_and_complete() {
     );
     assert!(waited.status.success());
 
+    // A call that CloudFront throttles is no reason to fail a deployment.
+    let busy = Fault::Throttling.times(4).on(Operation::ListInvalidations);
+    account.cloudfront.fail(busy);
     let complete = wait(&account, &["--complete", "--output", "json"]).await;
+    assert!(text(complete.stderr.clone()).contains("It is tried again."));
     let told = json_of(&complete);
     assert_eq!(told["result"], "complete", "{told}");
     assert_eq!((&told["v"], &told["targets"]), (&json!(1), &json!(["E1"])));
