@@ -1,13 +1,49 @@
 //! Wildcards in the place of many paths, where somebody asks for that.
 
+use std::cell::RefCell;
+
+use invalidator_core::cost::bars::barring;
 use invalidator_core::cost::cover::cheapest_cover;
 use invalidator_core::cost::folders::Folders;
 use invalidator_core::cost::limits::Limits;
+use invalidator_core::distributions::Distribution;
+use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::path::{InvalidationPath, coverage};
+
+/// So many folders are named over which no wildcard may stand.
+const MOST_NAMED: usize = 3;
+
+/// The cheapest cover of these paths at a distribution, and what its wildcards clear, or why there are none. No wildcard
+/// clears what the distribution caches of other origins than S3.
+pub fn collapse_at(
+    distribution: &Distribution,
+    aliases: &OriginBuckets,
+    paths: Vec<InvalidationPath<'static>>,
+    limits: &Limits,
+) -> (Vec<InvalidationPath<'static>>, Vec<String>) {
+    let barred = RefCell::new(Vec::new());
+    let is_barred = |folder: &str| {
+        let behavior = barring(distribution, aliases, folder);
+        if let Some(behavior) = behavior {
+            barred.borrow_mut().push(format!(
+                "no wildcard {folder}*: {behavior} caches what does not come from S3"
+            ));
+        }
+        behavior.is_some()
+    };
+    let (paths, mut notes) = collapse(paths, limits, is_barred);
+    let barred = barred.into_inner();
+    let more = barred.len().saturating_sub(MOST_NAMED);
+    notes.extend(barred.into_iter().take(MOST_NAMED));
+    if more > 0 {
+        notes.push(format!("and over {more} more folders"));
+    }
+    (paths, notes)
+}
 
 /// The cheapest cover of these paths, and what its wildcards clear. No bucket is listed, so what else they clear is
 /// estimated. No wildcard stands over a folder that `is_barred`.
-pub fn collapse(
+fn collapse(
     paths: Vec<InvalidationPath<'static>>,
     limits: &Limits,
     is_barred: impl FnMut(&str) -> bool,

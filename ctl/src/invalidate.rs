@@ -12,21 +12,28 @@ mod manifest;
 mod objects;
 mod requested;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use invalidator_core::bucket_tags::BucketSettings;
 use invalidator_core::cost::limits::Limits;
 use invalidator_core::cost::price;
+use invalidator_core::distributions::Distribution;
+use invalidator_core::distributions::listing::DistributionSummary;
+use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::event::BucketName;
+use invalidator_core::path::InvalidationPath;
 use invalidator_core::target::{DistributionId, Target};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::account::{self, Account};
-use crate::collapse::collapse;
+use crate::collapse::collapse_at;
 use crate::columns::minute;
 use crate::confirm::confirm;
 use crate::function::Function;
@@ -98,7 +105,8 @@ pub struct Options {
     /// accepted, and then removes their URLs from the store.
     #[arg(long, value_name = "STORE", conflicts_with = "at")]
     store: Option<Store>,
-    /// Of a target with more paths than this, submit the cheapest wildcards that clear them.
+    /// Of a target with more paths than this, submit the cheapest wildcards that clear them, but none that clears what
+    /// comes from another origin than S3.
     #[arg(long, value_name = "NUMBER")]
     collapse_above: Option<usize>,
     /// Submit it later, within a minute after this time: a time of this machine (`2026-12-01 08:00`), a time with its
@@ -160,7 +168,8 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         .take(5)
         .collect();
     let id = record::new_id(now, &random)?;
-    let mut submissions = submissions(paths, &options, &live, &account, &id).await;
+    let collapsible = collapsible(&paths, &options, &live, &function).await?;
+    let mut submissions = submissions(paths, &options, &live, &account, &id, &collapsible).await;
     let schedules = match options.at {
         Some(_) => Some(Schedules::open(&account, &stack)?),
         None => None,
@@ -303,12 +312,85 @@ async fn paths(
     Ok(paths)
 }
 
+/// Where wildcards are to take the place of paths.
+struct Collapsible {
+    /// The distributions of the targets with too many paths, if they serve any bucket.
+    distributions: Vec<Distribution>,
+    aliases: OriginBuckets,
+    limits: Limits,
+}
+
+impl Collapsible {
+    fn collapse(
+        &self,
+        target: &Target,
+        paths: Vec<InvalidationPath<'static>>,
+    ) -> (Vec<InvalidationPath<'static>>, Vec<String>) {
+        let mut distributions = self.distributions.iter();
+        match distributions.find(|it| it.targets.contains(target)) {
+            Some(distribution) => collapse_at(distribution, &self.aliases, paths, &self.limits),
+            None => {
+                let note = "no wildcards: nothing of it comes from S3";
+                (paths, vec![note.to_owned()])
+            }
+        }
+    }
+}
+
+fn is_collapsed(options: &Options, paths: &[InvalidationPath<'_>]) -> bool {
+    options
+        .collapse_above
+        .is_some_and(|most| paths.len() > most)
+}
+
+/// Reads the distributions of the targets with too many paths.
+///
+/// # Errors
+/// If one cannot be read.
+async fn collapsible(
+    paths: &Paths,
+    options: &Options,
+    live: &Live<'_>,
+    function: &Function,
+) -> Result<Collapsible> {
+    let aliases = function.origin_buckets.clone();
+    let mut collapsible = Collapsible {
+        distributions: Vec::new(),
+        aliases,
+        limits: Limits {
+            least_depth: function.min_wildcard_depth,
+            ..Limits::frugal()
+        },
+    };
+    let many = paths.iter().filter(|(_, it)| is_collapsed(options, it));
+    let many: BTreeSet<&str> = many
+        .map(|(target, _)| target.distribution.as_str())
+        .collect();
+    if many.is_empty() {
+        return Ok(collapsible);
+    }
+    let matters = |it: &DistributionSummary| many.contains(it.id.as_str());
+    let summaries = live.summaries().await;
+    let buckets = function.buckets_of(summaries.iter().filter(|it| matters(it)));
+    // Their tags say nothing about wildcards.
+    let given = buckets.iter().cloned();
+    let given = given
+        .map(|bucket| (bucket, Arc::<BucketSettings>::default()))
+        .collect();
+    let aliases = &collapsible.aliases;
+    let site = live.read(&buckets, aliases, given, matters).await?;
+    let read = site.distributions.iter().filter(|it| matters(&it.summary));
+    collapsible.distributions = read.flat_map(|it| site.compiled(it)).collect();
+    Ok(collapsible)
+}
+
 async fn submissions(
     paths: Paths,
     options: &Options,
     live: &Live<'_>,
     account: &Account,
     id: &str,
+    collapsible: &Collapsible,
 ) -> Vec<Submission> {
     let summaries = live.summaries().await;
     let alias_of = |target: &Target| {
@@ -322,11 +404,8 @@ async fn submissions(
     };
     let submission = |(target, mut paths): (Target, Vec<_>)| {
         let mut notes = Vec::new();
-        if options
-            .collapse_above
-            .is_some_and(|most| paths.len() > most)
-        {
-            (paths, notes) = collapse(paths, &Limits::frugal(), |_| false);
+        if is_collapsed(options, &paths) {
+            (paths, notes) = collapsible.collapse(&target, paths);
         }
         let alias = alias_of(&target);
         let mut submission = Submission::new(target, alias, vec![paths], &common);

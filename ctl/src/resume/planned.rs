@@ -1,10 +1,8 @@
 //! Which paths the held changes are at each distribution, as the function plans them, and which wildcards clear them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use invalidator_core::cost::bars::barring;
 use invalidator_core::cost::limits::Limits;
 use invalidator_core::distributions::Distribution;
 use invalidator_core::distributions::origin::OriginBuckets;
@@ -15,16 +13,13 @@ use invalidator_core::target::Target;
 
 use super::changes::Scoped;
 use crate::account::Account;
-use crate::collapse::collapse;
+use crate::collapse::collapse_at;
 use crate::function::Function;
 use crate::held::HeldObject;
 use crate::site::Settings;
 use crate::site::live::Live;
 use crate::stack::Stack;
 use crate::submission::{Common, Submission};
-
-/// So many folders are named over which no wildcard may stand.
-const MOST_NAMED: usize = 3;
 
 /// What is to be planned.
 pub struct Wanted<'a> {
@@ -152,24 +147,8 @@ fn collapsed(
     limits: &Limits,
     common: &Common<'_>,
 ) -> Submission {
-    let barred = RefCell::new(Vec::new());
-    let is_barred = |folder: &str| {
-        let behavior = barring(distribution, aliases, folder);
-        if let Some(behavior) = behavior {
-            barred.borrow_mut().push(format!(
-                "no wildcard {folder}*: {behavior} caches what does not come from S3"
-            ));
-        }
-        behavior.is_some()
-    };
     let paths: Vec<_> = exact.paths().cloned().collect();
-    let (paths, mut notes) = collapse(paths, limits, is_barred);
-    let barred = barred.into_inner();
-    let more = barred.len().saturating_sub(MOST_NAMED);
-    notes.extend(barred.into_iter().take(MOST_NAMED));
-    if more > 0 {
-        notes.push(format!("and over {more} more folders"));
-    }
+    let (paths, notes) = collapse_at(distribution, aliases, paths, limits);
     let mut submission = Submission::new(exact.target, exact.alias, vec![paths], common);
     submission.notes = notes;
     submission

@@ -319,3 +319,60 @@ async fn what_cannot_be_used_is_named_and_nothing_is_submitted() {
             .contains("failed to read s3://errors/jobs/1.json: S3 GetObject: NoSuchKey")
     );
 }
+
+#[tokio::test]
+async fn no_wildcard_takes_the_place_of_paths_where_it_would_clear_what_is_not_from_s3() {
+    let account = account().await;
+    let application = Origin::new("app", "app.example.org");
+    let mixed = Distribution::new("E4", Origin::s3("site", "site"));
+    let behavior = Behavior::new("/api/*", "app");
+    account
+        .cloudfront
+        .add(mixed.origin(application.clone()).behavior(behavior));
+    let foreign = Distribution::new("E5", application);
+    account.cloudfront.add(foreign);
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/everywhere.txt");
+    let lines = (0..400).map(|n| format!("/{n}.html\n/news/{n}.html\n"));
+    std::fs::write(file, lines.collect::<String>()).unwrap();
+    for (distribution, paths, note) in [
+        ("E4", 401, "no wildcard /*: "),
+        ("E5", 800, "no wildcards: nothing of it comes from S3"),
+    ] {
+        let collapse = [
+            "--file",
+            file,
+            "--distribution",
+            distribution,
+            "--collapse-above",
+            "10",
+        ];
+        let output = invalidate(&account, &collapse).await;
+        let shown = text(output.stdout);
+        assert!(output.status.success(), "{}", text(output.stderr));
+        assert!(shown.contains(note), "{shown}");
+        account.submit().await;
+        assert_eq!(account.cloudfront.paths(distribution).len(), paths);
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other_job_and_a_rejected_job_is_a_finding() {
+    let account = account().await;
+    let arguments = ["--distribution", "E1", "/a", "--output", "json"];
+    let output = invalidate(&account, &arguments).await;
+    let job: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let id = job["job"].as_str().unwrap();
+    let refuse = strict_cloudfront::Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(refuse.on(strict_cloudfront::Operation::CreateInvalidation));
+    account.submit().await;
+    let shown = in_account(&account, &["jobs", "show", id]).await;
+    assert_eq!(shown.status.code(), Some(1), "{}", text(shown.stderr));
+    assert!(text(shown.stdout).contains("1 rejected"));
+    super::replay::put(&account, "jobs/29991231T000000Z-other.json", r#"{"v":9}"#).await;
+    let listed = in_account(&account, &["jobs", "list"]).await;
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(text(listed.stdout).starts_with(id));
+    assert!(text(listed.stderr).contains("job 29991231T000000Z-other is not listed"));
+}
