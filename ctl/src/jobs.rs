@@ -55,7 +55,7 @@ pub struct Options {
 enum What {
     /// The newest jobs.
     List,
-    /// All that is known of one, and what became of it until now.
+    /// All that is known of one, and what became of it until now. The exit status is 1 if paths were rejected.
     Show {
         /// Its id.
         #[arg(value_name = "ID")]
@@ -107,14 +107,21 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         }
         What::List => {
             let mut jobs = Vec::new();
+            let mut are_read = true;
             for id in record::newest(s3, bucket).await? {
-                jobs.push(record::read(s3, bucket, &id).await?);
+                match record::read(s3, bucket, &id).await {
+                    Ok(job) => jobs.push(job),
+                    Err(error) => {
+                        warn(format_args!("job {id} is not listed: {error:#}"));
+                        are_read = false;
+                    }
+                }
             }
             match output {
                 Format::Json => show_json(&serde_json::json!({ "v": VERSION, "jobs": jobs }))?,
                 Format::Text => show(&list(&jobs)),
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(status(are_read))
         }
     }
 }
@@ -149,7 +156,15 @@ async fn show_job(account: &Account, stack: &Stack, id: &str, output: Format) ->
             show(&lines);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    // What is not known yet is no failure, and what was not accepted is one.
+    Ok(status(now.is_none_or(|now| now.is_well())))
+}
+
+fn status(is_well: bool) -> ExitCode {
+    match is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// `scheduled for 2026-12-01 07:00 UTC`

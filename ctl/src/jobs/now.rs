@@ -28,6 +28,11 @@ pub struct Shown {
 }
 
 impl Now {
+    /// Whether nothing was rejected.
+    pub fn is_well(&self) -> bool {
+        self.of_targets.iter().all(|(_, it)| it.rejected == 0)
+    }
+
     pub fn shown(&self) -> Shown {
         let of_target = |(submission, outcome): &(Submission, Outcome)| {
             let mut of_target = OfTarget::of(submission);
