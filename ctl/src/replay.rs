@@ -17,6 +17,7 @@ mod record;
 mod report;
 mod sets;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,10 +68,10 @@ pub struct Options {
     #[arg(long, conflicts_with = "files")]
     all: bool,
     /// Invoke the function with the events that failed.
-    #[arg(long, conflicts_with_all = ["files", "all"])]
+    #[arg(long, conflicts_with_all = ["files", "all", "submit_queue", "directly", "again", "wait", "complete", "timeout"])]
     events: bool,
     /// Put dead letters back into BufferQueue and SubmitQueue.
-    #[arg(long, conflicts_with_all = ["files", "all", "events"])]
+    #[arg(long, conflicts_with_all = ["files", "all", "events", "submit_queue", "directly", "again", "wait", "complete", "timeout"])]
     dead_letters: bool,
     #[command(flatten)]
     stack: stack::Options,
@@ -279,19 +280,22 @@ impl Run<'_> {
             tell("nothing was submitted");
             return Ok(false);
         }
-        let are_recorded = self.write_records(replays).await;
+        let unrecorded = self.write_records(replays).await;
         report.is_submitted = true;
         let is_done = match queue {
-            None => self.submit_directly(replays, report).await,
-            Some(queue) => self.enqueue(replays, queue, goes, report).await?,
+            None => self.submit_directly(replays, &unrecorded, report).await,
+            Some(queue) => {
+                self.enqueue(replays, &unrecorded, (queue, goes), report)
+                    .await?
+            }
         };
-        Ok(is_done && are_recorded)
+        Ok(is_done && unrecorded.is_empty())
     }
 
-    /// Writes the record of each file. Without it the replay goes on: at worst somebody pays twice. Whether all
-    /// were written.
-    async fn write_records(&self, replays: &[Replay]) -> bool {
-        let mut are_written = true;
+    /// Writes the record of each file. Without it the replay goes on, and the file stays. Returns the keys of the files
+    /// without a record.
+    async fn write_records(&self, replays: &[Replay]) -> BTreeSet<String> {
+        let mut unrecorded = BTreeSet::new();
         let record = Record {
             at: self.now,
             by: self.account.caller.clone(),
@@ -302,27 +306,34 @@ impl Run<'_> {
             let from = object.from();
             if let Err(error) = record::write(s3, bucket, &from, &object.key, &record).await {
                 warn(format_args!(
-                    "that {} is submitted cannot be recorded, so a second replay would pay again: {error:#}",
+                    "that {} is submitted cannot be recorded, so it stays, and a second replay would pay again: \
+                     {error:#}",
                     object.key
                 ));
-                are_written = false;
+                unrecorded.insert(object.key.clone());
             }
             self.progress.step();
         }
         self.progress.finish();
-        are_written
+        unrecorded
     }
 
-    /// Deletes the error files of a target that was submitted as a whole. Whether it could.
-    async fn delete_files(&self, replay: &Replay) -> bool {
+    /// Deletes the error files of a target that was submitted as a whole, and that have their records. Whether it could.
+    async fn delete_files(&self, replay: &Replay, unrecorded: &BTreeSet<String>) -> bool {
         let mut are_deleted = true;
-        for object in replay.objects.iter().filter(|it| it.is_there) {
+        let objects = replay.objects.iter().filter(|it| it.is_there);
+        for object in objects.filter(|it| !unrecorded.contains(&it.key)) {
             are_deleted &= delete(self.account, self.stack, &object.key).await;
         }
         are_deleted
     }
 
-    async fn submit_directly(&self, replays: &[Replay], report: &mut Report) -> bool {
+    async fn submit_directly(
+        &self,
+        replays: &[Replay],
+        unrecorded: &BTreeSet<String>,
+        report: &mut Report,
+    ) -> bool {
         let (mut outcomes, mut is_done) = (Vec::new(), true);
         let sets: usize = replays.iter().map(|it| it.submission.sets.len()).sum();
         self.progress.begin("sets", sets as u64);
@@ -330,7 +341,7 @@ impl Run<'_> {
             let clients = &self.account.clients;
             let outcome = direct::submit(clients, &replay.submission, self.progress).await;
             is_done &= match outcome.rejected + outcome.waiting {
-                0 => self.delete_files(replay).await,
+                0 => self.delete_files(replay, unrecorded).await,
                 _ => false,
             };
             outcomes.push(outcome);
@@ -343,8 +354,8 @@ impl Run<'_> {
     async fn enqueue(
         &self,
         replays: &[Replay],
-        queue: &QueueUrl,
-        goes: Goes,
+        unrecorded: &BTreeSet<String>,
+        (queue, goes): (&QueueUrl, Goes),
         report: &mut Report,
     ) -> Result<bool> {
         let submissions: Vec<&Submission> = replays.iter().map(|it| &it.submission).collect();
@@ -362,7 +373,7 @@ impl Run<'_> {
         for replay in replays {
             enqueue(&self.account.clients, queue, &replay.submission).await?;
             self.progress.steps(replay.submission.sets.len() as u64);
-            are_deleted &= self.delete_files(replay).await;
+            are_deleted &= self.delete_files(replay, unrecorded).await;
         }
         self.progress.finish();
         if let Format::Text = self.options.output {

@@ -621,3 +621,91 @@ async fn a_replay_refuses_in_a_dry_run_and_waits_while_the_stack_is_stopped() {
     assert_eq!(account.waiting_sets().await, 1);
     assert_eq!(account.cloudfront.paths("E1"), [""; 0]);
 }
+
+/// What has no record stays, or a second replay could not be told from the first.
+#[tokio::test]
+async fn a_file_whose_record_cannot_be_written_stays() {
+    let (account, key) = refused_upload().await;
+    account.cloudfront.heal();
+    let mut environment: std::collections::HashMap<_, _> = account.environment().into();
+    let emulator = environment.remove("AWS_ENDPOINT_URL").unwrap();
+    let s3 = without_copies(emulator.trim_start_matches("http://").to_owned()).await;
+    let services = ["SQS", "SNS", "STS", "CLOUDFORMATION"];
+    let services = services.map(|it| (format!("AWS_ENDPOINT_URL_{it}"), emulator.clone()));
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+        .args([
+            "replay",
+            "--error-bucket",
+            "errors",
+            "--directly",
+            "--yes",
+            &key,
+        ])
+        .envs(environment)
+        .envs(services)
+        .env("AWS_ENDPOINT_URL_S3", s3)
+        .output()
+        .await
+        .unwrap();
+    let told = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot be recorded, so it stays"), "{told}");
+    assert_eq!(account.cloudfront.paths("E1"), ["/", "/index.html"]);
+    assert_eq!(account.error_files().await[0].0, key);
+}
+
+/// An S3 whose `CopyObject` is denied. Returns its URL.
+async fn without_copies(emulator: String) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let emulator = emulator.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                if head.to_ascii_lowercase().contains("x-amz-copy-source") {
+                    let length = DENIED.len();
+                    let answer = format!(
+                        "HTTP/1.1 403 x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{DENIED}"
+                    );
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    return;
+                }
+                // One request to a connection.
+                let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                let mut upstream = tokio::net::TcpStream::connect(&emulator).await.unwrap();
+                upstream.write_all(head.as_bytes()).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn what_is_put_back_takes_no_option_of_a_file() {
+    for what in ["--events", "--dead-letters"] {
+        for option in [
+            "--wait",
+            "--complete",
+            "--again",
+            "--directly",
+            "--timeout=1",
+        ] {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_invalidatorctl"))
+                .args(["replay", what, option])
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2), "{what} {option}");
+            assert!(text(output.stderr).contains("cannot be used with"));
+        }
+    }
+}
