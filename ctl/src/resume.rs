@@ -139,6 +139,13 @@ impl<'a> Resume<'a> {
             ));
         }
         let Place { bucket: of, prefix } = &options.what;
+        if lost.is_some() && !prefix.is_empty() {
+            let problem = format!(
+                "which pauses there were is not known any more, so nothing tells what is held back for {of}/{prefix} \
+                 alone: resume the whole bucket, `invalidatorctl resume {of}`"
+            );
+            return Err(Usage(problem).into());
+        }
         for pause in pauses.of(of, prefix) {
             tell(pause);
         }

@@ -395,6 +395,25 @@ async fn other_commands_say_what_is_paused() {
     assert_eq!(account.buffered().await, 0, "nothing was sent");
 }
 
+/// Nothing tells any more which objects belong to a pause of a prefix.
+#[tokio::test]
+async fn where_the_list_of_pauses_is_lost_only_a_whole_bucket_is_resumed() {
+    let account = account().await;
+    done(&account, &["pause", "site/img/", "--yes"]).await;
+    account.change(&[(PUT, "img/a")]).await;
+    account.flush().await;
+    super::replay::put(&account, "state/paused.json", "lost").await;
+    let (status, _, told) = run(&account, &["resume", "site/img/", "--yes"]).await;
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("`invalidatorctl resume site`"), "{told}");
+    assert_eq!(held(&account).await.len(), 1);
+    done(&account, &["resume", "site", "--yes"]).await;
+    assert_eq!(
+        (held(&account).await.len(), account.buffered().await),
+        (0, 1)
+    );
+}
+
 #[tokio::test]
 async fn what_cannot_be_paused_or_resumed_says_why() {
     let account = account().await;
