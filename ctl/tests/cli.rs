@@ -396,10 +396,10 @@ async fn the_mode_is_shown_chosen_and_read_by_the_function() {
     let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
     make_stack(&account, "my-stack").await;
     let shown = in_account(&account, &["mode", "--stack", "my-stack"]).await;
-    assert_eq!(
-        text(shown.stderr),
-        "account 000000000000 (keys of the environment), us-east-1, stack my-stack, error bucket errors\n"
-    );
+    let told = text(shown.stderr);
+    // On a busy machine it first says what it waits for.
+    let account_and_stack = "account 000000000000 (keys of the environment), us-east-1, stack my-stack, error bucket errors\n";
+    assert!(told.ends_with(account_and_stack), "{told}");
     let shown = text(shown.stdout);
     assert!(
         shown.contains("nobody has chosen a mode: it is dry-run since the deployment"),
@@ -425,6 +425,20 @@ async fn the_mode_is_shown_chosen_and_read_by_the_function() {
         "{told}"
     );
     assert!(told.contains("It takes effect within a minute"), "{told}");
+
+    let json = ["mode", "--stack", "my-stack", "--output", "json"];
+    let json = in_account(&account, &json).await;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&json["v"], &json["mode"], &json["why"], &json["is_chosen"]),
+        (
+            &1.into(),
+            &"stopped".into(),
+            &"a release".into(),
+            &true.into()
+        )
+    );
+    assert!(json["since"].as_str().unwrap().starts_with("20"), "{json}");
 
     let by_bucket = ["mode", "--error-bucket", "errors"];
     let shown = text(in_account(&account, &by_bucket).await.stdout);
