@@ -23,6 +23,8 @@ use invalidator::aws::{
 };
 use invalidator_core::endpoint::EndpointUrl;
 
+use crate::output::saying_if_slow;
+
 /// Which account, and how to reach it. Without these, what the AWS CLI would use.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Account")]
@@ -92,7 +94,9 @@ pub async fn open(options: &Options) -> Result<Account> {
         bail!("no region is set: say --region, set AWS_REGION, or add a region to the profile");
     };
     let client = aws_sdk_sts::Client::new(&sdk);
-    let identity = client.get_caller_identity().send().await;
+    let call = client.get_caller_identity().send();
+    let identity =
+        saying_if_slow(format_args!("asking AWS in {region} for the account"), call).await;
     let identity = identity.map_err(|error| error_of("STS GetCallerIdentity", &error));
     let identity = identity.context("failed to find out the account")?;
     let are_in_environment = options.profile.is_none() && variable("AWS_ACCESS_KEY_ID").is_some();

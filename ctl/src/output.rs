@@ -7,12 +7,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::pin::pin;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use invalidator_core::text::{Lines, one_line};
 use serde::Serialize;
+use tokio::time::timeout;
 
 /// Whom the output of a command is for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -25,6 +28,9 @@ pub enum Format {
 
 /// The first error of writing to standard output.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// After so long without an answer, it is told what is waited for.
+const SOON: Duration = Duration::from_millis(700);
 
 /// A longer error is cut after so many characters.
 const MAX_ERROR: usize = 6_000;
@@ -67,6 +73,17 @@ pub fn clear() {
 /// Tells the person at the terminal something beside what was asked for.
 pub fn tell(line: impl fmt::Display) {
     write_err(lines_of(line).as_str());
+}
+
+/// Waits for an answer, and tells what it waits for if it does not come soon: whoever sees nothing for a second
+/// does not know whether the command works.
+pub async fn saying_if_slow<F: IntoFuture>(what: impl fmt::Display, answer: F) -> F::Output {
+    let mut answer = pin!(answer.into_future());
+    if let Ok(answer) = timeout(SOON, &mut answer).await {
+        return answer;
+    }
+    tell(what);
+    answer.await
 }
 
 /// Tells what did not work, though the command goes on.

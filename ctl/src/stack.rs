@@ -10,7 +10,7 @@ use invalidator::config::QueueUrl;
 use invalidator_core::mode::Mode;
 
 use crate::account::Account;
-use crate::output;
+use crate::output::{self, saying_if_slow};
 use crate::usage::Usage;
 
 /// Which stack, by its name alone.
@@ -182,7 +182,12 @@ pub async fn find(account: &Account, options: Options) -> Result<Stack> {
 
 async fn named(account: &Account, name: String) -> Result<Stack> {
     let client = aws_sdk_cloudformation::Client::new(&account.sdk);
-    let answer = client.describe_stacks().stack_name(&name).send().await;
+    let call = client.describe_stacks().stack_name(&name).send();
+    let answer = saying_if_slow(
+        format_args!("{account}, stack {name}: asking AWS for it"),
+        call,
+    )
+    .await;
     let answer = answer.map_err(|error| error_of("CloudFormation DescribeStacks", &error));
     let answer = answer.with_context(|| {
         format!("failed to read the stack {name} ({account}); name another with --stack, or its --region")

@@ -10,7 +10,8 @@ use invalidator::mode::read_mode;
 use invalidator::state;
 use invalidator_core::cost::account::Account as Spending;
 use invalidator_core::cost::amount::NanoUsd;
-use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger};
+use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Spending as Ordered};
+use invalidator_core::cost::month::Month;
 use invalidator_core::mode::ChosenMode;
 use invalidator_core::state::Reading;
 use invalidator_core::target::TargetId;
@@ -87,16 +88,17 @@ pub async fn mode(account: &Account, stack: &Stack) -> Result<ModeNow> {
 /// If the ledger cannot be read.
 pub async fn spending(account: &Account, stack: &Stack, now: OffsetDateTime) -> Result<Spent> {
     let bucket = &stack.error_bucket;
-    let ledger = match state::read::<Ledger>(account.clients.s3(), bucket, LEDGER_KEY).await? {
-        Reading::Found(ledger, _) => ledger,
-        Reading::Absent => bail!("nothing was ordered yet: there is no ledger"),
+    let read = state::read::<Ledger>(account.clients.s3(), bucket, LEDGER_KEY).await?;
+    let (month, spent) = match read {
+        Reading::Found(ledger, _) => (ledger.month(), ledger.spending(now)),
+        // Nothing was ordered yet.
+        Reading::Absent => (Month::at(now), Ordered::default()),
         Reading::Deleted => bail!("s3://{bucket}/{LEDGER_KEY} was deleted"),
         Reading::Unreadable(why, _) => bail!("s3://{bucket}/{LEDGER_KEY}: {why}"),
     };
-    let spent = ledger.spending(now);
     let of_account = Spending::at(now, &spent, 0);
     Ok(Spent {
-        month: format!("{}", ledger.month()),
+        month: month.to_string(),
         paths: of_account.this_month,
         free_left: of_account.free(),
         usd: of_account.spent_this_month().to_usd(),
