@@ -18,7 +18,7 @@ use support::tls;
 const TIMEOUT: Duration = Duration::from_secs(150);
 
 fn start(aws: &Aws) -> Function {
-    let root = tls::root().display().to_string();
+    let root = tls::roots().display().to_string();
     Function::start(aws, 1_024, &[("AWS_CA_BUNDLE", &root)])
 }
 
@@ -140,7 +140,7 @@ async fn a_file_of_roots_that_cannot_be_used_stops_the_start_and_is_named() {
 #[tokio::test]
 async fn the_first_line_of_the_log_names_the_file_of_roots() {
     let aws = account().await;
-    let root = tls::root().display().to_string();
+    let root = tls::roots().display().to_string();
     let (_function, log) = Function::start_with_log(&aws, &[("AWS_CA_BUNDLE", &root)]);
     aws.somebody_waits().await;
     let lines = log.lines();

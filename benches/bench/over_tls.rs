@@ -37,12 +37,12 @@ impl Pair {
 pub async fn measure(programs: &Programs) -> Vec<Row> {
     let boto3_roots = with_those_of_boto3();
     let bundle = "AWS_CA_BUNDLE";
-    let ours = Pair::new(&programs.ours, bundle, tls::root());
+    let ours = Pair::new(&programs.ours, bundle, tls::roots());
     let boto3 = Pair::new(&programs.boto3, bundle, boto3_roots.clone());
-    let one_root = programs.boto3.clone().over_tls(bundle, tls::root());
-    let node = Pair::new(&programs.node, "NODE_EXTRA_CA_CERTS", tls::root());
+    let roots_alone = programs.boto3.clone().over_tls(bundle, tls::roots());
+    let node = Pair::new(&programs.node, "NODE_EXTRA_CA_CERTS", tls::roots());
     let flush = Pair::new(&programs.boto3_flush, bundle, boto3_roots);
-    let mut rows = first_events(&ours, &boto3, &one_root, &node).await;
+    let mut rows = first_events(&ours, &boto3, &roots_alone, &node).await;
     rows.extend(flushes(&ours, &flush).await);
     rows
 }
@@ -56,19 +56,19 @@ fn with_those_of_boto3() -> PathBuf {
         packages.join("botocore/cacert.pem")
     });
     let own = files.into_iter().find(|file| file.is_file()).unwrap();
-    let all = fs::read_to_string(own).unwrap() + &fs::read_to_string(tls::root()).unwrap();
+    let all = fs::read_to_string(own).unwrap() + &fs::read_to_string(tls::roots()).unwrap();
     let file = out().join("boto3-roots.pem");
     fs::write(&file, all).unwrap();
     file
 }
 
-async fn first_events(ours: &Pair, boto3: &Pair, one_root: &Program, node: &Pair) -> Vec<Row> {
+async fn first_events(ours: &Pair, boto3: &Pair, roots_alone: &Program, node: &Pair) -> Vec<Row> {
     let all = [
         &ours.plain,
         &ours.tls,
         &boto3.plain,
         &boto3.tls,
-        one_root,
+        roots_alone,
         &node.plain,
         &node.tls,
     ];
@@ -89,7 +89,7 @@ async fn first_events(ours: &Pair, boto3: &Pair, one_root: &Program, node: &Pair
         over_tls,
         boto3_plain,
         boto3_tls,
-        boto3_one,
+        boto3_alone,
         node_plain,
         node_tls,
     ] = times.map(Figure::seconds);
@@ -104,10 +104,10 @@ async fn first_events(ours: &Pair, boto3: &Pair, one_root: &Program, node: &Pair
         cheaper(what, &over_tls, "boto3, bytecode at hand", &boto3_tls, GOAL),
         compared(of_peers, &plain, "boto3", &boto3_plain),
         compared(
-            "  if boto3 reads the one root alone",
+            "  if boto3 reads these roots alone",
             &over_tls,
             "boto3",
-            &boto3_one,
+            &boto3_alone,
         ),
         compared(
             "  beside Node, bundled and minified",

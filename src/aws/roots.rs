@@ -89,7 +89,7 @@ mod tests {
     fn a_file_without_a_root_certificate_is_refused() {
         let of_tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls");
         for (file, expected) in [
-            (format!("{of_tests}/root.pem"), Ok(1)),
+            (format!("{of_tests}/roots.pem"), Ok(2)),
             (format!("{of_tests}/make.sh"), Err("it has none")),
             (format!("{of_tests}/key.pem"), Err("it has none")),
             (format!("{of_tests}/nothing.pem"), Err("No such file")),

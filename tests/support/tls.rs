@@ -1,5 +1,5 @@
 //! TLS in front of the account, as in front of AWS: each service has a host of its own, so that a program needs a
-//! connection to each. The certificates are of the sizes that AWS has: see `tls/make.sh`.
+//! connection to each. The certificates are like those of AWS: see `tls/make.sh`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::serve::Listener;
-use rustls::ServerConfig;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -28,9 +29,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls")
 }
 
-/// The file with the certificate of the authority.
-pub fn root() -> PathBuf {
-    folder().join("root.pem")
+/// The file with the root certificates.
+pub fn roots() -> PathBuf {
+    folder().join("roots.pem")
 }
 
 /// A connection to a service.
@@ -65,8 +66,16 @@ impl Handshakes {
         let chain = CertificateDer::pem_file_iter(folder().join("chain.pem")).unwrap();
         let chain = chain.map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(folder().join("key.pem")).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth();
-        let config = config.with_single_cert(chain, key).unwrap();
+        // AWS takes the first of these that a client offers.
+        let mut provider = ring::default_provider();
+        let is_128 =
+            |it: &SupportedCipherSuite| it.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256;
+        provider.cipher_suites.sort_by_key(is_128);
+        let config = ServerConfig::builder_with_provider(Arc::new(provider));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth();
+        let mut config = config.with_single_cert(chain, key).unwrap();
+        config.ignore_client_order = true;
         Self {
             shared: Arc::default(),
             changed: Arc::default(),
