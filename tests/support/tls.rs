@@ -68,9 +68,9 @@ impl Handshakes {
         let key = PrivateKeyDer::from_pem_file(folder().join("key.pem")).unwrap();
         // AWS takes the first of these that a client offers.
         let mut provider = ring::default_provider();
-        let is_128 =
+        let is_later =
             |it: &SupportedCipherSuite| it.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256;
-        provider.cipher_suites.sort_by_key(is_128);
+        provider.cipher_suites.sort_by_key(is_later);
         let config = ServerConfig::builder_with_provider(Arc::new(provider));
         let config = config.with_safe_default_protocol_versions().unwrap();
         let config = config.with_no_client_auth();
