@@ -75,13 +75,6 @@ struct PatternPlace {
     effect: Effect,
 }
 
-/// What all behavior lists say about the paths that the same patterns match.
-#[derive(Debug)]
-pub(super) struct Findings {
-    of_lists: Vec<Finding>,
-    pub outcome: Outcome,
-}
-
 /// What became of one key at all distributions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -112,6 +105,15 @@ pub(super) enum PageObject<'a> {
 }
 
 impl Outcome {
+    pub(super) fn of(rulings: impl Iterator<Item = Ruling>) -> Self {
+        let mut outcome = Self::default();
+        for ruling in rulings {
+            outcome.invalidated |= matches!(ruling, Ruling::Invalidate { .. });
+            outcome.not_cached |= ruling == Ruling::NotCached;
+        }
+        outcome
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.invalidated |= other.invalidated;
         self.not_cached |= other.not_cached;
@@ -160,6 +162,47 @@ impl<'a> BehaviorList<'a> {
         }
     }
 
+    /// What the list says about a path that these patterns match, and no others.
+    ///
+    /// # Panics
+    /// If no behavior matches. The default behavior matches every path.
+    pub(super) fn finding(&self, matching: &[PatternIndex], kind: ChangeKind) -> Finding {
+        let mut behaviors = self.behaviors.iter().enumerate();
+        match behaviors.find(|(_, (pattern, _))| matching.contains(pattern)) {
+            Some((behavior, (_, effect))) => Finding {
+                behavior: BehaviorIndex::new(behavior),
+                ruling: effect.ruling(kind),
+            },
+            None => unreachable!("a default behavior does not match"),
+        }
+    }
+
+    /// Its rulings on many paths: for each path the patterns that match it, of so many patterns in all, and no
+    /// others do.
+    ///
+    /// # Panics
+    /// If no behavior matches. The default behavior matches every path.
+    pub(super) fn rulings<'c>(
+        &self,
+        patterns: usize,
+        paths: impl Iterator<Item = (&'c [PatternIndex], ChangeKind)>,
+    ) -> Vec<Ruling> {
+        let mut first = vec![u32::MAX; patterns];
+        for ((pattern, _), place) in self.behaviors.iter().zip(0..) {
+            let first = &mut first[pattern.get()];
+            *first = place.min(*first);
+        }
+        let rulings = paths.map(|(matching, kind)| {
+            let places = matching.iter().map(|pattern| first[pattern.get()]);
+            let behavior = places.min().and_then(|it| self.behaviors.get(it as usize));
+            match behavior {
+                Some((_, effect)) => effect.ruling(kind),
+                None => unreachable!("a default behavior does not match"),
+            }
+        });
+        rulings.collect()
+    }
+
     pub(super) fn roles(&self) -> &[ObjectRole<'a>] {
         &self.roles
     }
@@ -170,6 +213,11 @@ impl<'a> BehaviorList<'a> {
 }
 
 impl PatternPlaces {
+    /// How many patterns there are.
+    pub(super) fn patterns(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) fn new(lists: &[BehaviorList<'_>], patterns: usize) -> Self {
         let mut places = vec![Vec::new(); patterns];
         for (list, BehaviorList { behaviors, .. }) in lists.iter().enumerate() {
@@ -185,6 +233,22 @@ impl PatternPlaces {
         Self { lists, places }
     }
 
+    /// The ruling of each list on a path that these patterns match, and no others.
+    ///
+    /// # Panics
+    /// If a list has no behavior that matches. Its default behavior matches every path.
+    pub(super) fn rulings(
+        &self,
+        matching: &[PatternIndex],
+        kind: ChangeKind,
+    ) -> impl Iterator<Item = Ruling> {
+        let first = self.first_behaviors(matching).into_iter();
+        first.map(move |place| match place {
+            Some(place) => place.effect.ruling(kind),
+            None => unreachable!("a default behavior does not match"),
+        })
+    }
+
     /// In each list, the first behavior whose pattern is one of these.
     fn first_behaviors(&self, matching: &[PatternIndex]) -> Vec<Option<PatternPlace>> {
         let mut first: Vec<Option<PatternPlace>> = vec![None; self.lists];
@@ -196,38 +260,6 @@ impl PatternPlaces {
             }
         }
         first
-    }
-}
-
-impl Findings {
-    /// The findings if these patterns match, and no others.
-    ///
-    /// # Panics
-    /// If a list has no behavior that matches. Its default behavior matches every path.
-    pub(super) fn new(places: &PatternPlaces, matching: &[PatternIndex], kind: ChangeKind) -> Self {
-        let first = places.first_behaviors(matching).into_iter();
-        let of_lists: Vec<Finding> = first
-            .map(|place| match place {
-                Some(PatternPlace {
-                    behavior, effect, ..
-                }) => Finding {
-                    behavior,
-                    ruling: effect.ruling(kind),
-                },
-                None => unreachable!("a default behavior does not match"),
-            })
-            .collect();
-        let is_invalidate = |finding: &Finding| matches!(finding.ruling, Ruling::Invalidate { .. });
-        let is_not_cached = |finding: &Finding| finding.ruling == Ruling::NotCached;
-        let outcome = Outcome {
-            invalidated: of_lists.iter().any(is_invalidate),
-            not_cached: of_lists.iter().any(is_not_cached),
-        };
-        Self { of_lists, outcome }
-    }
-
-    pub(super) fn of(&self, list: ListIndex) -> Finding {
-        self.of_lists[list.get()]
     }
 }
 

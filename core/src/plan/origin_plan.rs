@@ -1,15 +1,17 @@
 //! The decisions on all keys of one bucket below one origin path, for all distributions.
 //!
 //! Distributions with the same behavior list decide alike, and paths that the same patterns match
-//! are decided on alike. So the findings of all lists are worked out once for each combination of
-//! matching patterns, and a key only keeps the index of its findings. Nothing is stored per key and
-//! distribution.
+//! are decided on alike. So a key only keeps which combination of patterns matches its path, and what a list
+//! says is worked out once for each combination, when the paths of a target are made. Nothing is stored per
+//! key and distribution, nor per combination and distribution: 500 lists may differ, and each key may have
+//! a combination of its own.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::behavior_list::{
-    BehaviorList, Finding, Findings, ListIndex, ObjectRole, Outcome, PatternPlaces, Ruling,
+    BehaviorList, Finding, ListIndex, ObjectRole, Outcome, PatternPlaces, Ruling,
 };
 use super::changes::{BucketKeys, KeyChanges, KeyIndex, KeyRange};
 use super::interner::Interner;
@@ -27,8 +29,8 @@ index! {
 }
 
 index! {
-    /// The place of [`Findings`] in their origin plan.
-    FindingsIndex
+    /// The place of a [`Combination`] in its origin plan.
+    CombinationIndex
 }
 
 /// The decisions for the distributions that serve a bucket from one origin path.
@@ -38,26 +40,36 @@ pub(super) struct OriginPlan<'a> {
     lists: Vec<BehaviorList<'a>>,
     pattern_places: PatternPlaces,
     patterns: PatternSet,
-    findings: Vec<Findings>,
-    /// For each kind of change, the findings by the patterns that match.
-    known_findings: [HashMap<Box<[PatternIndex]>, FindingsIndex>; 2],
-    /// The keys below the origin path, and the findings on each.
+    combinations: Vec<Combination>,
+    /// For each kind of change, the combinations by the patterns that match.
+    known: [HashMap<Arc<[PatternIndex]>, CombinationIndex>; 2],
+    /// The keys below the origin path, and the combination of each.
     keys: KeyRange,
-    of_keys: Vec<FindingsIndex>,
+    of_keys: Vec<CombinationIndex>,
     /// Whether all of them are [exact](ViewerPath::is_exact).
     are_exact: bool,
     /// The different roles of objects.
     roles: Vec<ObjectRole<'a>>,
     /// The roles of keys, in the order of the keys.
     key_roles: Vec<KeyRole<'a>>,
+    /// Whether any list invalidates what has a role, by the place of the role, if this combination decides.
+    known_roles: HashMap<(usize, CombinationIndex), bool>,
 }
 
-/// A key in a role, and the findings of the behaviors that decide for it.
+/// The patterns that match some paths, and no others do. All these paths are decided on alike.
+#[derive(Debug)]
+struct Combination {
+    patterns: Arc<[PatternIndex]>,
+    kind: ChangeKind,
+    outcome: Outcome,
+}
+
+/// A key in a role, and the combination of the path that decides for it.
 #[derive(Clone, Copy, Debug)]
 struct KeyRole<'a> {
     key: KeyIndex,
     role: ObjectRole<'a>,
-    findings: FindingsIndex,
+    combination: CombinationIndex,
 }
 
 /// A path at which a key is cached, and what a behavior list says about it.
@@ -115,13 +127,14 @@ impl<'a> Builder<'a> {
             pattern_places: PatternPlaces::new(&lists, patterns.len()),
             lists,
             patterns: PatternSet::new(patterns),
-            findings: Vec::new(),
-            known_findings: Default::default(),
+            combinations: Vec::new(),
+            known: Default::default(),
             of_keys: Vec::with_capacity(keys.len()),
             keys,
             are_exact: true,
             roles: roles.into_iter().collect(),
             key_roles: Vec::new(),
+            known_roles: HashMap::new(),
         }
     }
 }
@@ -133,45 +146,52 @@ impl<'a> OriginPlan<'a> {
         for (key, outcome) in indices.zip(self.keys.clone().slice_mut(outcomes)) {
             let kind = keys.get(key).kind;
             let path = self.viewer_path(keys, key);
-            let findings = self.findings_on(&path, kind);
-            self.of_keys.push(findings);
+            let combination = self.combination_of(&path, kind);
+            self.of_keys.push(combination);
             self.are_exact &= path.is_exact();
-            outcome.add(self.findings[findings.get()].outcome);
+            outcome.add(self.combinations[combination.get()].outcome);
             for role in 0..self.roles.len() {
-                let role = self.roles[role];
-                outcome.invalidated |= self.decide_on_role(role, key, &path, (kind, findings));
+                outcome.invalidated |= self.decide_on_role(role, key, &path, (kind, combination));
             }
         }
     }
 
-    /// Whether a key is invalidated anywhere for a role, if it has that role.
+    /// Whether a key is invalidated anywhere for a role, given by its place, if it has that role.
     fn decide_on_role(
         &mut self,
-        role: ObjectRole<'a>,
+        place: usize,
         key: KeyIndex,
         own: &ViewerPath<'_>,
-        (kind, of_own): (ChangeKind, FindingsIndex),
+        (kind, of_own): (ChangeKind, CombinationIndex),
     ) -> bool {
+        let role = self.roles[place];
         let Some(path) = role.asked_path(*own) else {
             return false;
         };
-        let findings = if role.is_decided_by_own_path() {
+        let combination = if role.is_decided_by_own_path() {
             of_own
         } else {
-            self.findings_on(&path, kind)
+            self.combination_of(&path, kind)
         };
         self.key_roles.push(KeyRole {
             key,
             role,
-            findings,
+            combination,
         });
-        let lists = self.lists.iter().enumerate();
-        let mut with_role = lists.filter(|(_, list)| list.has(role));
-        let findings = &self.findings[findings.get()];
-        with_role.any(|(list, _)| {
-            let finding = findings.of(ListIndex::new(list));
-            matches!(role.ruling(finding.ruling), Ruling::Invalidate { .. })
-        })
+        if let Some(known) = self.known_roles.get(&(place, combination)) {
+            return *known;
+        }
+        let Combination { patterns, kind, .. } = &self.combinations[combination.get()];
+        let rulings = self.pattern_places.rulings(patterns, *kind);
+        let mut with_role = self
+            .lists
+            .iter()
+            .zip(rulings)
+            .filter(|(list, _)| list.has(role));
+        let is_invalidated = |ruling| matches!(role.ruling(ruling), Ruling::Invalidate { .. });
+        let decided = with_role.any(|(_, ruling)| is_invalidated(ruling));
+        self.known_roles.insert((place, combination), decided);
+        decided
     }
 
     /// Whether any name below the origin path may need a wildcard.
@@ -179,17 +199,21 @@ impl<'a> OriginPlan<'a> {
         !self.are_exact
     }
 
-    /// The index of the findings on a path.
-    fn findings_on(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> FindingsIndex {
+    /// The combination of the patterns that match a path.
+    fn combination_of(&mut self, path: &ViewerPath<'_>, kind: ChangeKind) -> CombinationIndex {
         let matching = self.patterns.matching(&path.normalized());
-        let known = &mut self.known_findings[kind as usize];
+        let known = &mut self.known[kind as usize];
         if let Some(index) = known.get(matching) {
             return *index;
         }
-        let index = FindingsIndex::new(self.findings.len());
-        let findings = Findings::new(&self.pattern_places, matching, kind);
-        self.findings.push(findings);
-        known.insert(matching.into(), index);
+        let index = CombinationIndex::new(self.combinations.len());
+        let patterns = Arc::<[PatternIndex]>::from(matching);
+        self.combinations.push(Combination {
+            outcome: Outcome::of(self.pattern_places.rulings(matching, kind)),
+            patterns: Arc::clone(&patterns),
+            kind,
+        });
+        known.insert(patterns, index);
         index
     }
 
@@ -251,20 +275,20 @@ impl<'a> OriginPlan<'a> {
         mut add: impl FnMut(Needed<'k>),
     ) {
         let rulings = self.rulings(list);
-        let mut add_paths = |key, role, findings: FindingsIndex| {
-            let ruling = rulings[findings.get()];
+        let mut add_paths = |key, role, combination: CombinationIndex| {
+            let ruling = rulings[combination.get()];
             if let Some(paths) = self.invalidation_paths(keys, key, role, ruling) {
                 for (path, cause) in paths.with_causes() {
                     add(Needed { path, key, cause });
                 }
             }
         };
-        for (key, findings) in self.keys.iter().zip(&self.of_keys) {
-            add_paths(key, None, *findings);
+        for (key, combination) in self.keys.iter().zip(&self.of_keys) {
+            add_paths(key, None, *combination);
         }
         for of_key in &self.key_roles {
             if self.lists[list.get()].has(of_key.role) {
-                add_paths(of_key.key, Some(of_key.role), of_key.findings);
+                add_paths(of_key.key, Some(of_key.role), of_key.combination);
             }
         }
     }
@@ -287,8 +311,8 @@ impl<'a> OriginPlan<'a> {
         if !are_different {
             return None;
         }
-        let path = move |(key, findings): (KeyIndex, &FindingsIndex)| {
-            let paths = self.invalidation_paths(keys, key, None, rulings[findings.get()])?;
+        let path = move |(key, combination): (KeyIndex, &CombinationIndex)| {
+            let paths = self.invalidation_paths(keys, key, None, rulings[combination.get()])?;
             Some((paths.first, key))
         };
         Some(self.keys.iter().zip(&self.of_keys).filter_map(path))
@@ -309,11 +333,12 @@ impl<'a> OriginPlan<'a> {
         let roles = self.key_roles[begin..].iter();
         let roles = roles.take_while(|it| it.key == key);
         let roles = roles.filter(|it| self.lists[list.get()].has(it.role));
-        let roles = roles.map(|it| (Some(it.role), it.findings));
+        let roles = roles.map(|it| (Some(it.role), it.combination));
         let own = (None, self.of_keys[place]);
         let all = std::iter::once(own).chain(roles);
-        all.map(|(role, findings)| {
-            let finding = self.findings[findings.get()].of(list);
+        all.map(|(role, combination)| {
+            let Combination { patterns, kind, .. } = &self.combinations[combination.get()];
+            let finding = self.lists[list.get()].finding(patterns, *kind);
             FoundPath {
                 role,
                 finding,
@@ -324,9 +349,10 @@ impl<'a> OriginPlan<'a> {
         .collect()
     }
 
-    /// The rulings of a behavior list, in the order of the findings.
+    /// The rulings of a behavior list, in the order of the combinations.
     fn rulings(&self, list: ListIndex) -> Vec<Ruling> {
-        let findings = self.findings.iter();
-        findings.map(|findings| findings.of(list).ruling).collect()
+        let combinations = self.combinations.iter();
+        let paths = combinations.map(|it| (&*it.patterns, it.kind));
+        self.lists[list.get()].rulings(self.pattern_places.patterns(), paths)
     }
 }
