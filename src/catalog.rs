@@ -20,12 +20,13 @@ use anyhow::{Result, bail};
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::types::DistributionTenantSummary;
 use futures_util::stream::{self, StreamExt};
+use invalidator_core::distributions::by_bucket::Servers;
 use invalidator_core::distributions::listing::{
     CacheBehavior, CachePolicies, DistributionSummary, managed_policies,
 };
 use invalidator_core::distributions::origin::OriginBuckets;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
-use invalidator_core::distributions::{Details, Distribution, serves_any};
+use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::BucketName;
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::sync::Mutex;
@@ -89,6 +90,8 @@ const NO_ALIAS: &str = "unknown";
 #[derive(Debug, Default)]
 struct Known {
     list: Option<Kept<Vec<DistributionSummary>>>,
+    /// Which of the list serve a bucket; none until somebody asks.
+    servers: Option<Servers>,
     /// The pages read so far, if reading the list was interrupted.
     pages: Option<Kept<Pages>>,
     policies: Option<Kept<CachePolicies>>,
@@ -134,6 +137,13 @@ impl<T> Kept<T> {
 impl Known {
     fn summaries(&self) -> &[DistributionSummary] {
         self.list.as_ref().map_or(&[], |list| &list.value)
+    }
+
+    /// The places in the list of those that serve a bucket, with these aliases.
+    fn servers(&mut self, aliases: &OriginBuckets) -> &Servers {
+        let kept = self.servers.take().filter(|it| it.are_with(aliases));
+        let servers = kept.unwrap_or_else(|| Servers::new(self.summaries(), aliases));
+        self.servers.insert(servers)
     }
 
     fn summary(&self, id: &DistributionId) -> Option<&DistributionSummary> {
@@ -260,6 +270,7 @@ impl Catalog {
                 // The list is as old as its first page.
                 let list = self.wanted(pages.value.distributions);
                 known.list = Some(Kept::new(list, pages.since));
+                known.servers = None;
                 Ok(())
             }
             Err(error) => {
@@ -293,12 +304,13 @@ impl Catalog {
         until: Instant,
     ) -> Serving {
         let mut known = self.known.lock().await;
+        let servers = known.servers(aliases);
+        let places = buckets.iter().flat_map(|it| servers.of(it.as_str()));
+        let places: BTreeSet<usize> = places.collect();
         let list = known.list.take();
         let summaries = list.as_ref().map_or(&[][..], |list| &list.value);
-        let serving: Vec<&DistributionSummary> = summaries
-            .iter()
-            .filter(|summary| serves_any(summary, buckets, aliases))
-            .collect();
+        let serving: Vec<&DistributionSummary> =
+            places.iter().map(|place| &summaries[*place]).collect();
         let (skipped, wanted): (Vec<_>, Vec<_>) = serving
             .iter()
             .copied()
@@ -329,16 +341,33 @@ impl Catalog {
         }
     }
 
-    /// At most how many targets serve these buckets, according to the cached data.
-    pub async fn targets_serving(&self, buckets: &[BucketName], aliases: &OriginBuckets) -> usize {
-        let known = self.known.lock().await;
-        let serving = known
-            .summaries()
-            .iter()
-            .filter(|summary| summary.enabled && serves_any(summary, buckets, aliases));
+    /// Those of some buckets that a distribution of the list serves, or may serve.
+    pub async fn served(&self, buckets: &[BucketName], aliases: &OriginBuckets) -> Vec<BucketName> {
+        let mut known = self.known.lock().await;
+        let servers = known.servers(aliases);
+        let is_served = |bucket: &&BucketName| servers.of(bucket.as_str()).next().is_some();
+        buckets.iter().filter(is_served).cloned().collect()
+    }
+
+    /// At most how many targets serve these buckets, according to the cached data: those of the distributions that
+    /// are not in `counted`, which are added to it.
+    pub async fn targets_serving(
+        &self,
+        buckets: impl IntoIterator<Item = &BucketName>,
+        aliases: &OriginBuckets,
+        counted: &mut BTreeSet<DistributionId>,
+    ) -> usize {
+        let mut known = self.known.lock().await;
+        let servers = known.servers(aliases);
+        let places = buckets.into_iter().flat_map(|it| servers.of(it.as_str()));
+        let places: BTreeSet<usize> = places.collect();
+        let serving = places.iter().map(|place| &known.summaries()[*place]);
         let targets = serving.map(|summary| {
-            let details = known.details.get(&id_of(summary));
-            details.map_or(1, |kept| kept.value.tenants.len().max(1))
+            let id = id_of(summary);
+            let details = known.details.get(&id);
+            let targets = details.map_or(1, |kept| kept.value.tenants.len().max(1));
+            let is_new = summary.enabled && counted.insert(id);
+            if is_new { targets } else { 0 }
         });
         targets.sum()
     }
@@ -511,7 +540,8 @@ impl Catalog {
 
     /// Forgets the list, so that it is read again before the next use.
     pub async fn forget(&self) {
-        self.known.lock().await.list = None;
+        let mut known = self.known.lock().await;
+        (known.list, known.servers) = (None, None);
     }
 
     /// Reads the cache policies if an unknown one is needed. If they cannot be read now, returns the

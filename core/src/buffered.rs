@@ -144,10 +144,14 @@ impl TargetScope {
 
     /// Whether the target is in this scope.
     pub fn contains(&self, target: &Target) -> bool {
-        match self {
-            Self::Distribution(id) => target.distribution == *id,
-            Self::Tenant(one) => one == target,
-        }
+        Self::all_of(target).any(|it| it == *self)
+    }
+
+    /// The scopes that a target is in.
+    pub fn all_of(target: &Target) -> impl Iterator<Item = Self> {
+        let of_distribution = Self::Distribution(target.distribution.clone());
+        let of_tenant = target.tenant.as_ref().map(|_| Self::Tenant(target.clone()));
+        [of_distribution].into_iter().chain(of_tenant)
     }
 }
 

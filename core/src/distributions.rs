@@ -2,12 +2,14 @@
 //! a path, and whether that behavior caches.
 //!
 //! * [`address`]: a URL, and the distributions that answer for its host
+//! * [`by_bucket`]: finds what has a bucket behind it
 //! * [`error_pages`]: custom error pages, and how long errors are cached
 //! * [`listing`]: the answer of `ListDistributions`, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
 //! * [`tenants`]: the tenants of multi-tenant distributions
 
 pub mod address;
+pub mod by_bucket;
 pub mod error_pages;
 pub mod listing;
 pub mod origin;
@@ -168,8 +170,7 @@ pub fn serves_any(
     buckets: &[BucketName],
     aliases: &OriginBuckets,
 ) -> bool {
-    // The bucket behind a placeholder is only known once the tenants are read.
-    if summary.is_multi_tenant() && summary.has_placeholders() {
+    if summary.may_serve_any_bucket() {
         return true;
     }
     summary.origins.items.iter().any(|origin| {
@@ -188,7 +189,7 @@ impl Distribution {
         details: Details,
         policies: &CachePolicies,
     ) -> Vec<Self> {
-        if !(summary.is_multi_tenant() && summary.has_placeholders()) {
+        if !summary.may_serve_any_bucket() {
             return vec![Self::new(summary, details, policies)];
         }
         let of_tenant = |tenant: Tenant| {
@@ -260,6 +261,14 @@ impl Distribution {
     /// Its origins.
     pub fn origins(&self) -> impl Iterator<Item = &Origin> {
         self.origins.iter()
+    }
+
+    /// The origin at this place of [`Distribution::origins`].
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn origin(&self, place: usize) -> &Origin {
+        &self.origins[place]
     }
 
     /// The origins that a behavior may send a path to.

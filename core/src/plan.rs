@@ -36,13 +36,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::distributions::by_bucket::ByBucket;
 use crate::distributions::{Distribution, Origin};
 use crate::event::BucketName;
 use crate::path::OriginPath;
 use crate::target::Target;
 use crate::wildcards::is_too_wide;
 use behavior_list::{ListIndex, Outcome};
-use changes::{BucketIndex, BucketKeys};
+use changes::BucketIndex;
 use origin_plan::{Builder, OriginPlan, OriginPlanIndex};
 use reason::Case;
 use sets::Needed;
@@ -66,7 +67,8 @@ pub struct Plan<'a> {
     pub keys: &'a KeyChanges,
     origin_plans: Vec<OriginPlan<'a>>,
     served: Vec<Served<'a>>,
-    /// Distributions that are out of service, for each bucket that is an origin of theirs.
+    /// Distributions that are out of service, for each bucket that is an origin of theirs; in the order of the
+    /// buckets.
     out_of_service: Vec<(BucketIndex, &'a Distribution)>,
     debounce: Duration,
     limits: SetLimits,
@@ -115,20 +117,54 @@ pub struct Counts {
 /// Plans the invalidations for these changes.
 pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     let mut outcomes = vec![Outcome::default(); keys.len()];
+    let mut served = Vec::new();
+    // For each distribution, its place among those in service.
+    let in_service = rules.distributions.iter().map(|distribution| {
+        distribution.is_in_service().then(|| {
+            served.push(Served {
+                distribution,
+                origins: Vec::new(),
+            });
+            served.len() - 1
+        })
+    });
+    let in_service: Vec<Option<usize>> = in_service.collect();
     let mut plan = Plan {
         counts: Counts::default(),
         keys,
         origin_plans: Vec::new(),
-        served: served(rules),
+        served,
         out_of_service: Vec::new(),
         debounce: rules.debounce,
         limits: rules.limits,
         min_wildcard_depth: rules.min_wildcard_depth,
     };
+    let origins = origins_by_bucket(rules);
     for bucket in keys.by_bucket() {
-        plan.out_of_service.extend(out_of_service(&bucket, rules));
         let first = plan.origin_plans.len();
-        for builder in builders(&bucket, rules, &mut plan.served, first) {
+        let mut builders = Builders::new(first);
+        for ((place, origin), endpoint) in origins.of(bucket.name.as_str()) {
+            let distribution = &rules.distributions[place];
+            let Some(served) = in_service[place] else {
+                let known = plan.out_of_service.last();
+                let is_known = known
+                    .is_some_and(|(of, it)| *of == bucket.index && std::ptr::eq(*it, distribution));
+                if !is_known {
+                    plan.out_of_service.push((bucket.index, distribution));
+                }
+                continue;
+            };
+            let index_document = rules.index_document(bucket.name, endpoint.is_website());
+            let origin = distribution.origin(origin);
+            let list = builders.add(distribution, origin, index_document, rules.debounce);
+            plan.served[served].origins.push(ServedOrigin {
+                bucket: bucket.index,
+                origin,
+                origin_plan: list.0,
+                list: list.1,
+            });
+        }
+        for builder in builders.all {
             let mut origin_plan = builder.build(keys, &bucket);
             origin_plan.decide(keys, &mut outcomes);
             plan.origin_plans.push(origin_plan);
@@ -138,62 +174,51 @@ pub fn plan<'a>(keys: &'a KeyChanges, rules: &Rules<'a>) -> Plan<'a> {
     plan
 }
 
-/// The distributions in service, before their origins are known.
-fn served<'a>(rules: &Rules<'a>) -> Vec<Served<'a>> {
-    let in_service = rules.distributions.iter().filter(|it| it.is_in_service());
-    let served = in_service.map(|distribution| Served {
-        distribution,
-        origins: Vec::new(),
-    });
-    served.collect()
-}
-
-/// The distributions out of service that have a bucket as an origin.
-fn out_of_service<'a>(
-    bucket: &BucketKeys<'_>,
-    rules: &Rules<'a>,
-) -> impl Iterator<Item = (BucketIndex, &'a Distribution)> {
-    let out_of_service = rules.distributions.iter().filter(|it| !it.is_in_service());
-    let has_bucket = |distribution: &&Distribution| {
-        let mut origins = distribution.origins_of(bucket.name.as_str(), rules.origin_buckets);
-        origins.next().is_some()
-    };
-    out_of_service
-        .filter(has_bucket)
-        .map(|distribution| (bucket.index, distribution))
-}
-
-/// Finds the origins that are a bucket. Those with the same origin path share an origin plan; `first`
-/// is the place of the first of these plans.
-fn builders<'a>(
-    bucket: &BucketKeys<'_>,
-    rules: &Rules<'a>,
-    served: &mut [Served<'a>],
-    first: usize,
-) -> Vec<Builder<'a>> {
-    let mut builders: Vec<Builder<'a>> = Vec::new();
-    let mut by_path: HashMap<&OriginPath, usize> = HashMap::new();
-    for Served {
-        distribution,
-        origins,
-    } in served
-    {
-        let of_bucket = distribution.origins_of(bucket.name.as_str(), rules.origin_buckets);
-        for (origin, is_website) in of_bucket {
-            let place = *by_path.entry(&origin.path).or_insert(builders.len());
-            if place == builders.len() {
-                builders.push(Builder::new(&origin.path));
-            }
-            let index_document = rules.index_document(bucket.name, is_website);
-            origins.push(ServedOrigin {
-                bucket: bucket.index,
-                origin,
-                origin_plan: OriginPlanIndex::new(first + place),
-                list: builders[place].add(distribution, origin, index_document, rules.debounce),
-            });
+/// The origins of all distributions, each by the places of its distribution and of itself, by the buckets that
+/// they are.
+fn origins_by_bucket(rules: &Rules<'_>) -> ByBucket<(usize, usize)> {
+    let mut by_bucket = ByBucket::default();
+    for (place, distribution) in rules.distributions.iter().enumerate() {
+        for (of_origin, origin) in distribution.origins().enumerate() {
+            by_bucket.add((place, of_origin), &origin.domain, rules.origin_buckets);
         }
     }
-    builders
+    by_bucket
+}
+
+/// The origin plans of a bucket that are being built. Origins with the same origin path share one.
+struct Builders<'a> {
+    /// The place of the first of these plans.
+    first: usize,
+    all: Vec<Builder<'a>>,
+    by_path: HashMap<&'a OriginPath, usize>,
+}
+
+impl<'a> Builders<'a> {
+    fn new(first: usize) -> Self {
+        Self {
+            first,
+            all: Vec::new(),
+            by_path: HashMap::new(),
+        }
+    }
+
+    /// Adds an origin. Returns its origin plan, and its behavior list there.
+    fn add(
+        &mut self,
+        distribution: &'a Distribution,
+        origin: &'a Origin,
+        index_document: Option<&'a str>,
+        debounce: Duration,
+    ) -> (OriginPlanIndex, ListIndex) {
+        let next = self.all.len();
+        let place = *self.by_path.entry(&origin.path).or_insert(next);
+        if place == next {
+            self.all.push(Builder::new(&origin.path));
+        }
+        let list = self.all[place].add(distribution, origin, index_document, debounce);
+        (OriginPlanIndex::new(self.first + place), list)
+    }
 }
 
 impl Counts {
@@ -253,8 +278,9 @@ impl Plan<'_> {
                 Route::new(distribution, Some(served.origin), found, case)
             })
         });
-        let out_of_service = self.out_of_service.iter();
-        let out_of_service = out_of_service.filter(move |(of, _)| *of == bucket);
+        let begin = self.out_of_service.partition_point(|(of, _)| *of < bucket);
+        let out_of_service = self.out_of_service[begin..].iter();
+        let out_of_service = out_of_service.take_while(move |(of, _)| *of == bucket);
         let out_of_service = out_of_service
             .map(move |(_, distribution)| Route::new(distribution, None, Vec::new(), case));
         in_service.chain(out_of_service)

@@ -4,15 +4,19 @@
 //! counts as drained when a long poll returns no messages, or only messages that were sent after the
 //! flush began. Those still have a tick to come, so steady traffic cannot keep a flush from ending.
 
+use std::collections::BTreeSet;
+use std::collections::hash_map::{HashMap, RandomState};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use invalidator_core::buffered::{Buffered as Unpacked, TargetScope, WaitingSet, unpack};
-use invalidator_core::event::EventTime;
+use invalidator_core::event::{BucketName, EventTime};
 use invalidator_core::fence::Fence;
 use invalidator_core::plan::{Changes, MessageIndex};
 use invalidator_core::service_error::ServiceError;
+use invalidator_core::target::DistributionId;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -113,6 +117,9 @@ pub struct Batch {
     pub unreadable: Vec<Unreadable>,
     /// They are not part of the work, and make no round smaller.
     pub fences: Vec<Held>,
+    /// The places of the scopes, by the hashes of their targets.
+    places: HashMap<u64, Vec<usize>>,
+    hasher: RandomState,
     bytes: usize,
     receives: u32,
     largest_receive: usize,
@@ -219,13 +226,18 @@ impl Batch {
 
     /// The index of the changes for these targets.
     fn scope(&mut self, targets: Option<Vec<TargetScope>>) -> usize {
-        let known = self.scopes.iter().position(|it| it.targets == targets);
+        let places = self.places.entry(self.hasher.hash_one(&targets));
+        let places = places.or_default();
+        let mut known = places.iter().copied();
+        let known = known.find(|place| self.scopes[*place].targets == targets);
         known.unwrap_or_else(|| {
             self.scopes.push(Scoped {
                 targets,
                 ..Scoped::default()
             });
-            self.scopes.len() - 1
+            let place = self.scopes.len() - 1;
+            places.push(place);
+            place
         })
     }
 }
@@ -395,22 +407,28 @@ impl<'a> Drain<'a> {
     }
 }
 
-/// At most how many targets a batch concerns. Counted again when a bucket is new.
+/// At most how many targets a batch concerns. Only buckets that are new are looked at.
 #[derive(Debug, Default)]
 struct Targets {
-    buckets: usize,
+    /// How many buckets of each scope were looked at.
+    seen: Vec<usize>,
+    counted: BTreeSet<DistributionId>,
     count: usize,
 }
 
 impl Targets {
     async fn of(&mut self, app: &App, batch: &Batch) -> usize {
-        let all = || batch.scopes.iter().map(|it| it.changes.buckets());
-        let buckets: usize = all().map(<[_]>::len).sum();
-        if buckets != self.buckets {
-            self.buckets = buckets;
-            let all: Vec<_> = all().flat_map(<[_]>::to_vec).collect();
+        self.seen.resize(batch.scopes.len(), 0);
+        let of_scopes = self.seen.iter_mut().zip(&batch.scopes);
+        let new = of_scopes.flat_map(|(seen, scoped)| {
+            let buckets = scoped.changes.buckets();
+            &buckets[std::mem::replace(seen, buckets.len())..]
+        });
+        let new: Vec<&BucketName> = new.collect();
+        if !new.is_empty() {
             let aliases = &app.config.origin_buckets;
-            self.count = app.catalog.targets_serving(&all, aliases).await;
+            let counted = &mut self.counted;
+            self.count += app.catalog.targets_serving(new, aliases, counted).await;
         }
         self.count
     }

@@ -1,6 +1,6 @@
 //! Plans the received changes, enqueues the sets, and then deletes the messages.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,7 +13,8 @@ use invalidator_core::mode::Mode;
 use invalidator_core::path::{InvalidationPath, Reach};
 use invalidator_core::pause::Pauses;
 use invalidator_core::plan::{
-    Changes, Fate, KeyChanges, KeySet, PathSet, Plan, Rules, SetLimits, index_document_of, plan,
+    Changes, Fate, KeyChanges, KeySet, MessageIndex, PathSet, Plan, Rules, SetLimits,
+    index_document_of, plan,
 };
 use invalidator_core::retry::{HELD_WAIT, TIME_TO_STOP, unread_distributions_wait};
 use invalidator_core::set::{Set, TooWide};
@@ -83,6 +84,30 @@ struct Unfinished {
     stranded: usize,
 }
 
+/// The messages of each part of a batch.
+struct Parts {
+    /// By the places of the scopes.
+    scopes: Vec<Vec<MessageIndex>>,
+    sets: Vec<MessageIndex>,
+}
+
+impl Parts {
+    fn of(messages: &[Buffered], scopes: usize) -> Self {
+        let mut parts = Self {
+            scopes: vec![Vec::new(); scopes],
+            sets: Vec::new(),
+        };
+        for (place, message) in messages.iter().enumerate() {
+            let part = match message.part {
+                Part::Scope(scope) => &mut parts.scopes[scope],
+                Part::Sets => &mut parts.sets,
+            };
+            part.push(MessageIndex::new(place));
+        }
+        parts
+    }
+}
+
 impl Unfinished {
     /// Lets keys wait for a target. Targets for which the same keys wait share their messages.
     fn hold(&mut self, target: &Target, keys: &KeySet) {
@@ -114,14 +139,15 @@ impl Rounds<'_> {
             unreadable,
             ..
         } = batch;
+        let of_parts = Parts::of(&messages, scopes.len());
         if !sets.is_empty() && self.forward(sets, &mut end).await {
-            self.delete(&mut messages, Part::Sets);
+            self.delete(&mut messages, &of_parts.sets);
         }
         // What has waited before must not take what new changes may spend.
         let mut scopes: Vec<_> = scopes.into_iter().enumerate().collect();
         scopes.sort_by_key(|(_, scoped)| scoped.targets.is_some());
         for (index, scoped) in scopes {
-            let part = Part::Scope(index);
+            let part = &of_parts.scopes[index];
             let has_time = self.deadline.remaining() > TIME_TO_STOP;
             if has_time && self.hold_or_process(scoped, &messages, &mut end).await {
                 self.delete(&mut messages, part);
@@ -159,16 +185,17 @@ impl Rounds<'_> {
     }
 
     /// Lets the messages of one part of the batch be deleted, while the flush goes on.
-    fn delete(&self, messages: &mut [Buffered], part: Part) {
-        let done = messages.iter_mut().filter(|message| message.part == part);
-        let handles = done.map(|message| std::mem::take(&mut message.receipt_handle));
+    fn delete(&self, messages: &mut [Buffered], part: &[MessageIndex]) {
+        let handles = part
+            .iter()
+            .map(|index| std::mem::take(&mut messages[index.get()].receipt_handle));
         self.deleter.delete(handles);
     }
 
     /// Counts messages that are not deleted, and so come back.
-    fn release(&self, messages: &[Buffered], part: Part, end: &mut RoundEnd) {
-        let released = messages.iter().filter(|message| message.part == part);
-        self.release_all(released.map(|message| message.sent), end);
+    fn release(&self, messages: &[Buffered], part: &[MessageIndex], end: &mut RoundEnd) {
+        let released = part.iter().map(|index| messages[index.get()].sent);
+        self.release_all(released, end);
     }
 
     fn release_all(&self, sent: impl Iterator<Item = Option<u64>>, end: &mut RoundEnd) {
@@ -253,9 +280,11 @@ impl Rounds<'_> {
         } = scoped;
         let keys = KeyChanges::from(changes);
         let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
+        let wanted: Option<HashSet<&TargetScope>> =
+            targets.as_ref().map(|targets| targets.iter().collect());
         let is_meant = |target: &Target| {
-            let targets = targets.as_ref();
-            targets.is_none_or(|targets| targets.iter().any(|it| it.contains(target)))
+            let wanted = wanted.as_ref();
+            wanted.is_none_or(|wanted| TargetScope::all_of(target).any(|it| wanted.contains(&it)))
         };
         let mut unfinished = Unfinished::default();
         let at_once = self.read_until.min(Instant::now() + TIME_FOR_ALL);
@@ -264,35 +293,33 @@ impl Rounds<'_> {
             self.read(&buckets, at_once, &[], targets.as_deref()),
         );
         end.report.counts.tags_changed += app.tags.take_changed();
-        let first_plan = plan(&keys, &rules(app, &first.distributions, &index_documents));
-        self.load_rations(&first_plan).await;
-        self.enqueue(&first_plan, is_meant, messages, &mut unfinished, end)
+        let mut distributions = first.distributions;
+        let mut of_all = plan(&keys, &rules(app, &distributions, &index_documents));
+        self.load_rations(&of_all).await;
+        self.enqueue(&of_all, is_meant, messages, &mut unfinished, end)
             .await;
         unfinished.unread = first.unread;
-        let mut later: Vec<Distribution> = Vec::new();
         if !unfinished.unread.is_empty() {
-            let (until, done) = (self.read_until, &first.distributions);
+            // Only one plan is in the memory, and each distribution once.
+            drop(of_all);
+            let (until, done) = (self.read_until, &distributions);
             let read = self.read(&buckets, until, done, targets.as_deref()).await;
-            later = read.distributions;
+            let mut later = read.distributions;
             unfinished.unread = read.unread;
             let later_plan = plan(&keys, &rules(app, &later, &index_documents));
             self.load_rations(&later_plan).await;
             self.enqueue(&later_plan, is_meant, messages, &mut unfinished, end)
                 .await;
+            drop(later_plan);
+            distributions.append(&mut later);
+            of_all = plan(&keys, &rules(app, &distributions, &index_documents));
         }
         let unread = unfinished.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
-        let all = match later.is_empty() {
-            true => Vec::new(),
-            false => [first.distributions.as_slice(), later.as_slice()].concat(),
-        };
-        let all_rules = rules(app, &all, &index_documents);
-        let plan_of_all = (!later.is_empty()).then(|| plan(&keys, &all_rules));
-        let plan_of_all = plan_of_all.as_ref().unwrap_or(&first_plan);
         let is_complete = targets.is_none() && unfinished.unread.is_empty();
-        log_sample(app, plan_of_all, is_complete);
+        log_sample(app, &of_all, is_complete);
         match &targets {
-            None => count_keys(plan_of_all, is_complete, &mut end.report.counts),
+            None => count_keys(&of_all, is_complete, &mut end.report.counts),
             Some(targets) => self.log_gone(targets).await,
         }
         let scope = Scope {
@@ -311,9 +338,11 @@ impl Rounds<'_> {
         }
     }
 
-    /// The index document of each bucket that has one.
+    /// The index document of each bucket that has one. Nobody asks for that of a bucket that no distribution serves.
     async fn index_documents(&self, buckets: &[BucketName]) -> HashMap<BucketName, String> {
         let s3 = self.app.clients.s3();
+        let aliases = &self.app.config.origin_buckets;
+        let buckets = &self.app.catalog.served(buckets, aliases).await;
         let time = TIME_FOR_ALL + TIME_FOR_A_BUCKET * u32::try_from(buckets.len()).unwrap_or(1_000);
         let until = self.read_until.min(Instant::now() + time);
         let settings = self.app.tags.settings_of(s3, buckets, until).await;
@@ -341,9 +370,10 @@ impl Rounds<'_> {
             .serving(cloudfront, buckets, aliases, &self.unread, until)
             .await;
         let done: BTreeSet<&DistributionId> = done.iter().map(|it| &it.id).collect();
-        let is_meant = |id: &DistributionId| {
-            targets.is_none_or(|targets| targets.iter().any(|it| it.distribution() == id))
-        };
+        let wanted: Option<HashSet<&DistributionId>> =
+            targets.map(|targets| targets.iter().map(TargetScope::distribution).collect());
+        let is_meant =
+            |id: &DistributionId| wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
         let mut known = ReadDistributions {
             distributions: serving.distributions,
             unread: BTreeSet::new(),

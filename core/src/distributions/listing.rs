@@ -180,6 +180,12 @@ impl DistributionSummary {
         origins.any(|origin| has(&origin.domain_name) || has(&origin.origin_path))
     }
 
+    /// Whether its tenants may have any bucket as an origin: that behind a placeholder is only known once they
+    /// are read.
+    pub fn may_serve_any_bucket(&self) -> bool {
+        self.is_multi_tenant() && self.has_placeholders()
+    }
+
     /// The distribution as a tenant with these parameters sees it.
     pub fn filled(&self, parameters: &Parameters) -> Self {
         let mut filled = self.clone();

@@ -53,11 +53,28 @@ impl OriginDomain {
     pub fn endpoint_of(&self, bucket: &str, aliases: &OriginBuckets) -> Option<Endpoint> {
         let labels = after_name(&self.0, bucket);
         labels.and_then(endpoint).or_else(|| {
-            let is_alias = |(alias, of): &&(String, String)| {
-                of == bucket && (self.0 == *alias || after_name(&self.0, alias).is_some())
-            };
-            aliases.0.iter().find(is_alias).map(|_| Endpoint::Rest)
+            let mut of_aliases = self.of_aliases(aliases);
+            of_aliases.any(|of| of == bucket).then_some(Endpoint::Rest)
         })
+    }
+
+    /// Every name, in lower case, of which this is an endpoint if a bucket has it: there may be more than one,
+    /// because the names of buckets contain dots.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, Endpoint)> {
+        let dots = self.0.match_indices('.');
+        dots.filter_map(|(at, _)| Some((&self.0[..at], endpoint(&self.0[at + 1..])?)))
+    }
+
+    /// The buckets that it stands for as an alias, as they are written there.
+    pub(super) fn of_aliases<'a>(
+        &'a self,
+        aliases: &'a OriginBuckets,
+    ) -> impl Iterator<Item = &'a str> {
+        let of_this = aliases
+            .0
+            .iter()
+            .filter(|(alias, _)| self.0 == *alias || after_name(&self.0, alias).is_some());
+        of_this.map(|(_, bucket)| bucket.as_str())
     }
 }
 
@@ -65,27 +82,19 @@ impl OriginDomain {
     /// The bucket that this is an endpoint of, if the name tells: for an alias of several buckets it does
     /// not.
     pub fn bucket(&self, aliases: &OriginBuckets) -> Option<String> {
-        let mut of_alias = aliases
-            .0
-            .iter()
-            .filter(|(alias, _)| self.0 == *alias || after_name(&self.0, alias).is_some());
-        match (of_alias.next(), of_alias.next()) {
-            (Some((_, bucket)), None) => return Some(bucket.clone()),
+        let mut of_aliases = self.of_aliases(aliases);
+        match (of_aliases.next(), of_aliases.next()) {
+            (Some(bucket), None) => return Some(bucket.to_owned()),
             (Some(_), Some(_)) => return None,
             (None, _) => {}
         }
-        let mut dots = self.0.match_indices('.').map(|(at, _)| at);
-        let name = dots.find(|at| endpoint(&self.0[at + 1..]).is_some())?;
-        Some(self.0[..name].to_owned())
+        let (name, _) = self.names().next()?;
+        Some(name.to_owned())
     }
 
     /// Whether this is an endpoint of any bucket. What an access point serves is one, too.
     pub fn is_s3(&self, aliases: &OriginBuckets) -> bool {
-        let mut rests = self.0.match_indices('.').map(|(at, _)| &self.0[at + 1..]);
-        let is_alias = |(alias, _): &(String, String)| {
-            self.0 == *alias || after_name(&self.0, alias).is_some()
-        };
-        rests.any(|rest| endpoint(rest).is_some()) || aliases.0.iter().any(is_alias)
+        self.names().next().is_some() || self.of_aliases(aliases).next().is_some()
     }
 }
 

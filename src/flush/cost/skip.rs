@@ -48,6 +48,10 @@ pub async fn look(means: &Means<'_>, plan: &Plan<'_>, counts: &mut FlushCounts) 
         return skips;
     }
     let buckets: Vec<BucketName> = plan.keys.buckets().cloned().collect();
+    let buckets = app
+        .catalog
+        .served(&buckets, &app.config.origin_buckets)
+        .await;
     let settings = app
         .tags
         .settings_of(app.clients.s3(), &buckets, means.until)
