@@ -16,18 +16,62 @@ use tracing::warn;
 
 use crate::aws::error::service_error;
 use crate::clock::Clock;
+use crate::decisions::LoggedDecisions;
 
 /// How many calls run at once. An event or a flush may concern thousands of buckets, and each call
 /// needs a connection.
 const CONCURRENCY: usize = 16;
+
+/// How much memory the settings that are kept may take: those of more than ten thousand buckets with tags as usual.
+/// Whoever may send events names as many buckets as he likes.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a bucket takes at least, beside its name and its tags.
+const BYTES_OF_A_BUCKET: usize = 400;
 
 /// The cache of the settings in bucket tags.
 #[derive(Debug)]
 pub struct BucketTags {
     keep_for: Duration,
     clock: Clock,
-    known: Mutex<HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>>,
+    known: Mutex<Known>,
     changed: AtomicUsize,
+    /// Whether one more bucket that cannot be read may be logged: there may be thousands.
+    logged: LoggedDecisions,
+}
+
+/// The settings that are kept.
+#[derive(Debug, Default)]
+struct Known {
+    of_buckets: HashMap<BucketName, Kept>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    settings: Arc<BucketSettings>,
+    since: SystemTime,
+    bytes: usize,
+}
+
+impl Known {
+    /// Keeps the settings of a bucket. If they take too much memory, all others are forgotten, and read again when they
+    /// are needed.
+    fn keep(&mut self, bucket: &BucketName, kept: Kept) {
+        let before = self.of_buckets.remove(bucket);
+        self.bytes -= before.map_or(0, |before| before.bytes);
+        if self.bytes + kept.bytes > MOST_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += kept.bytes;
+        self.of_buckets.insert(bucket.clone(), kept);
+    }
+}
+
+/// The memory that the settings of a bucket take at most: the text of a tag is there once, and once more as rules.
+fn bytes_of(bucket: &BucketName, tags: &[BucketTag]) -> usize {
+    let of_tags = tags.iter().map(|tag| 4 * (tag.key.len() + tag.value.len()));
+    BYTES_OF_A_BUCKET + bucket.as_str().len() + of_tags.sum::<usize>()
 }
 
 /// S3 saves no longer value.
@@ -41,6 +85,7 @@ impl BucketTags {
             clock,
             known: Mutex::default(),
             changed: AtomicUsize::new(0),
+            logged: LoggedDecisions::default(),
         }
     }
 
@@ -74,9 +119,11 @@ impl BucketTags {
         bucket: &BucketName,
         until: Instant,
     ) -> Option<Arc<BucketSettings>> {
-        let kept = self.lock().get(bucket).cloned();
+        let kept = self.lock().of_buckets.get(bucket).cloned();
         let now = self.clock.now();
-        if let Some((settings, since)) = &kept
+        if let Some(Kept {
+            settings, since, ..
+        }) = &kept
             && now
                 .duration_since(*since)
                 .is_ok_and(|age| age < self.keep_for)
@@ -84,17 +131,25 @@ impl BucketTags {
             return Some(settings.clone());
         }
         let tags = match Instant::now() < until {
-            true => timeout_at(until, read(s3, bucket)).await.ok().flatten(),
+            true => timeout_at(until, self.read(s3, bucket))
+                .await
+                .ok()
+                .flatten(),
             false => None,
         };
         let Some(tags) = tags else {
-            return kept.map(|(settings, _)| settings);
+            return kept.map(|kept| kept.settings);
         };
         let settings = Arc::new(BucketSettings::from_tags(&tags));
-        if let Some((before, _)) = kept {
-            self.tell_changes(bucket, &before, &settings);
+        if let Some(before) = kept {
+            self.tell_changes(bucket, &before.settings, &settings);
         }
-        self.lock().insert(bucket.clone(), (settings.clone(), now));
+        let kept = Kept {
+            settings: settings.clone(),
+            since: now,
+            bytes: bytes_of(bucket, &tags),
+        };
+        self.lock().keep(bucket, kept);
         Some(settings)
     }
 
@@ -108,28 +163,69 @@ impl BucketTags {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<BucketName, (Arc<BucketSettings>, SystemTime)>> {
+    async fn read(&self, s3: &Client, bucket: &BucketName) -> Option<Vec<BucketTag>> {
+        match s3.get_bucket_tagging().bucket(bucket.as_str()).send().await {
+            Ok(answer) => {
+                let tags = answer.tag_set.into_iter();
+                Some(
+                    tags.map(|tag| BucketTag {
+                        key: tag.key,
+                        value: tag.value,
+                    })
+                    .collect(),
+                )
+            }
+            // The bucket has no tags. The SDK's model lacks this code.
+            Err(error) if error.code() == Some("NoSuchTagSet") => Some(Vec::new()),
+            Err(error) => {
+                if self.logged.may_log(self.clock.now()) {
+                    warn!(%bucket, error = %service_error(&error), "the tags of a bucket cannot be read");
+                }
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn read(s3: &Client, bucket: &BucketName) -> Option<Vec<BucketTag>> {
-    match s3.get_bucket_tagging().bucket(bucket.as_str()).send().await {
-        Ok(answer) => {
-            let tags = answer.tag_set.into_iter();
-            Some(
-                tags.map(|tag| BucketTag {
-                    key: tag.key,
-                    value: tag.value,
-                })
-                .collect(),
-            )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_buckets_is_bounded_by_bytes() {
+        let mut known = Known::default();
+        let tag = |value: String| BucketTag {
+            key: "exceptionPaths".to_owned(),
+            value,
+        };
+        let mut most = 0;
+        for n in 0..60_000 {
+            let bucket = BucketName::new(format!("bucket-{}", n % 50_000));
+            let tags = [tag("x".repeat(n % 256))];
+            let kept = Kept {
+                settings: Arc::new(BucketSettings::from_tags(&tags)),
+                since: SystemTime::UNIX_EPOCH,
+                bytes: bytes_of(&bucket, &tags),
+            };
+            known.keep(&bucket, kept);
+            assert!(known.of_buckets.contains_key(&bucket), "the last one");
+            let bytes = known.of_buckets.values().map(|it| it.bytes).sum::<usize>();
+            if n % 1_000 == 0 {
+                assert_eq!(known.bytes, bytes);
+            }
+            assert!(known.bytes <= MOST_BYTES);
+            most = most.max(known.of_buckets.len());
         }
-        // The bucket has no tags. The SDK's model lacks this code.
-        Err(error) if error.code() == Some("NoSuchTagSet") => Some(Vec::new()),
-        Err(error) => {
-            warn!(%bucket, error = %service_error(&error), "the tags of a bucket cannot be read");
-            None
-        }
+        // Those with usual tags are kept.
+        assert!(most > 7_000, "{most}");
+        let usual = bytes_of(
+            &BucketName::new("b".repeat(63)),
+            &[tag("/assets/".to_owned())],
+        );
+        assert!(10_000 * usual < MOST_BYTES);
     }
 }

@@ -44,6 +44,9 @@ const KEYS_PER_SECOND: u32 = 150;
 /// For a flush of so many paths the ledger may be a minute old, as long as no limit is near.
 const FEW_PATHS: u64 = 10;
 
+/// Of how many buckets a flush logs that their changes wait.
+const MAX_LOGGED_BUCKETS: usize = 20;
+
 /// What a flush goes by when it orders.
 pub struct Means<'a> {
     pub app: &'a App,
@@ -105,10 +108,8 @@ impl Means<'_> {
             if held.is_empty() {
                 app.keep_backlog(backlog);
             }
-            for held in held {
-                counts.held_back += saturated(held.paths);
-                self.warn(&held);
-            }
+            counts.held_back += saturated(held.iter().map(|it| it.paths).sum());
+            self.warn(held);
         }
         // Near a limit, what is reserved in advance would be missing for others.
         let is_far = |account: &Account| rules.limits.half_spent(account).is_none();
@@ -225,13 +226,21 @@ impl Means<'_> {
         }
     }
 
-    fn warn(&self, held: &Held) {
-        let Held {
+    /// Logs the buckets whose changes wait, those of most paths first: there may be thousands.
+    fn warn(&self, mut held: Vec<Held>) {
+        held.sort_by_key(|it| std::cmp::Reverse(it.paths));
+        for Held {
             bucket,
             reached,
             paths,
-        } = held;
-        warn!(stage = "flush", %bucket, paths, reason = %reached, "changes wait: the spending limit is reached; nothing is lost; raise SpendingLimitPerHour or SpendingLimitPerMonth to go on at once");
+        } in held.iter().take(MAX_LOGGED_BUCKETS)
+        {
+            warn!(stage = "flush", %bucket, paths, reason = %reached, "changes wait: the spending limit is reached; nothing is lost; raise SpendingLimitPerHour or SpendingLimitPerMonth to go on at once");
+        }
+        let buckets = held.len().saturating_sub(MAX_LOGGED_BUCKETS);
+        if buckets > 0 {
+            warn!(stage = "flush", buckets, "changes of more buckets wait");
+        }
     }
 }
 
