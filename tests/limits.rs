@@ -16,7 +16,7 @@ use serde_json::json;
 use strict_cloudfront::rate::TokenBucket;
 use strict_cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::aws::Aws;
-use support::function::{Function, WallClock};
+use support::function::{Function, WallClock, processor_time};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 
@@ -159,14 +159,57 @@ async fn an_outage_of_cloudfront_uses_up_no_receive() {
     assert_eq!(aws.account().paths("E1"), ["/a"]);
 }
 
+/// Distributions with as many buckets each as CloudFront allows: `bucket-0` to `bucket-24` are behind the first.
+fn of_many_buckets(distributions: usize) -> impl Iterator<Item = Distribution> {
+    let origin = |n: usize| Origin::s3(&format!("o{n}"), &format!("bucket-{n}"));
+    (0..distributions).map(move |d| {
+        let first = Distribution::new(&format!("E{d:03}"), origin(25 * d));
+        (25 * d + 1..25 * (d + 1)).fold(first, |it, n| it.origin(origin(n)))
+    })
+}
+
+/// The processor time of a flush of a change in each of so many buckets, all of them served.
+async fn time_of_buckets(buckets: usize) -> Duration {
+    let aws = Aws::start().await;
+    add(&aws, of_many_buckets(100));
+    let function = Function::start(&aws, 1_024, &[]);
+    for n in 0..buckets {
+        let change = Change {
+            bucket: BucketName::new(format!("bucket-{n}")),
+            ..change("a".to_owned())
+        };
+        aws.buffer(&pack(&[change]).unwrap()[0]);
+    }
+    flush_all(&aws).await;
+    assert_eq!(aws.account().calls["GetBucketTagging"], buckets);
+    assert!(
+        aws.depth("submit.fifo") >= buckets / 25,
+        "each distribution"
+    );
+    processor_time(function.id())
+}
+
+/// Before: at each receive that brought a new bucket, all buckets were compared with all origins.
+#[tokio::test]
+async fn the_time_of_a_flush_grows_with_its_buckets_and_not_with_their_square() {
+    let few = time_of_buckets(625).await;
+    let many = time_of_buckets(2_500).await;
+    let grown = many.as_secs_f64() / few.as_secs_f64();
+    assert!(
+        grown < 6.0,
+        "four times the buckets take {grown:.1} times {few:?}"
+    );
+}
+
 /// Before: the tags of 8,986 of 10,000 buckets could not be read for lack of file descriptors, and all
 /// messages were deleted anyway.
 #[tokio::test]
 async fn tags_of_many_buckets_are_read_with_few_connections() {
     let aws = Aws::start().await;
-    add(&aws, [site("E1")]);
+    add(&aws, of_many_buckets(80));
     let _function = Function::start(&aws, 100, &[]);
-    let changes = (0..2_000).map(|n| Change {
+    // Nobody needs the tags of buckets that no distribution serves.
+    let changes = (0..3_000).map(|n| Change {
         bucket: BucketName::new(format!("bucket-{n}")),
         ..change("a".to_owned())
     });
@@ -218,6 +261,104 @@ async fn two_hundred_thousand_of_the_longest_keys_stay_within_the_memory() {
             function.peak()
         );
     }
+}
+
+/// Flushes until the buffer is empty, and forgets what is in SubmitQueue beside it: a test holds no gigabytes.
+/// Returns how many sets there were.
+async fn flush_and_forget(aws: &Aws) -> usize {
+    let mut sets = 0;
+    let forget = || {
+        aws.account()
+            .queues
+            .get_mut("submit.fifo")
+            .unwrap()
+            .forget()
+    };
+    let flushes = flush_all(aws);
+    tokio::pin!(flushes);
+    loop {
+        let short = Duration::from_millis(20);
+        let is_over = tokio::time::timeout(short, &mut flushes).await.is_ok();
+        sets += forget();
+        if is_over {
+            return sets;
+        }
+    }
+}
+
+/// 500 distributions that serve the same bucket, each with as many behaviors as CloudFront allows by default. Paths that
+/// none of these takes are served from elsewhere.
+fn large_account(behavior: impl Fn(usize, usize) -> Behavior) -> Vec<Distribution> {
+    let distribution = |d: usize| {
+        let elsewhere = Origin::new("api", "api.example.com");
+        let behaviors = (0..74).map(|b| behavior(d, b).policy("queries"));
+        let all = site(&format!("E{d:03}")).origin(elsewhere);
+        let all = all.default_behavior(Behavior::default_for("api"));
+        behaviors.fold(all, Distribution::behavior)
+    };
+    (0..500).map(distribution).collect()
+}
+
+/// The behavior lists of all distributions differ. Each key is served by one of them, and some by all.
+#[tokio::test]
+async fn the_longest_keys_for_500_distributions_stay_within_the_memory() {
+    for (alphabet, one) in [("'", 1), ("한", 3)] {
+        let aws = Aws::start().await;
+        with_query_strings(&aws, "E1");
+        add(
+            &aws,
+            large_account(|d, b| match b {
+                0 => Behavior::new("/all/*", "site"),
+                _ => Behavior::new(&format!("/{d}/{b}/*"), "site"),
+            }),
+        );
+        let mut function = Function::start(&aws, 1_024, &[]);
+        // More than a round.
+        let keys = (0..8_000).map(|n| {
+            let folder = match n % 400 {
+                0 => "all".to_owned(),
+                _ => format!("{}/{}", n % 500, 1 + n % 73),
+            };
+            let name = format!("{folder}/{n:06}");
+            let rest = (1_024 - name.len()) / one;
+            format!("{name}{}", alphabet.repeat(rest))
+        });
+        buffer_packed(&aws, keys);
+        let sets = flush_and_forget(&aws).await;
+        assert!(sets >= 500 * 2, "{sets} sets");
+        assert!(function.is_alive());
+        assert!(
+            function.peak() <= 128,
+            "{} MiB of `{alphabet}`",
+            function.peak()
+        );
+    }
+}
+
+/// Each key is matched by patterns of its own. Before: 195 MiB, because what each of the 500 lists said was kept for each
+/// combination of patterns.
+#[tokio::test]
+async fn keys_that_all_match_otherwise_stay_within_the_memory() {
+    let aws = Aws::start().await;
+    with_query_strings(&aws, "E1");
+    add(
+        &aws,
+        large_account(|d, b| {
+            // A few of them have much to invalidate.
+            let origin = if d < 10 { "site" } else { "api" };
+            Behavior::new(&format!("*{:03x}*", (74 * d + b) % 4_096), origin)
+        }),
+    );
+    let mut function = Function::start(&aws, 1_024, &[]);
+    let keys = (0..20_000_u64).map(|n| {
+        let digits = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
+        format!("{digits:010x}/{n}")
+    });
+    buffer_packed(&aws, keys);
+    let sets = flush_and_forget(&aws).await;
+    assert!(sets > 10, "{sets} sets");
+    assert!(function.is_alive());
+    assert!(function.peak() <= 128, "{} MiB", function.peak());
 }
 
 /// A flush holds each of them until submit has it, and submit until it is in a file.
@@ -381,6 +522,72 @@ async fn flushes_that_are_cut_off_make_hardly_more_calls_than_one() {
     assert!(one == 1 && many > 2, "{one} and {many} flushes");
     let most = calls_of_one as f64 * 1.1;
     assert!((calls_of_many as f64) < most, "{calls_of_many} for {most}");
+}
+
+/// The messages of one round, of one of the longest keys each: 24 MiB of what `src/flush/room.rs` counts for them.
+const LONGEST_OF_A_ROUND: usize = 5_300;
+
+/// How many calls it takes to flush messages of one change each, if the function is killed whenever so many more were
+/// deleted.
+async fn calls_until_done(messages: usize, kills: &[usize]) -> usize {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    buffer_singly(
+        &aws,
+        (0..messages).map(|n| format!("{n:06}{}", "x".repeat(1_018))),
+    );
+    let mut left = messages;
+    for more in kills {
+        let function = Function::start(&aws, 1_024, &[]);
+        left -= more;
+        let kill = async {
+            while aws.depth("buffer") > left {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            function.kill(&aws);
+        };
+        let (result, ()) = tokio::join!(aws.flush(TIMEOUT), kill);
+        assert!(result.is_err(), "it was killed");
+        left = aws.depth("buffer");
+        let buffer = &mut aws.account();
+        buffer.queues.get_mut("buffer").unwrap().show();
+    }
+    let _function = Function::start(&aws, 1_024, &[]);
+    flush_all(&aws).await;
+    let calls = aws.account().timings.len();
+    aws.submit(TIMEOUT).await.unwrap();
+    let mut paths = aws.account().paths("E1");
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), messages, "nothing is lost");
+    calls
+}
+
+/// A flush that is killed repeats the receives of what it had in hand: the messages of the round, and those of the
+/// last one that were not deleted yet.
+#[tokio::test]
+async fn a_killed_flush_repeats_the_receives_of_what_it_had_in_hand() {
+    let messages = 8 * LONGEST_OF_A_ROUND;
+    let once = calls_until_done(messages, &[]).await;
+    for kills in [
+        // While the first round is deleted, and in the middle of a later one.
+        &[1_000][..],
+        &[3 * LONGEST_OF_A_ROUND + 2_000],
+        // As often as every other round.
+        &[2 * LONGEST_OF_A_ROUND, 2 * LONGEST_OF_A_ROUND + 700, 9_000],
+    ] {
+        let killed = calls_until_done(messages, kills).await;
+        let repeated = killed.saturating_sub(once) as f64 / kills.len() as f64;
+        let of_a_round = LONGEST_OF_A_ROUND as f64 / 10.0;
+        println!("{kills:?}: {killed} calls, {once} without kills");
+        assert!(
+            repeated < 1.5 * of_a_round,
+            "{repeated} calls for each of {kills:?}"
+        );
+        if kills.len() == 1 {
+            assert!(killed as f64 <= 1.1 * once as f64, "{killed} for {once}");
+        }
+    }
 }
 
 /// How often each of these was read with success.

@@ -172,6 +172,20 @@ impl Queue {
         message.clone()
     }
 
+    /// Lets so much time pass that all messages can be received.
+    #[allow(dead_code)] // Only the tests of limits kill a function.
+    pub fn show(&mut self) {
+        let messages = self.messages.values_mut();
+        messages.for_each(|message| message.visible_at = Duration::ZERO);
+    }
+
+    /// Takes all messages out, and forgets what was sent. Returns how many they were.
+    #[allow(dead_code)] // Only the tests of limits send so much.
+    pub fn forget(&mut self) -> usize {
+        self.remembered.clear();
+        std::mem::take(&mut self.messages).len()
+    }
+
     /// Takes a message out, whatever became of it.
     pub fn withdraw(&mut self, id: &str) {
         self.messages.retain(|_, message| message.id != id);
