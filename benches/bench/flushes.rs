@@ -194,7 +194,8 @@ pub fn packed(changes: usize, a_message: usize) -> Vec<String> {
     keys.chunks(a_message).map(body).collect()
 }
 
-fn body(keys: &[String]) -> String {
+/// The body of a message with these keys.
+pub fn body(keys: &[String]) -> String {
     let change = |key: &String| Change {
         bucket: BucketName::new(BUCKET),
         key: ObjectKey::new(key.clone()).unwrap(),
