@@ -60,6 +60,63 @@ def test_a_block_is_shell(block: docs.Block) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def statements(text: str) -> list[str]:
+    """The commands of a block that a shell runs one after the other: what `&&` or `|` join is one."""
+    text = re.sub(r"(^|\s)#[^\n]*", r"\1", text)
+    text = re.sub(r"\\\n\s*|(?<=&&)\s*\n\s*|(?<=\|)\s*\n\s*|\s*\n\s*(?=\|)", " ", text)
+    return [line.rstrip() for line in text.split("\n") if line.strip()]
+
+
+def goes_on_after_a_failure(text: str) -> bool:
+    """Whether a block, pasted into a shell, goes on where one of its commands has failed."""
+    lines = statements(text)
+    # What cannot fail: plain values, and functions that nobody has called yet.
+    while lines and re.fullmatch(r"[A-Za-z_]+=[^$`(]*|\w+\(\) \{.*\}", lines[0]):
+        del lines[0]
+    if not lines:
+        return False
+    if lines[0] == "(":
+        is_guarded = lines[1].strip() == "set -euo pipefail" and lines[-1] == ")"
+        return not is_guarded or ")" in lines[1:-1]
+    # Without pipefail, only the last command of a pipe counts.
+    if len(lines) == 1:
+        return bool(re.search(r"[^|]\|[^|]|;", re.sub(r"'[^']*'|\"[^\"]*\"", "", lines[0])))
+    # Choices, each by itself: the same command with other arguments, or a list of `make`'s targets.
+    commands = {tuple(line.split()[:2]) for line in lines}
+    return len(commands) > 1 and not all(line.split()[0] == "make" for line in lines)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_ends_at_the_first_failure(block: docs.Block) -> None:
+    assert not goes_on_after_a_failure(block.text), block.text
+
+
+def test_blocks_that_go_on_after_a_failure_are_found() -> None:
+    for text in (
+        "sam build\nsam deploy\n",
+        "git pull &&\nsam build\nsam deploy\n",
+        'since=$(date)\naws s3 sync . "s3://$BUCKET"\n',
+        "(\n  aws s3 ls\n  aws sqs list-queues\n)\n",
+        "(\n  set -eu\n  aws s3 ls\n)\n",
+        "(\n  set -euo pipefail\n  aws s3 ls\n)\naws s3 ls\n",
+        "aws logs filter-log-events | jq .\n",
+        "make release; ls\n",
+        "STACK=x\naws s3 ls\naws sqs list-queues\n",
+    ):
+        assert goes_on_after_a_failure(text), text
+    for text in (
+        "STACK=x\nout() { aws s3 ls; }\n",
+        "BUCKET=x\naws s3 ls\n",
+        "sam build && sam deploy\n",
+        "a=$(aws s3 ls) && \\\n  echo $a\n",
+        "invalidatorctl why a\ninvalidatorctl why b  # another\n",
+        "make local  # this\nmake test\n",
+        "X=x\n(\n  set -euo pipefail\n  aws s3 ls | jq '.a | .b'\n)\n",
+        "jq '.a | .b' x.json\n",
+    ):
+        assert not goes_on_after_a_failure(text), text
+
+
 def test_every_make_target_in_the_docs_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (docs.ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for block in BLOCKS for name in re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE)}

@@ -46,7 +46,7 @@ class Reader:
         # Version 1 of the AWS CLI accepts SQS's endpoint in no other way.
         self.command("aws", f'exec {AWS_CLI} --endpoint-url {self.proxy.endpoint} "$@"')
         # Nobody is there to answer its question.
-        asks = 'case "$1" in replay|mode|connect|disconnect|invalidate) set -- "$@" --yes;; esac'
+        asks = 'case "$1" in replay|mode|connect|disconnect|invalidate|pause|resume) set -- "$@" --yes;; esac'
         self.command("invalidatorctl", f'{asks}\nexec {COMMAND_LINE} "$@"')
         return self
 

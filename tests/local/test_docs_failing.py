@@ -1,6 +1,5 @@
 """Every block of the docs, and every command in the template's outputs, with each of its calls failing once."""
 
-import json
 import os
 from pathlib import Path
 
@@ -70,26 +69,6 @@ def let_each_call_fail(world: World, reader: Reader, script: str) -> None:
         )
         for name, value in state.items():
             assert value in (before[name], after[name]), f"{name}, call {refused_call} of\n{script}"
-
-
-def test_every_wildcard_waits_before_the_changes_it_replaces_are_gone(running: Pipeline, tmp_path: Path) -> None:
-    (block,) = [block for block in BLOCKS if "purge-queue" in block.text and "BufferQueueUrl" in block.text]
-    sqs = running.emulator.client("sqs")
-    buffer = running.stack.outputs["BufferQueueUrl"]
-    with prepared(running) as world, Reader(running, tmp_path) as reader:
-        assert running.wait(running.idle)
-        for mapping in ("FlushMappingId", "SubmitMappingId"):
-            uuid = running.stack.outputs[mapping]
-            running.emulator.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
-        for refused_call in (1, 2, 3, 4, 5, 0):
-            sqs.send_message(QueueUrl=buffer, MessageBody=json.dumps({"version": 1, "changes": []}))
-            done = reader.run(with_definitions(block.text), refused_call)
-            assert (done.returncode == 0) == (refused_call == 0), done.stderr
-            assert (running.depth("BufferQueueUrl") > 0) == (refused_call != 0)
-        world.fill()
-        for site in ("docs", "www"):
-            assert running.wait(lambda site=site: "/*" in running.invalidated_paths(site)), site
-        assert running.wait(running.idle)
 
 
 def test_what_is_not_run_has_a_reason() -> None:
