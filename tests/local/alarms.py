@@ -57,11 +57,15 @@ def statistic(name: str, values: list[float]) -> float:
 
 
 def state(name: str, metrics: Metrics) -> str:
-    """The state of an alarm after these periods: ALARM, OK or INSUFFICIENT_DATA.
+    """The state of an alarm of template.yaml after these periods: ALARM, OK or INSUFFICIENT_DATA."""
+    return state_of(resolved(name), metrics)
+
+
+def state_of(alarm: dict, metrics: Metrics) -> str:
+    """The state of an alarm with these properties.
 
     A missing value that is ignored leaves the alarm as it was, which is not raised.
     """
-    alarm = resolved(name)
     periods = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm", periods)
     missing = alarm.get("TreatMissingData", "missing")
