@@ -20,7 +20,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_config::retry::RetryConfig;
 use clap::Args;
 use invalidator::aws::Clients;
@@ -30,13 +30,14 @@ use time::OffsetDateTime;
 use crate::account;
 use crate::output::{Format, show, show_json, tell};
 use crate::progress::Progress;
+use crate::usage::Usage;
 use cache::Cache;
 use read::Reader;
 
 /// Show what the account paid for invalidations in a month, by distribution, day and cause: those of
 /// invalidator and of everybody else.
 ///
-/// CloudFront is read slowly, as it allows no more: about five invalidations a second. What was read is kept
+/// CloudFront is read slowly, as it allows no more: about ten invalidations a second. What was read is kept
 /// on this machine, so a second run is fast, and so is one after an interruption. Nothing is changed, and
 /// reading costs nothing.
 #[derive(Args, Debug)]
@@ -63,10 +64,9 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     let now = OffsetDateTime::now_utc();
     let month = options.month.unwrap_or(Month::at(now));
     if month > Month::at(now) {
-        bail!(
-            "{month} has not begun: name a month up to {}",
-            Month::at(now)
-        );
+        let latest = Month::at(now);
+        let problem = format!("{month} has not begun: name a month up to {latest}");
+        return Err(Usage(problem).into());
     }
     let account = account::open(account).await?;
     tell(&account);

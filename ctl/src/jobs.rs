@@ -31,9 +31,9 @@ use record::{Job, VERSION};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl jobs list
-  invalidatorctl jobs show 20261128T204701Z-k3j9x
-  invalidatorctl jobs cancel 20261128T204701Z-k3j9x
-  invalidatorctl jobs resume 20261128T204701Z-k3j9x")]
+  invalidatorctl jobs show 20261128T204701Z-lipmk
+  invalidatorctl jobs cancel 20261128T204701Z-lipmk
+  invalidatorctl jobs resume 20261128T204701Z-lipmk")]
 pub struct Options {
     #[command(subcommand)]
     what: What,
@@ -54,14 +54,21 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// The newest jobs.
+    #[command(after_help = "Examples:
+  invalidatorctl jobs list
+  invalidatorctl jobs list --output json | jq -r .jobs[].id")]
     List,
     /// All that is known of one, and what became of it until now. The exit status is 1 if paths were rejected.
+    #[command(after_help = "Example:
+  invalidatorctl jobs show 20261128T204701Z-lipmk")]
     Show {
         /// Its id.
         #[arg(value_name = "ID")]
         id: String,
     },
     /// Delete the schedules of one that waits for its time. The exit status is 1 if a part of it ran, or may have.
+    #[command(after_help = "Example:
+  invalidatorctl jobs cancel 20261128T204701Z-lipmk")]
     Cancel {
         /// Its id.
         #[arg(value_name = "ID")]
@@ -71,6 +78,8 @@ enum What {
         yes: bool,
     },
     /// Continue one that was interrupted. What was submitted is not paid for again.
+    #[command(after_help = "Example:
+  invalidatorctl jobs resume 20261128T204701Z-lipmk")]
     Resume {
         /// Its id.
         #[arg(value_name = "ID")]
@@ -190,7 +199,8 @@ fn list(jobs: &[Job]) -> Lines {
         } = job;
         let result = result(job);
         lines.line(format_args!(
-            "{id}  {result}, {paths} paths, by {by}: {reason}"
+            "{id}  {result}, {}, by {by}: {reason}",
+            count(*paths, "path")
         ));
     }
     lines
@@ -203,8 +213,9 @@ fn text(job: &Job) -> Lines {
     lines.line(format_args!("  reason: {}", job.reason));
     lines.line(format_args!("  asked for: {}", job.asked.join(" ")));
     lines.line(format_args!(
-        "  {} paths, at most {} USD",
-        job.paths, job.usd_at_most
+        "  {}, at most {} USD",
+        count(job.paths, "path"),
+        job.usd_at_most
     ));
     lines
 }

@@ -377,7 +377,7 @@ async fn bad_arguments_are_refused() {
             2,
             "expected a month such as 2026-11",
         ),
-        (vec!["--month", "9000-01"], 1, "9000-01 has not begun"),
+        (vec!["--month", "9000-01"], 2, "9000-01 has not begun"),
         (
             vec!["--month", "2026-10", "--html", "/no/such/folder/x"],
             1,

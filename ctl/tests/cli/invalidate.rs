@@ -266,7 +266,7 @@ async fn whoever_waits_is_told_and_the_job_records_it() {
     );
     let listed = text(in_account(&account, &["jobs", "list"]).await.stdout);
     assert!(
-        listed.contains("  accepted, 1 paths, by arn:aws:iam::000000000000:root: by hand\n"),
+        listed.contains("  accepted, 1 path, by arn:aws:iam::000000000000:root: by hand\n"),
         "{listed}"
     );
 }

@@ -23,6 +23,7 @@ fn a_command_line_that_cannot_be_used_is_status_2() {
         &["mode", "paused"],
         &["replay"],
         &["replay", "--submit-queue", "queue", "key"],
+        &["bill", "--month", "9999-01"],
         &["completions", "none"],
         &["man", "none"],
     ] {
@@ -42,16 +43,18 @@ fn a_command_line_that_cannot_be_used_is_status_2() {
 fn each_command_has_help_with_an_example_and_a_manual_page() {
     let page = text(run(&["man"]).stdout);
     assert!(page.contains(".TH invalidatorctl 1"), "{page}");
-    let commands = [
-        "plan",
-        "estimate",
-        "bill",
-        "mode",
-        "replay",
-        "completions",
-        "man",
-    ];
-    for command in commands {
+    let help = text(run(&["--help"]).stdout);
+    let commands = help.split("Commands:\n").nth(1).unwrap();
+    let commands = commands.lines().map_while(|line| {
+        let name = line.strip_prefix("  ")?.split(' ').next()?;
+        Some(name.to_owned())
+    });
+    // Lines that go on begin with more blanks.
+    let commands: Vec<String> = commands
+        .filter(|it| !it.is_empty() && it != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in commands.iter().map(String::as_str) {
         assert!(page.contains(command), "{command}");
         let help = text(run(&[command, "--help"]).stdout);
         let example = format!("\n  invalidatorctl {command}");
