@@ -24,6 +24,7 @@ use invalidator::aws::{
 use invalidator_core::endpoint::EndpointUrl;
 
 use crate::output::saying_if_slow;
+use crate::quote::{Here, NamedBy};
 
 /// Which account, and how to reach it. Without these, what the AWS CLI would use.
 #[derive(Args, Debug)]
@@ -54,6 +55,8 @@ pub struct Account {
     /// Where the keys come from, unless they come from where they are looked for last.
     keys: Option<String>,
     region: String,
+    /// What `--profile` and `--endpoint-url` said.
+    given: (Option<String>, Option<String>),
 }
 
 /// `account 123456789012 (prod), eu-west-1`
@@ -71,6 +74,17 @@ impl Account {
     /// The region of the stack and its buckets.
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// Where commands work that are about no stack.
+    pub fn here(&self) -> Here {
+        let (profile, endpoint_url) = self.given.clone();
+        Here {
+            region: self.region.clone(),
+            profile,
+            endpoint_url,
+            stack: NamedBy::Nothing,
+        }
     }
 }
 
@@ -111,6 +125,10 @@ pub async fn open(options: &Options) -> Result<Account> {
             false => profile,
         },
         region,
+        given: (
+            options.profile.clone(),
+            options.endpoint_url.as_ref().map(ToString::to_string),
+        ),
     })
 }
 

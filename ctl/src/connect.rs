@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::account::{self, Account};
 use crate::bucket::apply::apply;
 use crate::bucket::change::{
-    Bar, Receivers, Source, TagsWanted, connected, difference, tag_changes,
+    Bar, Extent, Receivers, Source, TagsWanted, connected, difference, tag_changes,
 };
 use crate::bucket::permission::{self, Permissions};
 use crate::bucket::record::{self, Record};
@@ -21,7 +21,7 @@ use crate::bucket::settings::{Settings, check_place, read};
 use crate::confirm::confirm;
 use crate::notification::Rule;
 use crate::output::{Format, tell};
-use crate::quote::{command, set_parameter};
+use crate::quote::{Here, command, set_parameter};
 use crate::stack::{self, Stack};
 use crate::usage::Usage;
 
@@ -33,6 +33,7 @@ use crate::usage::Usage;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl connect my-site
+  invalidatorctl connect my-site --whole
   invalidatorctl connect my-site --exception-paths \"resources/upload tmp\" --index-document index.html")]
 pub struct Options {
     /// A bucket of the stack's account and region.
@@ -50,6 +51,9 @@ pub struct Options {
     /// The tag invalidate=changed: what visitors get as before is not invalidated.
     #[arg(long, value_name = "true|false")]
     only_changed: Option<bool>,
+    /// If the bucket sends only a part of its events to the stack, such as one folder: send all of them instead.
+    #[arg(long)]
+    whole: bool,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -76,10 +80,15 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         );
     }
     check_place(&account, bucket).await?;
-    let source = source_of(&stack, bucket)?;
+    let here = stack.here(&account);
+    let source = source_of(&stack, bucket, &here)?;
     let before = read(&account, bucket).await?;
-    let after = connected(&before, receivers, source, &wanted)
-        .map_err(|bar| barred(&bar, bucket, &function, &stack))?;
+    let extent = match options.whole {
+        true => Extent::Whole,
+        false => Extent::AsChosen,
+    };
+    let after = connected(&before, receivers, source, extent, &wanted)
+        .map_err(|bar| barred(&bar, bucket, &function, &here))?;
     let permissions = match source {
         Source::S3 => permission::read(&account, &function, bucket).await?,
         // The policy of IntakeQueue is the template's.
@@ -115,7 +124,10 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     permission::add(&account, &function, bucket, &permissions).await?;
     apply(&account, bucket, &before, &after).await?;
     report.show(options.output, Outcome::Done, "connected", Some(&saved))?;
-    tell("It takes effect within a minute or two. To see it work: invalidatorctl check");
+    tell(format_args!(
+        "It takes effect within a minute or two. To see it work: {}",
+        here.complete("invalidatorctl check")
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,7 +160,7 @@ fn wanted(options: &Options) -> Result<TagsWanted> {
 /// # Errors
 /// If the rule of EventBridge does not name the bucket: then turning on its events would do nothing. If IntakeQueue
 /// takes no events of it: then S3 would refuse the rule.
-fn source_of(stack: &Stack, bucket: &str) -> Result<Source> {
+fn source_of(stack: &Stack, bucket: &str, here: &Here) -> Result<Source> {
     let parameters = stack.parameters();
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
     if stack.uses_sqs() {
@@ -159,12 +171,12 @@ fn source_of(stack: &Stack, bucket: &str) -> Result<Source> {
         bail!(
             "the stack's IntakeQueue takes events of {pattern} only, and not of {bucket}: deploy with a pattern of \
              S3Buckets that fits both (in samconfig.toml too), such as all of the account, by: {}",
-            set_parameter(
+            here.complete(&set_parameter(
                 stack.name().unwrap_or_default(),
                 parameters,
                 "S3Buckets",
                 "*"
-            )
+            ))
         );
     }
     if parameter("EventSource") != "EventBridge" {
@@ -177,7 +189,7 @@ fn source_of(stack: &Stack, bucket: &str) -> Result<Source> {
     let separator = if buckets.is_empty() { "" } else { "," };
     let all = format!("{buckets}{separator}{bucket}");
     let name = stack.name().unwrap_or_default();
-    let deploy = set_parameter(name, parameters, "EventBridgeBuckets", &all);
+    let deploy = here.complete(&set_parameter(name, parameters, "EventBridgeBuckets", &all));
     bail!(
         "the stack's rule of EventBridge does not name {bucket}: add it to EventBridgeBuckets (in samconfig.toml too), \
          for example by: {deploy}"
@@ -185,29 +197,30 @@ fn source_of(stack: &Stack, bucket: &str) -> Result<Source> {
 }
 
 /// What a person does about what bars a connection.
-fn barred(bar: &Bar, bucket: &str, function: &str, stack: &Stack) -> anyhow::Error {
+fn barred(bar: &Bar, bucket: &str, function: &str, here: &Here) -> anyhow::Error {
     let list = |rules: &[Rule]| {
         let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
         rules.join("; ")
     };
     match bar {
         Bar::Overlaps(rules) => {
-            let subscribe = command(["--protocol", "lambda", "--notification-endpoint", function]);
-            let name = stack.name().unwrap_or_default();
+            let lambda = command(["--protocol", "lambda", "--notification-endpoint", function]);
+            let subscribe = here.complete(&format!("aws sns subscribe --topic-arn TOPIC {lambda}"));
+            let check = here.complete(&format!("invalidatorctl check --only {bucket}"));
             anyhow::anyhow!(
                 "{bucket} sends some of these events elsewhere already, and S3 allows one receiver for an event and a \
                  key: {}. Nothing was changed. What to do: let that topic or queue pass the events on to the function \
-                 (docs/deploy.md#connect-a-bucket; for a topic `aws sns subscribe --topic-arn TOPIC {subscribe}`); or \
+                 (docs/deploy.md#connect-a-bucket; for a topic `{subscribe}`); or \
                  deploy with EventSource=EventBridge, which takes all events beside S3's notifications; if the function \
-                 is subscribed already, `invalidatorctl check --stack {name} --only {bucket}` says so.",
+                 is subscribed already, `{check}` says so.",
                 list(rules)
             )
         }
         Bar::Partial(rules) => anyhow::anyhow!(
             "{bucket} sends a part of its events to the function already: {}. Nothing was changed. What to do: if that \
-             part is meant, leave it so; else remove that rule with `invalidatorctl disconnect {bucket}`, and run this \
-             again.",
-            list(rules)
+             part is meant, leave it so; else `{}` puts a rule for the whole bucket in its place, in one step.",
+            list(rules),
+            here.complete(&format!("invalidatorctl connect {bucket} --whole"))
         ),
         Bar::NoRule(error) => {
             anyhow::anyhow!("the rule cannot be made: {error}. Nothing was changed.")

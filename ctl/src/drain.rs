@@ -187,7 +187,8 @@ async fn check_live(account: &Account, stack: &Stack) -> Result<()> {
     let mode = chosen.or(stack.initial_mode.map(ChosenMode::initial));
     match mode {
         Some(mode) if mode.mode != Mode::Live => {
-            bail!("nothing was done: the mode is {mode}. Choose `invalidatorctl mode live` first")
+            let live = stack.here(account).complete("invalidatorctl mode live");
+            bail!("nothing was done: the mode is {mode}. Choose `{live}` first")
         }
         _ => Ok(()),
     }

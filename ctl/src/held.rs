@@ -220,14 +220,11 @@ impl fmt::Display for Paused {
     }
 }
 
-/// `s3://site/: 1,204 changes are held back, of a pause that is over: ..`
+/// `s3://site/: 1,204 changes are held back, of a pause that is over`
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bucket, held } = self;
-        write!(
-            f,
-            "s3://{bucket}/: {held}, of a pause that is over: `invalidatorctl resume {bucket}` puts them back"
-        )
+        write!(f, "s3://{bucket}/: {held}, of a pause that is over")
     }
 }
 
@@ -284,8 +281,7 @@ mod tests {
             overview.held_of(std::slice::from_ref(&site)),
             [
                 "s3://site/img/ is paused since 2026-11-21T02:03:04Z, by ada; 5 changes are held back",
-                "s3://site/: 4 changes are held back, of a pause that is over: `invalidatorctl resume site` puts them \
-                 back"
+                "s3://site/: 4 changes are held back, of a pause that is over"
             ]
         );
         assert!(overview.held_of(&[BucketName::new("other")]).is_empty());

@@ -65,7 +65,7 @@ use requested::{Numbers, Requested};
   invalidatorctl invalidate https://www.example.com/news/ --reason 'wrong price'
   invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/news/*'
   invalidatorctl invalidate --bucket site --glob 'news/**/*.html' --wait
-  invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/sale/*' --at '2026-12-01 08:00'
+  invalidatorctl invalidate --distribution E2QWRUHAPOMQZL '/sale/*' --at +2h
   invalidatorctl invalidate --bucket site --manifest old.sha256 new.sha256 --prefix www/
   invalidatorctl invalidate --bucket site --prefix news/ --store redis://cache.example.org
   cat urls.txt | invalidatorctl invalidate --file - --collapse-above 1000")]
@@ -192,7 +192,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     if let Format::Text = options.output {
         show(&summary(&submissions));
     }
-    let goes = check_mode(&account.clients, &stack.error_bucket, By::Function).await?;
+    let goes = check_mode(&account, &stack, By::Function).await?;
     let (paths, sets) = totals(&submissions);
     let (paths, sets) = (count(paths, "path"), count(sets, "set"));
     let question = match &options.at {
@@ -488,10 +488,15 @@ impl Work<'_> {
         send_left(self.account, self.stack, job, &messages, way).await?;
         if let Format::Text = self.options.output {
             let (sets, id, place) = (count(job.sets, "set"), &job.id, way.place());
+            let here = self.stack.here(self.account);
             match &self.options.at {
-                None => show_line(format_args!("job {id}: {sets} {place}; {}", then(goes))),
+                None => show_line(format_args!(
+                    "job {id}: {sets} {place}; {}",
+                    then(goes, &here)
+                )),
                 Some(when) => show_line(format_args!(
-                    "job {id}: {sets} {place}, to be submitted at {when}\n  to cancel it: invalidatorctl jobs cancel {id}"
+                    "job {id}: {sets} {place}, to be submitted at {when}\n  to cancel it: {}",
+                    here.complete(&format!("invalidatorctl jobs cancel {id}"))
                 )),
             }
         }

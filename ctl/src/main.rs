@@ -46,6 +46,7 @@ mod quote;
 mod replay;
 mod resume;
 mod shell;
+mod since;
 mod site;
 mod stack;
 mod status;
@@ -158,4 +159,102 @@ async fn run(account: &account::Options, command: Command) -> Result<ExitCode> {
 
 fn finished(status: ExitCode) -> Result<ExitCode> {
     output::finish().map(|()| status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command lines of this program in a text for a shell, as their arguments, in which other programs do nothing.
+    fn run_by(text: &str) -> Vec<Vec<String>> {
+        let script = r#"
+            exec 3>&1
+            aws() { :; }; cat() { :; }; git() { :; }; jq() { :; }; man() { :; }; sed() { :; }
+            invalidatorctl() { printf '%s\n' "$@" >&3; printf '\0' >&3; }
+            eval "$1"
+        "#;
+        // Redirected output would be written.
+        let text = text.split(" > ").next().unwrap();
+        let output = std::process::Command::new("bash")
+            .args(["-c", script, "bash", text])
+            .output()
+            .unwrap();
+        let problems = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.success() && problems.is_empty(),
+            "{text}: {problems}"
+        );
+        let output = String::from_utf8(output.stdout).unwrap();
+        let calls = output.split_terminator('\0');
+        calls
+            .map(|call| call.lines().map(str::to_owned).collect())
+            .collect()
+    }
+
+    fn parse(arguments: &[String]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["invalidatorctl".to_owned()], arguments].concat())
+    }
+
+    /// Checks the examples of a command, and of those below it.
+    fn check_examples(command: &clap::Command, path: &[String], checked: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let examples = help.iter().flat_map(|it| it.lines());
+        let examples = examples.filter(|it| it.starts_with("  ") && it.contains("invalidatorctl "));
+        let mut is_shown = false;
+        for example in examples {
+            let calls = run_by(example);
+            assert!(!calls.is_empty(), "{example}");
+            for arguments in calls {
+                if let Err(error) = parse(&arguments) {
+                    panic!("{example}: {error}");
+                }
+                is_shown |= arguments.starts_with(path);
+                *checked += 1;
+            }
+        }
+        assert!(is_shown || path.is_empty(), "no example of {path:?}");
+        for below in command.get_subcommands() {
+            check_examples(
+                below,
+                &[path, &[below.get_name().to_owned()]].concat(),
+                checked,
+            );
+        }
+    }
+
+    #[test]
+    fn each_command_has_examples_that_a_shell_and_this_program_understand() {
+        let mut checked = 0;
+        check_examples(&Cli::command(), &[], &mut checked);
+        assert!(checked > 50, "{checked}");
+    }
+
+    #[test]
+    fn the_commands_without_a_stack_are_known() {
+        let command = Cli::command();
+        let has_stack =
+            |it: &clap::Command| it.get_arguments().any(|it| it.get_long() == Some("stack"));
+        let without = command.get_subcommands().filter(|it| !has_stack(it));
+        let mut without: Vec<&str> = without.map(clap::Command::get_name).collect();
+        let mut known = quote::WITHOUT_STACK;
+        without.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(without, known);
+    }
+
+    #[test]
+    fn wait_and_verify_take_the_same_times() {
+        for time in ["10m", "2h", "2026-11-21T02:03:04Z"] {
+            for command in ["wait", "verify"] {
+                let arguments = [command, "--bucket", "site", "--since", time];
+                let arguments = arguments.map(str::to_owned);
+                assert!(parse(&arguments).is_ok(), "{command} {time}");
+            }
+        }
+    }
+
+    /// Whether this program understands its calls in a command line, such as a fix of `check`.
+    pub fn parses(fix: &str) -> bool {
+        run_by(fix).iter().all(|arguments| parse(arguments).is_ok())
+    }
 }

@@ -15,6 +15,7 @@ use crate::account::{self, Account};
 use crate::confirm::confirm;
 use crate::held::{Overview, Place};
 use crate::output::{Format, show, show_json, show_line, tell, warn};
+use crate::quote::{Here, command};
 use crate::stack::{self, Stack};
 use crate::usage::Usage;
 
@@ -24,8 +25,8 @@ const VERSION: u32 = 1;
 /// Hold back the changes of a bucket, or of its keys that begin with a prefix, until `invalidatorctl resume`.
 /// Without a bucket, or with `list`, show what is paused.
 ///
-/// During a backfill nothing is invalidated, and afterwards `resume --collapse` submits one wildcard in the place of
-/// a million paths. Changes of all other keys go on. They are kept in the error bucket for as long as it takes.
+/// During a backfill nothing is invalidated, and afterwards `resume --collapse` submits the few wildcards that cover
+/// everything that changed. Changes of all other keys go on. They are kept in the error bucket for as long as it takes.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl pause site/img/ --why backfill
@@ -68,12 +69,12 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         Format::Json => show_json(&serde_json::json!({
             "v": VERSION, "pauses": overview.pauses, "left": overview.left,
         }))?,
-        Format::Text => show(&text(&overview)),
+        Format::Text => show(&text(&overview, &stack.here(&account))),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(overview: &Overview) -> Lines {
+fn text(overview: &Overview, here: &Here) -> Lines {
     let mut lines = Lines::new();
     if overview.is_nothing() {
         lines.line("nothing is paused");
@@ -82,7 +83,8 @@ fn text(overview: &Overview) -> Lines {
         lines.line(paused);
     }
     for left in &overview.left {
-        lines.line(left);
+        let resume = here.complete(&format!("invalidatorctl resume {}", left.bucket));
+        lines.line(format_args!("{left}: `{resume}` puts them back"));
     }
     lines
 }
@@ -96,6 +98,7 @@ async fn begin(account: &Account, stack: &Stack, place: Place, options: &Options
             env!("CARGO_PKG_VERSION")
         );
     }
+    let here = stack.here(account);
     let (s3, bucket) = (account.clients.s3(), stack.error_bucket.as_str());
     let known = match read_pauses(s3, bucket).await {
         Ok(known) => known,
@@ -126,7 +129,8 @@ async fn begin(account: &Account, stack: &Stack, place: Place, options: &Options
     };
     tell(format_args!(
         "changes of {keys} of {of} will be held back under s3://{bucket}/state/held/, for as long as it takes, until \
-         `invalidatorctl resume {place}`"
+         `{}`",
+        here.complete(&command(["invalidatorctl", "resume", &place.to_string()]))
     ));
     tell(
         "Each flush of the function reads this within a minute. What was planned before is still invalidated. Visitors \

@@ -54,10 +54,10 @@ use sets::{Replay, Sender, replays};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invalidatorctl replay invalidation_error/20261121020304567891abcde01234_E2QWRUHAPOMQZL.txt --wait
-  invalidatorctl replay --bucket BUCKET --submit-queue URL KEY KEY   (as the mail says)
+  invalidatorctl replay --bucket BUCKET --submit-queue https://sqs.eu-west-1.amazonaws.com/123456789012/QUEUE.fifo KEY   # as the mail says
   invalidatorctl replay --all
-  invalidatorctl replay paths.txt      (a file of this machine: `CloudFront Id [E2QWRUHAPOMQZL]`, then paths)
-  invalidatorctl replay --events       (what is in FailedEventsQueue)
+  invalidatorctl replay paths.txt      # a file of this machine: `CloudFront Id [E2QWRUHAPOMQZL]`, then paths
+  invalidatorctl replay --events       # what is in FailedEventsQueue
   invalidatorctl replay --dead-letters")]
 pub struct Options {
     /// Error files: keys of the bucket, as the mail lists them, files of this machine, or `-` for standard
@@ -273,7 +273,7 @@ impl Run<'_> {
             None => By::ThisMachine,
             Some(_) => By::Function,
         };
-        let goes = check_mode(&self.account.clients, &self.stack.error_bucket, by).await?;
+        let goes = check_mode(self.account, self.stack, by).await?;
         let (paths, sets) = totals(&submissions);
         let question = format!("submit {} in {}?", count(paths, "path"), count(sets, "set"));
         if !yes && !confirm(&question)? {
@@ -378,7 +378,8 @@ impl Run<'_> {
         self.progress.finish();
         if let Format::Text = self.options.output {
             let sets = count(sets, "set");
-            show_line(format_args!("{sets} in SubmitQueue; {}", then(goes)));
+            let here = self.stack.here(self.account);
+            show_line(format_args!("{sets} in SubmitQueue; {}", then(goes, &here)));
         }
         let Some(watch) = watch else {
             return Ok(!waits && are_deleted);

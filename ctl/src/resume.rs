@@ -140,9 +140,12 @@ impl<'a> Resume<'a> {
         }
         let Place { bucket: of, prefix } = &options.what;
         if lost.is_some() && !prefix.is_empty() {
+            let resume = stack
+                .here(account)
+                .complete(&format!("invalidatorctl resume {of}"));
             let problem = format!(
                 "which pauses there were is not known any more, so nothing tells what is held back for {of}/{prefix} \
-                 alone: resume the whole bucket, `invalidatorctl resume {of}`"
+                 alone: resume the whole bucket, `{resume}`"
             );
             return Err(Usage(problem).into());
         }
@@ -166,16 +169,14 @@ impl<'a> Resume<'a> {
         let place = &self.options.what;
         if self.ids.is_empty() && held.is_empty() && !self.is_list_lost {
             let problem = format!(
-                "nothing is paused as {place}, and nothing of it is held back; `invalidatorctl pause` shows what is"
+                "nothing is paused as {place}, and nothing of it is held back; `{}` shows what is",
+                self.stack
+                    .here(self.account)
+                    .complete("invalidatorctl pause")
             );
             return Err(Usage(problem).into());
         }
-        let goes = check_mode(
-            &self.account.clients,
-            &self.stack.error_bucket,
-            By::Function,
-        )
-        .await?;
+        let goes = check_mode(self.account, self.stack, By::Function).await?;
         let amount = Amount::of(&held);
         let planned = self.plan(&held).await;
         self.progress.finish();
@@ -260,9 +261,11 @@ impl<'a> Resume<'a> {
         // A job without a record has not begun.
         if let Some(job) = record::find(s3, bucket, id).await? {
             if !job.left.is_empty() {
+                let here = self.stack.here(self.account);
                 bail!(
-                    "an earlier resume was interrupted while it submitted job {id}: run `invalidatorctl jobs resume \
-                     {id}`, and then the same command again"
+                    "an earlier resume was interrupted while it submitted job {id}: run `{}`, and then the \
+                     same command again",
+                    here.complete(&format!("invalidatorctl jobs resume {id}"))
                 );
             }
             let objects = Of(note.objects.len() as u64, "object");
@@ -362,11 +365,11 @@ impl<'a> Resume<'a> {
             return Ok(());
         }
         let then = match (self.tick().await, goes) {
-            (_, Goes::Later) => then(goes),
-            (Ok(()), _) => "the function goes on with them in some seconds",
+            (_, Goes::Later) => then(goes, &self.stack.here(self.account)),
+            (Ok(()), _) => "the function goes on with them in some seconds".to_owned(),
             (Err(error), _) => {
                 warn(format_args!("{error:#}"));
-                "the function goes on with them within twelve minutes"
+                "the function goes on with them within twelve minutes".to_owned()
             }
         };
         if let Format::Text = self.options.output {
@@ -446,7 +449,8 @@ impl<'a> Resume<'a> {
             note::remove(s3, bucket, &self.note_name()).await?;
             let (_, sets) = totals(&submissions);
             if let Format::Text = self.options.output {
-                let (sets, then) = (count(sets, "set"), then(goes));
+                let here = self.stack.here(self.account);
+                let (sets, then) = (count(sets, "set"), then(goes, &here));
                 show_line(format_args!("job {id}: {sets} in SubmitQueue; {then}"));
             }
             report.job = Some(id.clone());

@@ -11,6 +11,7 @@ use invalidator_core::mode::Mode;
 
 use crate::account::Account;
 use crate::output::{self, saying_if_slow};
+use crate::quote::{Here, NamedBy};
 use crate::usage::Usage;
 
 /// Which stack, by its name alone.
@@ -85,6 +86,17 @@ impl Stack {
     /// Its name, unless only its bucket is known.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Where commands about it work.
+    pub fn here(&self, account: &Account) -> Here {
+        Here {
+            stack: match &self.name {
+                Some(name) => NamedBy::Stack(name.clone()),
+                None => NamedBy::ErrorBucket(self.error_bucket.clone()),
+            },
+            ..account.here()
+        }
     }
 
     /// All its outputs, by name. None if only its bucket is known.

@@ -32,6 +32,7 @@ use crate::asked::Asked;
 use crate::function::Function;
 use crate::output::{Format, show, show_json, tell};
 use crate::progress::Progress;
+use crate::since;
 use crate::site::Settings;
 use crate::site::live::Live;
 use crate::stack;
@@ -64,7 +65,7 @@ pub struct Options {
     bucket: Option<BucketName>,
     /// Only objects that were written since then: `10m`, `2h`, `3d`, or a time, `2026-11-21T02:03:04Z`. A deletion
     /// leaves nothing that can be listed.
-    #[arg(long, value_name = "TIME", value_parser = stored::since, requires = "bucket", conflicts_with = "what")]
+    #[arg(long, value_name = "TIME", value_parser = since::since, requires = "bucket", conflicts_with = "what")]
     since: Option<OffsetDateTime>,
     /// Of the bucket's list, at most so many objects, chosen by chance: the same ones as long as their contents stay the
     /// same. With --put-metric, others each hour. What is named is always looked at.

@@ -25,7 +25,6 @@ use invalidator_core::event::BucketName;
 use invalidator_core::fence::waiter::Verdict;
 use invalidator_core::mode::{ChosenMode, Mode};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 
 use crate::account::{self, Account};
@@ -33,6 +32,7 @@ use crate::held::Overview;
 use crate::output::{Format, tell};
 use crate::progress::Progress;
 use crate::queue_numbers::numbers;
+use crate::since;
 use crate::stack::{self, Stack};
 use crate::submission::summary::count;
 use fences::Fences;
@@ -58,6 +58,7 @@ const EMPTY_FOR: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:
   aws s3 sync public s3://example-site && invalidatorctl wait --bucket example-site
   invalidatorctl wait --bucket example-site --complete --timeout 1200 --output json
+  invalidatorctl wait --bucket example-site --since 30m
 
 Exit status: 0 all is accepted (or complete), 1 something was rejected, the time is over, the stack is not live,
 changes of the bucket are held back by a pause, or no distribution serves the bucket; 2 the command line cannot be used.")]
@@ -65,8 +66,8 @@ pub struct Options {
     /// The bucket that was changed; may be given several times.
     #[arg(long = "bucket", required = true, value_name = "NAME")]
     buckets: Vec<BucketName>,
-    /// Rejections since this time count, such as `2026-11-21T02:03:04Z`. Without it, ten minutes.
-    #[arg(long, value_name = "TIME", value_parser = time_of)]
+    /// Rejections since then count: `10m`, `2h`, `3d`, or a time, `2026-11-21T02:03:04Z`. Without it, ten minutes.
+    #[arg(long, value_name = "TIME", value_parser = since::since)]
     since: Option<OffsetDateTime>,
     /// Wait until the invalidations are complete at the edges, too.
     #[arg(long)]
@@ -83,11 +84,6 @@ pub struct Options {
     /// For a person or a machine.
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
-}
-
-fn time_of(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| format!("`{text}` is no time such as 2026-11-21T02:03:04Z"))
 }
 
 pub async fn run(account: &account::Options, options: Options) -> Result<ExitCode> {
@@ -116,7 +112,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         told: Cell::new(0),
         passing: Passing::default(),
     };
-    let mut outcome = Outcome::new(&waiting.buckets, since);
+    let mut outcome = Outcome::new(&waiting.buckets, since, stack.here(&account));
     waiting.go_on(&options, &mut outcome).await?;
     waiting.progress.finish();
     outcome.show(began.elapsed(), options.output)?;

@@ -259,6 +259,12 @@ def test_each_planted_fault_is_found(checked: Checked) -> None:
         assert finding["what"], finding
         assert finding["why"], finding
         assert finding["fix"] or finding["severity"] == "note" or finding["rule"] in WITHOUT_COMMAND, finding
+        # It is pasted elsewhere, where another stack may have the same name.
+        for fix in finding["fix"]:
+            commands = [part.split()[0] for part in fix.split("&&")]
+            assert " --region " in fix or not {"aws", "sam", "invalidatorctl"} & set(commands), finding
+            own = fix.startswith("invalidatorctl") and not fix.startswith("invalidatorctl bill")
+            assert f" --stack {NAME}" in fix or not own, finding
 
 
 # What no command fixes.

@@ -53,6 +53,15 @@ impl Receivers<'_> {
     }
 }
 
+/// What becomes of a rule that sends only a part of a bucket to the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It bars the connection: somebody may have chosen that part.
+    AsChosen,
+    /// A rule for the whole bucket takes its place.
+    Whole,
+}
+
 /// Which tags are asked for. `None` leaves those tags as they are.
 #[derive(Clone, Debug, Default)]
 pub struct TagsWanted {
@@ -82,9 +91,10 @@ pub fn connected(
     now: &Settings,
     receivers: Receivers<'_>,
     source: Source,
+    extent: Extent,
     wanted: &TagsWanted,
 ) -> Result<Settings, Bar> {
-    let to = |destination| with_rule(&now.notifications, receivers, destination);
+    let to = |destination| with_rule(&now.notifications, receivers, extent, destination);
     let notifications = match source {
         Source::S3 => to(Destination::Function(receivers.function.to_owned()))?,
         Source::Sqs => to(Destination::Queue(receivers.intake.to_owned()))?,
@@ -105,6 +115,7 @@ pub fn connected(
 fn with_rule(
     now: &NotificationConfiguration,
     receivers: Receivers<'_>,
+    extent: Extent,
     destination: Destination,
 ) -> Result<NotificationConfiguration, Bar> {
     let is_kind = |rule: &Rule| {
@@ -119,6 +130,7 @@ fn with_rule(
         [] => {}
         own if own.iter().any(|rule| is_kind(rule) && rule.is_whole()) => return Ok(changed),
         [only] if only.is_whole() => without(&mut changed, receivers),
+        _ if extent == Extent::Whole => without(&mut changed, receivers),
         _ => return Err(Bar::Partial(own)),
     }
     let ours = Rule::of_whole_bucket(destination);
@@ -341,12 +353,21 @@ mod tests {
     }
 
     fn connect(now: &Settings) -> Result<Settings, Bar> {
-        connected(now, RECEIVERS, Source::S3, &TagsWanted::default())
+        connected(
+            now,
+            RECEIVERS,
+            Source::S3,
+            Extent::AsChosen,
+            &TagsWanted::default(),
+        )
     }
 
     #[test]
     fn a_bucket_is_moved_to_the_source_of_the_stack_and_back() {
-        let to = |now: &Settings, source| connected(now, RECEIVERS, source, &TagsWanted::default());
+        let to = |now: &Settings, source| {
+            let tags = TagsWanted::default();
+            connected(now, RECEIVERS, source, Extent::AsChosen, &tags)
+        };
         let mut others = settings(vec![to_function("a", OTHER, &["s3:ObjectRestore:*"], "")]);
         let queue = QueueConfiguration::builder()
             .id("b")
@@ -411,6 +432,48 @@ mod tests {
     }
 
     #[test]
+    fn a_partial_rule_is_widened_in_one_step_where_that_is_asked_for() {
+        let whole = |now: &Settings, source| {
+            let tags = TagsWanted::default();
+            connected(now, RECEIVERS, source, Extent::Whole, &tags)
+        };
+        let rest = to_function("r", OTHER, &["s3:ObjectRestore:*"], "");
+        let created = &["s3:ObjectCreated:*"][..];
+        for own in [
+            vec![to_function("mine", FUNCTION, &EVENTS, "img/")],
+            vec![to_function("mine", FUNCTION, created, "")],
+            vec![
+                to_function("mine", FUNCTION, created, "img/"),
+                to_function("mine-2", FUNCTION, created, "news/"),
+            ],
+        ] {
+            let before = settings([own, vec![rest.clone()]].concat());
+            for source in [Source::S3, Source::Sqs] {
+                let after = whole(&before, source).unwrap();
+                let rules = Notifications::from(&after.notifications).rules;
+                let (ours, others): (Vec<_>, Vec<_>) =
+                    rules.into_iter().partition(|it| RECEIVERS.includes(it));
+                assert!(ours.len() == 1 && ours[0].is_whole(), "{ours:?}");
+                assert_eq!(
+                    others,
+                    Notifications::from(&settings(vec![rest.clone()]).notifications).rules
+                );
+                assert_eq!(after.tags, before.tags, "no tag is lost");
+            }
+        }
+        // S3 would refuse a whole rule beside one of another.
+        let shared = settings(vec![
+            to_function("mine", FUNCTION, &EVENTS, "img/"),
+            to_function("a", OTHER, created, "docs/"),
+        ]);
+        let bar = whole(&shared, Source::S3).unwrap_err();
+        assert!(
+            matches!(&bar, Bar::Overlaps(rules) if rules.len() == 1),
+            "{bar:?}"
+        );
+    }
+
+    #[test]
     fn the_id_of_our_rule_is_not_taken_from_another() {
         let now = settings(vec![to_function(
             "invalidator",
@@ -431,7 +494,14 @@ mod tests {
             only_changed: None,
         };
         let before = settings(Vec::new());
-        let after = connected(&before, RECEIVERS, Source::EventBridge, &wanted).unwrap();
+        let after = connected(
+            &before,
+            RECEIVERS,
+            Source::EventBridge,
+            Extent::AsChosen,
+            &wanted,
+        )
+        .unwrap();
         let expected = [
             tag("team", "web"),
             tag("exceptionPaths", "new"),
@@ -450,7 +520,7 @@ mod tests {
         );
         let mut many = before.clone();
         many.tags = (0..50).map(|n| tag(&format!("t{n}"), "")).collect();
-        let bar = connected(&many, RECEIVERS, Source::S3, &wanted).unwrap_err();
+        let bar = connected(&many, RECEIVERS, Source::S3, Extent::AsChosen, &wanted).unwrap_err();
         assert_eq!(bar, Bar::TooManyTags(52));
     }
 
@@ -469,7 +539,14 @@ mod tests {
             exceptions: Some(vec![tag("exceptionPaths", "new")]),
             ..TagsWanted::default()
         };
-        let mut after = connected(&before, RECEIVERS, Source::EventBridge, &wanted).unwrap();
+        let mut after = connected(
+            &before,
+            RECEIVERS,
+            Source::EventBridge,
+            Extent::AsChosen,
+            &wanted,
+        )
+        .unwrap();
         let record = record(&before, &after);
         after.tags.retain(|it| it.key != "exceptionPaths");
         after.tags.push(tag("exceptionPaths", "newer"));
@@ -564,6 +641,7 @@ mod tests {
         fn connecting_and_disconnecting_changes_nothing_of_others(
             before in any_settings(),
             source in prop::sample::select(vec![Source::S3, Source::Sqs, Source::EventBridge]),
+            extent in prop::sample::select(vec![Extent::AsChosen, Extent::Whole]),
             sets_tags in any::<bool>(),
         ) {
             let wanted = match sets_tags {
@@ -574,7 +652,7 @@ mod tests {
                 },
                 false => TagsWanted::default(),
             };
-            let Ok(after) = connected(&before, RECEIVERS, source, &wanted) else {
+            let Ok(after) = connected(&before, RECEIVERS, source, extent, &wanted) else {
                 return Ok(());
             };
             let (old, new) = (
@@ -590,7 +668,7 @@ mod tests {
             for foreign in before.tags.iter().filter(|it| ["team", "aws:x"].contains(&it.key.as_str())) {
                 prop_assert!(after.tags.contains(foreign));
             }
-            let again = connected(&after, RECEIVERS, source, &wanted);
+            let again = connected(&after, RECEIVERS, source, extent, &wanted);
             prop_assert_eq!(again.map(normal), Ok(normal(after.clone())), "a second time changes nothing");
             let (undone, kept) = disconnected(&after, RECEIVERS, Some(&record(&before, &after)), false);
             prop_assert!(kept.is_empty());

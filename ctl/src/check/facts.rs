@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use super::finding::Subject;
 use crate::held::Overview;
 use crate::notification::Notifications;
+use crate::quote::Here;
 
 /// All that was read.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Facts {
     pub account: String,
     pub region: String,
     pub stack: Stack,
+    /// Where the fixes are to work.
+    pub here: Here,
     pub function: Option<Function>,
     /// What happens to an event that fails: `None` inside if nothing is configured.
     pub failed_events: Option<FailedEvents>,

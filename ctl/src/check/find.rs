@@ -58,5 +58,7 @@ pub fn find(facts: &Facts) -> Findings {
         rule(facts, &mut found);
     }
     found.sort();
+    let fixes = found.all.iter_mut().flat_map(|it| &mut it.fix);
+    fixes.for_each(|fix| *fix = facts.here.complete(fix));
     found
 }

@@ -21,6 +21,7 @@ use crate::confirm::confirm;
 use crate::function::configuration;
 use crate::interrupt;
 use crate::output::{Format, error, show_json, show_line, tell};
+use crate::quote::command;
 use crate::stack::Stack;
 use awaited::{Awaited, Found, Watch};
 use object::Object;
@@ -100,6 +101,7 @@ impl Steps {
 
 /// Probes a bucket. The exit status says whether its invalidation was seen complete.
 pub async fn run(account: &Account, stack: &Stack, options: Options) -> Result<ExitCode> {
+    let here = stack.here(account);
     let config = configuration(account, stack).await?;
     check_live(account, stack).await?;
     let (bucket, key) = (options.bucket.as_str(), options.key.as_deref());
@@ -139,8 +141,13 @@ pub async fn run(account: &Account, stack: &Stack, options: Options) -> Result<E
         Ok(true) => steps.add("deleted", "deleted the object", None),
         Ok(false) => {}
         Err(failed) => error(format_args!(
-            "the object is still there: {failed:#}; delete it with: aws s3 rm s3://{}/{key}",
-            options.bucket
+            "the object is still there: {failed:#}; delete it with: {}",
+            here.complete(&command([
+                "aws",
+                "s3",
+                "rm",
+                &format!("s3://{}/{key}", options.bucket)
+            ]))
         )),
     }
     let told = match &outcome {
@@ -152,9 +159,9 @@ pub async fn run(account: &Account, stack: &Stack, options: Options) -> Result<E
     };
     match told {
         Outcome::Timeout => error(format_args!(
-            "no complete invalidation was seen within {} s: `invalidatorctl check --only {}` says what may be wrong",
+            "no complete invalidation was seen within {} s: `{}` says what may be wrong",
             options.timeout.as_secs(),
-            options.bucket
+            here.complete(&format!("invalidatorctl check --only {}", options.bucket))
         )),
         Outcome::Interrupted => error("interrupted"),
         Outcome::Complete | Outcome::Failed => {}

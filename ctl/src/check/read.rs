@@ -98,6 +98,7 @@ pub async fn read(
     let samconfig = samconfig::read(&looking, samconfig_file, &known.name);
     Facts {
         now,
+        here: stack.here(account),
         account: account.number.clone(),
         region: account.region().to_owned(),
         stack: known,

@@ -106,11 +106,11 @@ impl<'a> Mappings<'a> {
     }
 
     fn tell_commands(&self) {
-        let region = self.account.region();
+        let here = self.account.here();
         for id in &self.ids {
-            let words = ["aws", "lambda", "update-event-source-mapping", "--uuid", id];
-            let more = ["--enabled", "--region", region];
-            tell(format_args!("  {}", command(words.iter().chain(&more))));
+            let words = ["aws", "lambda", "update-event-source-mapping"];
+            let words = words.into_iter().chain(["--uuid", id, "--enabled"]);
+            tell(format_args!("  {}", here.complete(&command(words))));
         }
     }
 

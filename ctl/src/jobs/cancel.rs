@@ -11,6 +11,7 @@ use crate::account::Account;
 use crate::columns::minute;
 use crate::confirm::confirm;
 use crate::output::{Format, show_json, show_line, tell};
+use crate::quote::Here;
 use crate::stack::Stack;
 use crate::submission::schedules::{Schedules, name};
 use crate::submission::summary::count;
@@ -97,14 +98,14 @@ pub async fn cancel(
         return Err(error).context("not all is cancelled: run the same command again");
     }
     written.context("it is cancelled, but the record of the job does not say so: run it again")?;
-    report(&job, ran, output)?;
+    report(&job, ran, &stack.here(account), output)?;
     Ok(match job.cancelled.len() == job.sets {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
 }
 
-fn report(job: &Job, ran: usize, output: Format) -> Result<()> {
+fn report(job: &Job, ran: usize, here: &Here, output: Format) -> Result<()> {
     let may_have_run = job.deleted_late.len();
     if let Format::Json = output {
         return show_json(&Report {
@@ -131,7 +132,8 @@ fn report(job: &Job, ran: usize, output: Format) -> Result<()> {
     }
     if ran + may_have_run > 0 {
         show_line(format_args!(
-            "  what became of them: invalidatorctl jobs show {id}"
+            "  what became of them: {}",
+            here.complete(&format!("invalidatorctl jobs show {id}"))
         ));
     }
     Ok(())

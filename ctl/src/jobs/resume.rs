@@ -56,7 +56,7 @@ pub async fn resume(
         }
         _ => Way::Queue(&queue),
     };
-    let goes = check_mode(&account.clients, bucket, By::Function).await?;
+    let goes = check_mode(account, stack, By::Function).await?;
     let since = due.unwrap_or(began);
     if let Way::Queue(_) = way {
         leave_out_what_was_invalidated(account, &mut job, &mut messages, since).await?;
@@ -92,7 +92,10 @@ pub async fn resume(
         let (id, sets, place) = (&job.id, count(sets, "set"), way.place());
         match job.result {
             State::Scheduled => show_line(format_args!("job {id}: {sets} {place}")),
-            _ => show_line(format_args!("job {id}: {sets} {place}; {}", then(goes))),
+            _ => show_line(format_args!(
+                "job {id}: {sets} {place}; {}",
+                then(goes, &stack.here(account))
+            )),
         }
     }
     finish(&job, output)

@@ -117,12 +117,6 @@ fn not_done(account: &Account, stack: &Stack, job: &Job, way: &Way<'_>) -> Strin
 
 /// The command that continues a job.
 pub fn resume(account: &Account, stack: &Stack, id: &str) -> String {
-    let name = stack.name().unwrap_or_default();
-    let region = account.region();
     let words = ["invalidatorctl", "jobs", "resume", id];
-    quote::command(
-        words
-            .into_iter()
-            .chain(["--stack", name, "--region", region]),
-    )
+    stack.here(account).complete(&quote::command(words))
 }

@@ -9,7 +9,13 @@ use invalidator_core::mode::{ChosenMode, Mode};
 use invalidator_core::set::Lane;
 
 use super::Submission;
+use crate::account::Account;
 use crate::output::warn;
+use crate::quote::Here;
+use crate::stack::Stack;
+
+/// What lets sets that wait go on.
+const LIVE: &str = "invalidatorctl mode live";
 
 /// Who calls CloudFront.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +34,14 @@ pub enum Goes {
     Later,
 }
 
-/// Asks for the mode that somebody chose for the stack of this error bucket. If it cannot be read, the
+/// Asks for the mode that somebody chose for the stack. If it cannot be read, the
 /// submission goes on: the function reads it too, and submits nothing while it is not live.
 ///
 /// # Errors
 /// In a dry run, and if this machine would submit for a stack that is stopped.
-pub async fn check_mode(clients: &Clients, bucket: &str, by: By) -> Result<Goes> {
-    let chosen = match read_mode(clients.s3(), bucket).await {
+pub async fn check_mode(account: &Account, stack: &Stack, by: By) -> Result<Goes> {
+    let read = read_mode(account.clients.s3(), &stack.error_bucket).await;
+    let chosen = match read {
         Ok(chosen) => chosen,
         Err(error) => {
             warn(format_args!(
@@ -51,14 +58,17 @@ pub async fn check_mode(clients: &Clients, bucket: &str, by: By) -> Result<Goes>
     let chosen = chosen
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
+    let live = || stack.here(account).complete(LIVE);
     match by {
         _ if is(Mode::DryRun) => bail!(
             "nothing was submitted: the mode is {chosen}. In a dry run nothing may be invalidated; \
-             choose `invalidatorctl mode live` first"
+             choose `{}` first",
+            live()
         ),
         By::ThisMachine if is(Mode::Stopped) => bail!(
-            "nothing was submitted: the mode is {chosen}. Choose `invalidatorctl mode live` first, or \
-             replay without --directly: then the sets wait until the stack is live"
+            "nothing was submitted: the mode is {chosen}. Choose `{}` first, or replay without --directly: then \
+             the sets wait until the stack is live",
+            live()
         ),
         By::Function if is(Mode::Stopped) => Ok(Goes::Later),
         _ => Ok(Goes::On),
@@ -83,9 +93,9 @@ pub async fn enqueue(clients: &Clients, queue: &QueueUrl, submission: &Submissio
 }
 
 /// What happens to sets that are in the queue.
-pub fn then(goes: Goes) -> &'static str {
+pub fn then(goes: Goes, here: &Here) -> String {
     match goes {
-        Goes::Later => "they wait there until `invalidatorctl mode live`",
-        Goes::On => "the function submits them",
+        Goes::Later => format!("they wait there until `{}`", here.complete(LIVE)),
+        Goes::On => "the function submits them".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::output::{Format, show_json, show_line};
+use crate::quote::Here;
 
 /// The version of the JSON output.
 const VERSION: u32 = 1;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub targets: BTreeSet<String>,
     /// The keys of error files.
     pub rejected: Vec<String>,
+    /// Where the commands that it names work.
+    here: Here,
 }
 
 #[derive(Serialize)]
@@ -59,13 +62,14 @@ struct Json<'a> {
 }
 
 impl Outcome {
-    pub fn new(buckets: &[BucketName], since: OffsetDateTime) -> Self {
+    pub fn new(buckets: &[BucketName], since: OffsetDateTime, here: Here) -> Self {
         Self {
             ended: Ended::TimeOver(String::new()),
             buckets: buckets.iter().map(ToString::to_string).collect(),
             since,
             targets: BTreeSet::new(),
             rejected: Vec::new(),
+            here,
         }
     }
 
@@ -138,18 +142,21 @@ impl Outcome {
                 for key in &self.rejected {
                     show_line(format_args!("  rejected: {key}"));
                 }
-                show_line(
-                    "The files say which paths and why. Once the cause is fixed: invalidatorctl replay KEY",
-                );
+                show_line(format_args!(
+                    "The files say which paths and why. Once the cause is fixed: {}",
+                    self.here.complete("invalidatorctl replay KEY")
+                ));
             }
             Ended::TimeOver(why) => show_line(format_args!(
                 "not every change of {buckets} is accepted after {seconds} s; still waiting: {why}"
             )),
             Ended::NotLive(mode) => show_line(format_args!(
-                "nothing is invalidated: the mode is {mode}. `invalidatorctl mode live` changes that"
+                "nothing is invalidated: the mode is {mode}. `{}` changes that",
+                self.here.complete("invalidatorctl mode live")
             )),
             Ended::Held(why) => show_line(format_args!(
-                "not every change of {buckets} is accepted: {why}"
+                "not every change of {buckets} is accepted: {why}; `{}` shows what is paused, and how to go on",
+                self.here.complete("invalidatorctl pause")
             )),
             Ended::Unserved => show_line(format_args!(
                 "no distribution of this account serves {buckets}, or DistributionIds leaves it out"

@@ -129,7 +129,9 @@ async fn a_job_waits_in_schedules_until_its_time_and_then_everybody_sees_what_be
         "{output}{told}"
     );
     assert!(
-        output.contains(&format!("invalidatorctl jobs cancel {id}\n")),
+        output.contains(&format!(
+            "invalidatorctl jobs cancel {id} --region us-east-1\n"
+        )),
         "{output}"
     );
     let name = |number: usize| format!("invalidator-{id}-{number}");
@@ -278,7 +280,7 @@ async fn a_job_that_is_interrupted_while_it_is_scheduled_is_continued() {
     let told = text(output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     let id = id_of_the_only_job(&account).await;
-    let resume = format!("invalidatorctl jobs resume {id} --stack invalidator --region us-east-1");
+    let resume = format!("invalidatorctl jobs resume {id} --region us-east-1");
     assert!(
         told.contains("Scheduler CreateSchedule: AccessDeniedException"),
         "{told}"
@@ -510,7 +512,7 @@ async fn a_job_whose_answers_were_lost_is_continued_and_nothing_is_paid_for_twic
     let told = text(output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     let id = id_of_the_only_job(&account).await;
-    let resume = format!("invalidatorctl jobs resume {id} --stack invalidator --region us-east-1");
+    let resume = format!("invalidatorctl jobs resume {id} --region us-east-1");
     let expected = format!(
         "12 of 22 sets of job {id} are not known to be in SubmitQueue. To continue it, and pay for nothing twice: {resume}"
     );

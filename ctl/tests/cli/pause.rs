@@ -96,7 +96,7 @@ async fn what_is_paused_is_shown_and_put_back_by_resume() {
     assert_eq!(status, Some(2), "there is no terminal to ask on");
     for expected in [
         "changes of keys that begin with `img/` of site will be held back under s3://errors/state/held/, for as long as \
-         it takes, until `invalidatorctl resume site/img/`",
+         it takes, until `invalidatorctl resume site/img/ --region us-east-1`",
         "Each flush of the function reads this within a minute.",
         "--yes",
     ] {
@@ -373,7 +373,7 @@ async fn other_commands_say_what_is_paused() {
     let (_, shown, _) = run(&account, &["check"]).await;
     assert!(shown.contains(&format!("note: {paused}")), "{shown}");
     assert!(
-        shown.contains("fix: invalidatorctl resume site/img/ --stack invalidator\n"),
+        shown.contains("fix: invalidatorctl resume site/img/ --region us-east-1\n"),
         "{shown}"
     );
     for (key, is_paused) in [("s3://site/img/a", true), ("s3://site/a", false)] {
@@ -405,7 +405,10 @@ async fn where_the_list_of_pauses_is_lost_only_a_whole_bucket_is_resumed() {
     super::replay::put(&account, "state/paused.json", "lost").await;
     let (status, _, told) = run(&account, &["resume", "site/img/", "--yes"]).await;
     assert_eq!(status, Some(2), "{told}");
-    assert!(told.contains("`invalidatorctl resume site`"), "{told}");
+    assert!(
+        told.contains("`invalidatorctl resume site --region us-east-1`"),
+        "{told}"
+    );
     assert_eq!(held(&account).await.len(), 1);
     done(&account, &["resume", "site", "--yes"]).await;
     assert_eq!(
@@ -474,7 +477,7 @@ async fn what_cannot_be_paused_or_resumed_says_why() {
     let (shown, _) = done(&account, &["resume", "site/img/", "--yes"]).await;
     assert!(
         shown.starts_with(
-            "1 change put back into BufferQueue; they wait there until `invalidatorctl mode live`"
+            "1 change put back into BufferQueue; they wait there until `invalidatorctl mode live --region us-east-1`"
         ),
         "{shown}"
     );

@@ -608,7 +608,7 @@ async fn a_replay_refuses_in_a_dry_run_and_waits_while_the_stack_is_stopped() {
             Mode::Stopped,
             &through_queue[..],
             false,
-            "they wait there until `invalidatorctl mode live`",
+            "they wait there until `invalidatorctl mode live --error-bucket errors --region us-east-1`",
         ),
     ] {
         account.choose(mode).await;

@@ -183,7 +183,7 @@ async fn whatever_keeps_it_from_ending_is_told() {
         (&["--bucket", "no such bucket"][..], "no such bucket"),
         (
             &["--bucket", "site", "--since", "yesterday"],
-            "is no time such as",
+            "expected 10m, 2h, 3d, or a time",
         ),
         (&["--bucket", "site", "--timeout", "soon"], "--timeout"),
         (&[], "--bucket"),

@@ -31,7 +31,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
                     "its events come directly, though EventSource is SQS",
                     "each change is an invocation of its own",
                 )
-                .fix(connect(facts, bucket)),
+                .fix(connect(bucket)),
             );
         }
         let open: Vec<_> = routes.iter().filter(|it| is_open(it)).collect();
@@ -80,9 +80,8 @@ fn is_open(route: &Route<'_>) -> bool {
     matches!(route.stopped, None | Some(Stopped::Filtered))
 }
 
-fn connect(facts: &Facts, bucket: &Bucket) -> String {
-    let stack = &facts.stack.name;
-    command(["invalidatorctl", "connect", &bucket.name, "--stack", stack])
+fn connect(bucket: &Bucket) -> String {
+    command(["invalidatorctl", "connect", &bucket.name])
 }
 
 fn not_connected(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
@@ -106,7 +105,7 @@ fn not_connected(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
             "it sends no events to EventBridge",
             why,
         )
-        .fix(connect(facts, bucket)),
+        .fix(connect(bucket)),
         (true, true, false) => {
             let known = facts.stack.parameter("EventBridgeBuckets");
             let all = match known {
@@ -132,7 +131,7 @@ fn not_connected(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
             "it is not connected: none of its events reach the function",
             why,
         )
-        .fix(connect(facts, bucket)),
+        .fix(connect(bucket)),
     };
     found.add(finding);
 }
@@ -150,7 +149,7 @@ fn stopped(facts: &Facts, bucket: &Bucket, route: &Route<'_>, found: &mut Findin
             "S3 may not invoke the function for this bucket",
             "S3 drops its events",
         )
-        .fix(connect(facts, bucket)),
+        .fix(connect(bucket)),
         Stopped::NotTaken => Finding::problem(
             "intake-refuses",
             &subject,
@@ -167,7 +166,7 @@ fn stopped(facts: &Facts, bucket: &Bucket, route: &Route<'_>, found: &mut Findin
         )
         .fix(match facts.stack.uses_sqs() {
             true => "sam deploy".to_owned(),
-            false => connect(facts, bucket),
+            false => connect(bucket),
         }),
         Stopped::Unconfirmed => Finding::problem(
             "subscription-unconfirmed",
@@ -232,8 +231,7 @@ fn missing(bucket: &Bucket, open: &[&Route<'_>], found: &mut Findings) -> bool {
     let (lifecycle, serious): (Vec<&str>, Vec<&str>) = none
         .iter()
         .partition(|event| event.starts_with("s3:LifecycleExpiration"));
-    let name = &bucket.name;
-    let again = format!("invalidatorctl disconnect {name} && invalidatorctl connect {name}");
+    let widen = format!("{} --whole", connect(bucket));
     if !serious.is_empty() {
         found.add(
             Finding::problem(
@@ -242,7 +240,7 @@ fn missing(bucket: &Bucket, open: &[&Route<'_>], found: &mut Findings) -> bool {
                 format!("it does not send {}", serious.join(", ")),
                 "such changes are never invalidated",
             )
-            .fix(&again),
+            .fix(&widen),
         );
     }
     if !lifecycle.is_empty() {
@@ -253,7 +251,7 @@ fn missing(bucket: &Bucket, open: &[&Route<'_>], found: &mut Findings) -> bool {
                 format!("it does not send {}", lifecycle.join(", ")),
                 "objects that lifecycle removes stay in CloudFront",
             )
-            .fix(&again),
+            .fix(&widen),
         );
     }
     let is_hidden = |event: &&str| {
@@ -273,7 +271,7 @@ fn missing(bucket: &Bucket, open: &[&Route<'_>], found: &mut Findings) -> bool {
                 "changes of other keys are never invalidated",
             )
             .fix("# unless no other key is served:")
-            .fix(again),
+            .fix(widen),
         );
     }
     is_whole

@@ -48,13 +48,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
                 format!("{name} holds {}: {what}", count(number, "message")),
                 "these changes have not reached CloudFront; SQS drops them after 14 days",
             )
-            .fix(command([
-                "invalidatorctl",
-                "replay",
-                "--stack",
-                &facts.stack.name,
-                option,
-            ])),
+            .fix(command(["invalidatorctl", "replay", option])),
         );
     }
     if are_empty {
@@ -75,13 +69,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
                 ),
                 "unless they were replayed, visitors see old pages there",
             )
-            .fix(command([
-                "invalidatorctl",
-                "replay",
-                "--stack",
-                &facts.stack.name,
-                "--all",
-            ])),
+            .fix(command(["invalidatorctl", "replay", "--all"])),
         ),
         None => {}
     }

@@ -14,8 +14,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
     let subject = Subject::Stack;
     let resume = |place: Place| {
         let place = place.to_string();
-        let stack = facts.stack.name.as_str();
-        command(["invalidatorctl", "resume", &place, "--stack", stack])
+        command(["invalidatorctl", "resume", &place])
     };
     let overview = match &facts.paused {
         None => return,

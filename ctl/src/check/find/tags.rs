@@ -14,7 +14,7 @@ pub fn find(facts: &Facts, found: &mut Findings) {
         let Some(tags) = &bucket.tags else { continue };
         let before = found.all.len();
         let settings = BucketSettings::from_tags(tags);
-        entries(facts, bucket, found);
+        entries(bucket, found);
         if settings.only_changed {
             only_changed(facts, bucket, found);
         }
@@ -34,9 +34,8 @@ pub fn find(facts: &Facts, found: &mut Findings) {
     }
 }
 
-fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
+fn entries(bucket: &Bucket, found: &mut Findings) {
     let subject = bucket.subject();
-    let stack = &facts.stack.name;
     let tags = bucket.tags.as_deref().unwrap_or_default();
     let bad = ineffective(tags);
     let settings = BucketSettings::from_tags(tags);
@@ -81,8 +80,6 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                     "invalidatorctl",
                     "connect",
                     &bucket.name,
-                    "--stack",
-                    stack,
                     "--exception-paths",
                     &all,
                 ])
@@ -91,8 +88,6 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 "invalidatorctl",
                 "connect",
                 &bucket.name,
-                "--stack",
-                stack,
                 "--index-document",
                 &it.entry,
             ]),
@@ -100,8 +95,6 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 "invalidatorctl",
                 "connect",
                 &bucket.name,
-                "--stack",
-                stack,
                 "--index-document",
                 "index.html",
             ]),
@@ -109,8 +102,6 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 "invalidatorctl",
                 "connect",
                 &bucket.name,
-                "--stack",
-                stack,
                 "--only-changed",
                 "true",
             ]),
@@ -118,8 +109,6 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 "invalidatorctl",
                 "connect",
                 &bucket.name,
-                "--stack",
-                stack,
                 "--exception-paths",
                 &good.join(" "),
             ]),
@@ -143,35 +132,29 @@ fn entries(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
 /// What keeps a bucket with `invalidate=changed` from skipping anything.
 fn only_changed(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
     let subject = bucket.subject();
-    let mut nothing = |what: &str, fix: String| {
-        found.add(
-            Finding::warning(
-                "nothing-is-skipped",
-                &subject,
-                format!("it is tagged invalidate=changed, and {what}"),
-                "nothing is skipped: each upload is paid for as without the tag",
-            )
-            .fix(fix),
-        );
+    let nothing = |what: &str| {
+        Finding::warning(
+            "nothing-is-skipped",
+            &subject,
+            format!("it is tagged invalidate=changed, and {what}"),
+            "nothing is skipped: each upload is paid for as without the tag",
+        )
     };
     if bucket.is_versioned == Some(false) {
-        nothing(
-            "its versioning is not enabled",
-            command([
-                "aws",
-                "s3api",
-                "put-bucket-versioning",
-                "--bucket",
-                &bucket.name,
-                "--versioning-configuration",
-                "Status=Enabled",
-            ]),
-        );
+        found.add(nothing("its versioning is not enabled").fix(command([
+            "aws",
+            "s3api",
+            "put-bucket-versioning",
+            "--bucket",
+            &bucket.name,
+            "--versioning-configuration",
+            "Status=Enabled",
+        ])));
     }
     if bucket.owns_all == Some(false) {
-        nothing(
-            "its ACLs are not disabled",
-            command([
+        let finding = nothing("its ACLs are not disabled")
+            .fix("# uploads that set an ACL, such as `aws s3 cp --acl public-read`, fail from then on; if there are none:")
+            .fix(command([
                 "aws",
                 "s3api",
                 "put-bucket-ownership-controls",
@@ -179,8 +162,16 @@ fn only_changed(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
                 &bucket.name,
                 "--ownership-controls",
                 "Rules=[{ObjectOwnership=BucketOwnerEnforced}]",
-            ]),
-        );
+            ]))
+            .fix("# otherwise do without the tag:")
+            .fix(command([
+                "invalidatorctl",
+                "connect",
+                &bucket.name,
+                "--only-changed",
+                "false",
+            ]));
+        found.add(finding);
     }
     let Some(config) = facts.config() else {
         return;
@@ -189,13 +180,12 @@ fn only_changed(facts: &Facts, bucket: &Bucket, found: &mut Findings) {
         set_parameter(&facts.stack.name, &facts.stack.parameters, name, value)
     };
     if !config.look_before_paying {
-        nothing("LookBeforePaying is false", set("LookBeforePaying", "true"));
+        let fix = set("LookBeforePaying", "true");
+        found.add(nothing("LookBeforePaying is false").fix(fix));
     }
     if config.min_wildcard_depth > 0 {
-        nothing(
-            "MinWildcardDepth is above 0, so no distribution is ever trusted",
-            set("MinWildcardDepth", "0"),
-        );
+        let what = "MinWildcardDepth is above 0, so no distribution is ever trusted";
+        found.add(nothing(what).fix(set("MinWildcardDepth", "0")));
     }
     let mut compared = config.compare_buckets.iter();
     if !compared.any(|it| it.as_str() == bucket.name) {
@@ -256,7 +246,7 @@ mod tests {
         let mut found = Findings::default();
         find(&facts, &mut found);
         let fixes: Vec<&str> = found.all.iter().map(|it| it.fix[0].as_str()).collect();
-        let start = "invalidatorctl connect site --stack invalidator --exception-paths";
+        let start = "invalidatorctl connect site --exception-paths";
         assert_eq!(fixes, [format!("{start} 'a b c'"), format!("{start} a")]);
     }
 
@@ -274,6 +264,21 @@ mod tests {
             "overwrites-not-compared",
         ];
         assert_eq!(rules(&facts, find), expected);
+    }
+
+    #[test]
+    fn that_uploads_with_an_acl_will_fail_is_said_before_the_command() {
+        let mut facts = tags(&[("invalidate", "changed")]);
+        facts.buckets[0].owns_all = Some(false);
+        let mut found = Findings::default();
+        find(&facts, &mut found);
+        let fix = &found.all[0].fix;
+        let place = |part: &str| fix.iter().position(|it| it.contains(part)).unwrap();
+        assert!(
+            place("--acl public-read") < place("BucketOwnerEnforced"),
+            "{fix:?}"
+        );
+        assert!(fix.contains(&"invalidatorctl connect site --only-changed false".to_owned()));
     }
 
     #[test]

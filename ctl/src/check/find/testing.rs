@@ -1,8 +1,9 @@
 //! A healthy stack, for the tests of the rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use invalidator::config::Config;
+use invalidator_core::bucket_tags::BucketTag;
 use invalidator_core::distributions::listing::{DistributionSummary, managed_policies};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::mode::{ChosenMode, Mode as Chosen};
@@ -15,6 +16,7 @@ use crate::check::facts::{
 };
 use crate::check::finding::Findings;
 use crate::notification::{Notifications, Rule};
+use crate::quote::{Here, NamedBy};
 
 pub const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:invalidator-Function";
 
@@ -73,6 +75,15 @@ pub fn with_ids(ids: &str) -> Facts {
 /// Gives a setting of the function another value.
 pub fn with_setting(facts: &mut Facts, name: &str, value: &str) {
     facts.function.as_mut().unwrap().config = Ok(config(&[(name, value)]));
+}
+
+/// The region of the stack, and its name.
+pub fn here(stack: &str) -> Here {
+    Here {
+        region: "eu-west-1".to_owned(),
+        stack: NamedBy::Stack(stack.to_owned()),
+        ..Here::default()
+    }
 }
 
 fn config(settings: &[(&str, &str)]) -> Config {
@@ -171,6 +182,7 @@ fn without_distributions() -> Facts {
         now,
         account: "123456789012".to_owned(),
         region: "eu-west-1".to_owned(),
+        here: here("invalidator"),
         stack: Stack {
             name: "invalidator".to_owned(),
             outputs: of_queues,
@@ -253,4 +265,139 @@ fn a_healthy_stack_has_no_findings() {
     let found = super::find(&facts());
     assert!(found.all.is_empty(), "{:?}", found.all);
     assert!(found.well.len() > 10, "{:?}", found.well);
+}
+
+/// A stack in which much is wrong.
+fn faults() -> Facts {
+    let mut facts = with(site(json!({
+        "Enabled": true,
+        "CustomErrorResponses": { "Items": [{ "ErrorCode": 404, "ErrorCachingMinTTL": 300 }] },
+    })));
+    with_setting(&mut facts, "DISTRIBUTION_IDS", "E9");
+    facts.stack.name = "other".to_owned();
+    facts.here = Here {
+        profile: Some("prod".to_owned()),
+        ..here("other")
+    };
+    facts.mode = Some(Mode::Chosen(ChosenMode::initial(Chosen::Stopped)));
+    facts.failed_events = Some(FailedEvents { destination: None });
+    facts.permissions = Some(Vec::new());
+    let function = facts.function.as_mut().unwrap();
+    (function.timeout, function.memory) = (3, 64);
+    function.concurrency = Some(1);
+    for mapping in facts.mappings.iter_mut().flatten() {
+        mapping.state = "Disabled".to_owned();
+        mapping.has_filter = true;
+    }
+    for queue in &mut facts.queues {
+        for (name, value) in [
+            ("VisibilityTimeout", "1"),
+            ("DelaySeconds", "900"),
+            ("MessageRetentionPeriod", "60"),
+            ("MaximumMessageSize", "1024"),
+            ("ApproximateNumberOfMessages", "3"),
+            ("ContentBasedDeduplication", "false"),
+        ] {
+            queue.attributes.insert(name.to_owned(), value.to_owned());
+        }
+        queue.attributes.remove("RedrivePolicy");
+    }
+    let mail = facts.mail.as_mut().unwrap();
+    mail.key = "alias/aws/sns".to_owned();
+    mail.subscriptions[0].is_confirmed = false;
+    facts.alarms.as_mut().unwrap()[0].is_muted = true;
+    facts.error_bucket = Some(ErrorBucket {
+        is_versioned: Some(false),
+        files: Some(2),
+    });
+    let tag = |key: &str, value: &str| BucketTag {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    let bucket = &mut facts.buckets[0];
+    bucket.notifications = Some(Notifications {
+        rules: vec![Rule {
+            prefix: "docs/".to_owned(),
+            events: vec!["s3:ObjectCreated:*".to_owned()],
+            ..Rule::ours(FUNCTION)
+        }],
+        event_bridge: false,
+    });
+    bucket.tags = Some(vec![
+        tag("invalidate", "changed"),
+        tag("exceptionPaths", "/ tmp"),
+        tag("exceptionpaths2", "it's"),
+        tag("indexDocument", "a/b"),
+    ]);
+    (bucket.is_versioned, bucket.owns_all) = (Some(false), Some(false));
+    let far = Whereabouts::Region("us-east-1".to_owned());
+    facts.buckets.push(Bucket::new("far", far));
+    let open = Bucket {
+        notifications: Some(Notifications::default()),
+        ..Bucket::new("open", Whereabouts::Here)
+    };
+    facts.buckets.push(open);
+    facts.buckets_not_asked = 1;
+    facts
+}
+
+#[test]
+fn each_fix_works_where_the_fault_was_found() {
+    let mut rules = BTreeSet::new();
+    let mut commands = BTreeSet::new();
+    for facts in [faults(), {
+        let mut facts = faults();
+        facts.permissions = super::testing::facts().permissions;
+        with_setting(&mut facts, "DISTRIBUTION_IDS", "");
+        facts
+    }] {
+        for finding in super::find(&facts).all {
+            rules.insert(finding.rule);
+            for fix in finding.fix.iter().filter(|it| !it.starts_with('#')) {
+                let has = |option: &str| fix.contains(option);
+                assert!(has(" --profile prod"), "{}: {fix}", finding.rule);
+                let region = match finding.rule {
+                    "other-region" => " --region us-east-1",
+                    _ => " --region eu-west-1",
+                };
+                assert!(has(region), "{}: {fix}", finding.rule);
+                assert_eq!(
+                    fix.matches("--region").count(),
+                    fix.matches("--profile").count()
+                );
+                let is_own =
+                    fix.starts_with("invalidatorctl ") && !fix.starts_with("invalidatorctl bill");
+                let stack = match fix.contains("sam deploy") {
+                    true => " --stack-name other",
+                    false => " --stack other",
+                };
+                assert!(has(stack) || !(is_own || has("sam deploy")), "{fix}");
+                assert!(crate::tests::parses(fix), "{fix}");
+                commands.insert(fix.clone());
+            }
+        }
+    }
+    assert!(
+        rules.len() > 30 && commands.len() > 30,
+        "{rules:#?} {commands:#?}"
+    );
+}
+
+#[test]
+fn missing_events_are_fixed_in_one_step_that_loses_no_tag() {
+    let mut facts = faults();
+    facts.permissions = super::testing::facts().permissions;
+    let fixes: Vec<String> = super::find(&facts)
+        .all
+        .into_iter()
+        .filter(|it| ["filter-hides-keys", "events-missing"].contains(&it.rule))
+        .flat_map(|it| it.fix)
+        .collect();
+    assert!(!fixes.is_empty());
+    for fix in fixes.iter().filter(|it| !it.starts_with('#')) {
+        assert!(
+            fix.starts_with("invalidatorctl connect site --whole "),
+            "{fix}"
+        );
+    }
 }
