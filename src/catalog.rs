@@ -5,12 +5,18 @@
 //! continued, not repeated.
 //!
 //! * [`read`]: the calls
+//! * [`kept`]: what is cached, and since when
+//! * [`policies`]: the cache policies
+//! * [`roots`]: the default root objects, as all environments know them
 //! * [`allowance`]: how many look-ups of unknown targets are allowed
 //! * [`from_sdk`]: converts the SDK's answers into the types of the core
 
 mod allowance;
 mod from_sdk;
+mod kept;
+mod policies;
 mod read;
+mod roots;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
@@ -21,27 +27,32 @@ use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::types::DistributionTenantSummary;
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::distributions::by_bucket::Servers;
-use invalidator_core::distributions::listing::{
-    CacheBehavior, CachePolicies, DistributionSummary, managed_policies,
-};
+use invalidator_core::distributions::listing::{CachePolicies, DistributionSummary};
 use invalidator_core::distributions::origin::OriginBuckets;
+use invalidator_core::distributions::root_objects::RootObject;
 use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::BucketName;
+use invalidator_core::plan::RootNeed;
 use invalidator_core::target::{DistributionId, Target, TenantId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::clock::Clock;
+use crate::state::State;
 use allowance::Allowance;
-use read::{Pages, TenantPages};
+use kept::{KEEP_PAGES, Kept};
+use policies::Policies;
+use read::{Pace, Pages, Reads, TenantPages};
+use roots::Roots;
 
 /// How many calls run at once.
 const CONCURRENCY: usize = 4;
 
-/// How long the pages of an interrupted list are kept. Until then the next attempt continues after them.
-const KEEP_PAGES: Duration = Duration::from_secs(300);
+/// So few default root objects are read before anything is planned, however unlikely it is that they matter:
+/// that takes two calls in a row.
+const FEW: usize = 2 * CONCURRENCY;
 
 /// A list of distributions is read again for unknown targets at most this often, or as often as it is cached
 /// if that is less: flushes need the same call, and its allowed rate is low.
@@ -78,6 +89,9 @@ pub struct Catalog {
     keep_for: Duration,
     clock: Clock,
     known: Mutex<Known>,
+    policies: Policies,
+    roots: Roots,
+    pace: Pace,
     /// Locked while submit reads the list, so that only one target reads it, for all of them.
     reading: Mutex<()>,
     /// The alias of each distribution that was ever listed, for logs and mails.
@@ -94,7 +108,6 @@ struct Known {
     servers: Option<Servers>,
     /// The pages read so far, if reading the list was interrupted.
     pages: Option<Kept<Pages>>,
-    policies: Option<Kept<CachePolicies>>,
     details: HashMap<DistributionId, Kept<Details>>,
     tenant_lists: HashMap<DistributionId, Kept<Vec<DistributionTenantSummary>>>,
     tenant_pages: HashMap<DistributionId, Kept<TenantPages>>,
@@ -106,32 +119,6 @@ struct Known {
     reread: Allowance,
     /// Tenants that were looked up, and do not exist.
     absent: Allowance,
-}
-
-/// A cached value, and when it was read. That is by the wall clock, because an environment may be frozen
-/// for hours, and its monotonic clock with it.
-#[derive(Debug)]
-struct Kept<T> {
-    value: T,
-    since: SystemTime,
-    /// The version of the distribution that the value belongs to, if any.
-    e_tag: Option<String>,
-}
-
-impl<T> Kept<T> {
-    fn new(value: T, since: SystemTime) -> Self {
-        Self {
-            value,
-            since,
-            e_tag: None,
-        }
-    }
-
-    /// If the clock was set back, everything counts as old.
-    fn is_fresh(&self, now: SystemTime, keep_for: Duration) -> bool {
-        now.duration_since(self.since)
-            .is_ok_and(|age| age < keep_for)
-    }
 }
 
 impl Known {
@@ -178,6 +165,9 @@ pub struct Serving {
     pub distributions: Vec<Distribution>,
     /// The distributions for which some details that planning needs could not be read.
     pub unread: BTreeSet<DistributionId>,
+    /// Those of the first that were read without their default root object, although it may matter: see
+    /// [`RootNeed::Later`].
+    pub rootless: BTreeSet<DistributionId>,
 }
 
 impl Catalog {
@@ -188,8 +178,11 @@ impl Catalog {
             only,
             only_tenants: None,
             keep_for,
+            policies: Policies::new(keep_for, clock.clone()),
             clock,
             known: Mutex::default(),
+            roots: Roots::default(),
+            pace: Pace::default(),
             reading: Mutex::default(),
             aliases: std::sync::Mutex::default(),
         }
@@ -231,22 +224,73 @@ impl Catalog {
     /// # Errors
     /// If they cannot be listed.
     pub async fn load(&self, cloudfront: &Client, until: Instant) -> Result<()> {
-        let mut known = self.known.lock().await;
-        self.load_list(&mut known, cloudfront, until).await
+        let (begin, _) = oneshot::channel();
+        self.load_beside(cloudfront, until, begin).await
     }
 
-    async fn load_list(
+    /// The same, and begins to [read the policies](Self::load_policies) as soon as a page of the list shows that
+    /// they are needed.
+    ///
+    /// # Errors
+    /// If the distributions cannot be listed.
+    pub async fn load_beside(
         &self,
-        known: &mut Known,
         cloudfront: &Client,
         until: Instant,
+        begin: oneshot::Sender<()>,
     ) -> Result<()> {
+        let mut begin = Some(begin);
+        let mut show = |list: &[DistributionSummary]| {
+            let mut list = list
+                .iter()
+                .filter(|it| !self.leaves_out_distribution(&id_of(it)));
+            if begin.is_some() && list.any(|it| self.policies.are_missing_for(it)) {
+                // Nobody may wait for it.
+                let _ = begin.take().map(|begin| begin.send(()));
+            }
+        };
+        let mut known = self.known.lock().await;
         if known.list.as_ref().is_some_and(|kept| self.is_fresh(kept)) {
+            show(known.summaries());
             return Ok(());
         }
         let pages = known.pages.take();
-        let (pages, result) = self.read_list(pages, cloudfront, until).await;
-        self.keep_list(known, pages, result)
+        let (pages, result) = self.read_list(pages, cloudfront, until, show).await;
+        self.keep_list(&mut known, pages, result)
+    }
+
+    /// Reads the cache policies once [`Self::load_beside`] says that they are needed. If they cannot be read now,
+    /// [`Self::serving`] tries it again.
+    pub async fn load_policies(
+        &self,
+        cloudfront: &Client,
+        until: Instant,
+        begin: oneshot::Receiver<()>,
+    ) {
+        if begin.await.is_ok() {
+            let _ = self.policies.load(self.reads(cloudfront, until)).await;
+        }
+    }
+
+    /// Looks which default root objects other environments have read.
+    pub async fn load_roots(&self, state: State<'_>) {
+        self.roots.load(state).await;
+    }
+
+    /// Tells other environments which default root objects were read.
+    pub async fn save_roots(&self, state: State<'_>) {
+        let known = self.known.lock().await;
+        let listed: BTreeSet<DistributionId> = known.summaries().iter().map(id_of).collect();
+        drop(known);
+        self.roots.save(state, &listed).await;
+    }
+
+    fn reads<'a>(&'a self, cloudfront: &'a Client, until: Instant) -> Reads<'a> {
+        Reads {
+            cloudfront,
+            pace: &self.pace,
+            until,
+        }
     }
 
     /// Continues an interrupted list, or begins a new one.
@@ -255,11 +299,14 @@ impl Catalog {
         pages: Option<Kept<Pages>>,
         cloudfront: &Client,
         until: Instant,
+        mut show: impl FnMut(&[DistributionSummary]),
     ) -> (Kept<Pages>, Result<()>) {
         let now = self.clock.now();
         let begun = pages.filter(|pages| pages.is_fresh(now, KEEP_PAGES));
         let mut pages = begun.unwrap_or_else(|| Kept::new(Pages::default(), now));
-        let result = pages.value.complete(cloudfront, until).await;
+        show(&pages.value.distributions);
+        let reads = self.reads(cloudfront, until);
+        let result = pages.value.complete(reads, show).await;
         (pages, result)
     }
 
@@ -293,8 +340,8 @@ impl Catalog {
     }
 
     /// The distributions with any of these buckets as an origin, from the list that was
-    /// [loaded](Self::load). Missing details are read until `until`, except for the distributions in
-    /// `unread`, which could not be read a moment ago.
+    /// [loaded](Self::load), with all their details. These are read until `until`, except for the distributions
+    /// in `unread`, which could not be read a moment ago.
     pub async fn serving(
         &self,
         cloudfront: &Client,
@@ -303,6 +350,22 @@ impl Catalog {
         unread: &BTreeSet<DistributionId>,
         until: Instant,
     ) -> Serving {
+        let all = |_: &DistributionSummary| RootNeed::First;
+        let buckets = (buckets, aliases);
+        self.serving_as_needed(cloudfront, buckets, unread, until, all)
+            .await
+    }
+
+    /// The same, but default root objects are read only as far as `need` says.
+    pub async fn serving_as_needed(
+        &self,
+        cloudfront: &Client,
+        (buckets, aliases): (&[BucketName], &OriginBuckets),
+        unread: &BTreeSet<DistributionId>,
+        until: Instant,
+        need: impl Fn(&DistributionSummary) -> RootNeed,
+    ) -> Serving {
+        let reads = self.reads(cloudfront, until);
         let mut known = self.known.lock().await;
         let servers = known.servers(aliases);
         let places = buckets.iter().flat_map(|it| servers.of(it.as_str()));
@@ -316,15 +379,11 @@ impl Catalog {
             .copied()
             .partition(|summary| unread.contains(&id_of(summary)));
         let mut unread: BTreeSet<_> = skipped.into_iter().map(id_of).collect();
-        unread.extend(
-            self.read_policies(&mut known, cloudfront, &wanted, until)
-                .await,
-        );
-        unread.extend(
-            self.read_details(&mut known, cloudfront, &wanted, until)
-                .await,
-        );
-        let policies = policies(&known);
+        unread.extend(self.read_policies(reads, &wanted).await);
+        let (not_read, mut rootless) = self.read_details(&mut known, reads, &wanted, need).await;
+        unread.extend(not_read);
+        rootless.retain(|id| !unread.contains(id));
+        let policies = self.policies.known();
         let read = serving
             .iter()
             .filter(|summary| !unread.contains(&id_of(summary)));
@@ -338,6 +397,7 @@ impl Catalog {
         Serving {
             distributions,
             unread,
+            rootless,
         }
     }
 
@@ -397,8 +457,8 @@ impl Catalog {
     }
 
     /// The cache policies that are known.
-    pub async fn policies(&self) -> CachePolicies {
-        policies(&*self.known.lock().await)
+    pub fn policies(&self) -> CachePolicies {
+        self.policies.known()
     }
 
     /// Whether a distribution is listed.
@@ -495,7 +555,7 @@ impl Catalog {
             }
             known.pages.take()
         };
-        let (pages, result) = self.read_list(pages, cloudfront, until).await;
+        let (pages, result) = self.read_list(pages, cloudfront, until, |_| {}).await;
         let mut known = self.known.lock().await;
         self.keep_list(&mut known, pages, result)?;
         let listed = known.listed(target);
@@ -526,7 +586,7 @@ impl Catalog {
             );
         }
         drop(known);
-        let read = read::tenant(cloudfront, tenant, until).await?;
+        let read = read::tenant(self.reads(cloudfront, until), tenant).await?;
         let mut known = self.known.lock().await;
         if let Some(distribution) = read.and_then(|read| read.distribution) {
             known.distribution_of.insert(tenant.clone(), distribution);
@@ -548,36 +608,17 @@ impl Catalog {
     /// distributions that need one.
     async fn read_policies(
         &self,
-        known: &mut Known,
-        cloudfront: &Client,
+        reads: Reads<'_>,
         serving: &[&DistributionSummary],
-        until: Instant,
     ) -> BTreeSet<DistributionId> {
-        let managed = managed_policies();
-        let needs_one = |summary: &&&DistributionSummary| {
-            let mut ids = summary
-                .behaviors()
-                .filter_map(CacheBehavior::cache_policy_id);
-            summary.enabled && ids.any(|id| !managed.contains_key(&id))
-        };
-        let needing: BTreeSet<DistributionId> = serving
-            .iter()
-            .filter(needs_one)
-            .map(|it| id_of(it))
-            .collect();
-        let now = self.clock.now();
-        let is_known = known
-            .policies
-            .as_ref()
-            .is_some_and(|kept| self.is_fresh(kept));
-        if needing.is_empty() || is_known {
+        let needing = serving.iter();
+        let needing = needing.filter(|it| self.policies.are_missing_for(it));
+        let needing: BTreeSet<DistributionId> = needing.map(|it| id_of(it)).collect();
+        if needing.is_empty() {
             return BTreeSet::new();
         }
-        match read::cache_policies(cloudfront, until).await {
-            Ok(policies) => {
-                known.policies = Some(Kept::new(policies.unwrap_or_default(), now));
-                BTreeSet::new()
-            }
+        match self.policies.load(reads).await {
+            Ok(()) => BTreeSet::new(),
             Err(error) => {
                 warn!(
                     error = format!("{error:#}"),
@@ -589,24 +630,20 @@ impl Catalog {
         }
     }
 
-    /// Reads missing details. Returns the distributions whose details cannot be read now.
+    /// Reads missing details. Returns the distributions whose details cannot be read now, and those whose default
+    /// root objects are left for later.
     async fn read_details(
         &self,
         known: &mut Known,
-        cloudfront: &Client,
+        reads: Reads<'_>,
         serving: &[&DistributionSummary],
-        until: Instant,
-    ) -> BTreeSet<DistributionId> {
-        let missing: Vec<&DistributionSummary> = serving
-            .iter()
-            .copied()
-            .filter(|summary| summary.enabled && !self.has_details(known, summary))
-            .collect();
+        need: impl Fn(&DistributionSummary) -> RootNeed,
+    ) -> (BTreeSet<DistributionId>, BTreeSet<DistributionId>) {
+        let (missing, later) = self.missing_details(known, serving, need);
         let mut unread = BTreeSet::new();
         let mut configs = stream::iter(missing)
             .map(|summary| async move {
-                let id = id_of(summary);
-                let config = read::config(cloudfront, &id, until).await;
+                let config = read::config(reads, &id_of(summary)).await;
                 (summary, config)
             })
             .buffer_unordered(CONCURRENCY);
@@ -615,11 +652,14 @@ impl Catalog {
             match config {
                 Ok(config) if summary.is_multi_tenant() => multi_tenant.push((summary, config)),
                 Ok(config) => {
-                    let details = Details {
-                        default_root_object: config.and_then(|config| config.default_root_object),
-                        tenants: Vec::new(),
-                    };
-                    self.keep(known, summary, details);
+                    let object = config.and_then(|config| config.default_root_object);
+                    let object = object.filter(|object| !object.is_empty());
+                    if let Some(e_tag) = summary.e_tag.clone() {
+                        let object = object.clone();
+                        self.roots
+                            .note(id_of(summary), RootObject { e_tag, object });
+                    }
+                    self.keep_root(known, summary, object);
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -633,7 +673,7 @@ impl Catalog {
                 .map(|config| (config.default_root_object, config.tenant_config))
                 .unwrap_or_default();
             let defaults = from_sdk::default_parameters(tenant_config);
-            let tenants = self.tenants(known, cloudfront, summary, &defaults, until);
+            let tenants = self.tenants(known, reads, summary, &defaults);
             match tenants.await {
                 Ok(tenants) => {
                     let details = Details {
@@ -647,7 +687,62 @@ impl Catalog {
                 }
             }
         }
-        unread
+        (unread, later)
+    }
+
+    /// The distributions whose details are read now, and those whose default root objects are left for later.
+    fn missing_details<'s>(
+        &self,
+        known: &mut Known,
+        serving: &[&'s DistributionSummary],
+        need: impl Fn(&DistributionSummary) -> RootNeed,
+    ) -> (Vec<&'s DistributionSummary>, BTreeSet<DistributionId>) {
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for summary in serving.iter().copied().filter(|it| it.enabled) {
+            self.use_known_root(known, summary);
+            if self.has_details(known, summary) {
+                continue;
+            }
+            match need(summary) {
+                // Their configuration has the defaults of their tenants' parameters, too.
+                _ if summary.is_multi_tenant() => now.push(summary),
+                RootNeed::None => {}
+                RootNeed::Later => later.push(summary),
+                RootNeed::First => now.push(summary),
+            }
+        }
+        if now.len() + later.len() <= FEW {
+            now.append(&mut later);
+        }
+        if !later.is_empty() {
+            self.roots.fall_behind();
+        }
+        (now, later.into_iter().map(id_of).collect())
+    }
+
+    /// Takes the default root object that another environment has read, if this version of the distribution has
+    /// none yet.
+    fn use_known_root(&self, known: &mut Known, summary: &DistributionSummary) {
+        if summary.is_multi_tenant() || self.has_details(known, summary) {
+            return;
+        }
+        let e_tag = summary.e_tag.as_deref().unwrap_or_default();
+        if let Some(root) = self.roots.of(&id_of(summary), e_tag) {
+            self.keep_root(known, summary, root.object);
+        }
+    }
+
+    fn keep_root(
+        &self,
+        known: &mut Known,
+        summary: &DistributionSummary,
+        default_root_object: Option<String>,
+    ) {
+        let details = Details {
+            default_root_object,
+            tenants: Vec::new(),
+        };
+        self.keep(known, summary, details);
     }
 
     fn is_fresh<T>(&self, kept: &Kept<T>) -> bool {
@@ -666,19 +761,18 @@ impl Catalog {
     /// Whether the cached details are still valid. A default root object is valid until its distribution
     /// changes; tenants may come and go without such a change.
     fn has_details(&self, known: &Known, summary: &DistributionSummary) -> bool {
-        known.details.get(&id_of(summary)).is_some_and(|kept| {
-            let unchanged =
-                kept.e_tag.is_some() && kept.e_tag == summary.e_tag && !summary.is_multi_tenant();
-            unchanged || self.is_fresh(kept)
+        let kept = known.details.get(&id_of(summary));
+        kept.is_some_and(|kept| match (&kept.e_tag, &summary.e_tag) {
+            (Some(kept), Some(listed)) if !summary.is_multi_tenant() => kept == listed,
+            _ => self.is_fresh(kept),
         })
     }
 
     async fn tenant_list<'k>(
         &self,
         known: &'k mut Known,
-        cloudfront: &Client,
+        reads: Reads<'_>,
         id: &DistributionId,
-        until: Instant,
     ) -> Result<&'k [DistributionTenantSummary]> {
         let now = self.clock.now();
         let kept = known.tenant_lists.remove(id);
@@ -688,7 +782,7 @@ impl Catalog {
                 let begun = known.tenant_pages.remove(id);
                 let begun = begun.filter(|pages| pages.is_fresh(now, KEEP_PAGES));
                 let mut pages = begun.unwrap_or_else(|| Kept::new(TenantPages::default(), now));
-                if let Err(error) = pages.value.complete(cloudfront, id, until).await {
+                if let Err(error) = pages.value.complete(reads, id).await {
                     known.tenant_pages.insert(id.clone(), pages);
                     return Err(error);
                 }
@@ -704,13 +798,12 @@ impl Catalog {
     async fn tenants(
         &self,
         known: &mut Known,
-        cloudfront: &Client,
+        reads: Reads<'_>,
         summary: &DistributionSummary,
         defaults: &Parameters,
-        until: Instant,
     ) -> Result<Vec<Tenant>> {
         let id = id_of(summary);
-        let list = self.tenant_list(known, cloudfront, &id, until);
+        let list = self.tenant_list(known, reads, &id);
         let list: Vec<(TenantId, String)> = list
             .await?
             .iter()
@@ -732,15 +825,15 @@ impl Catalog {
             kept.is_some_and(|(of, _)| !of.is_empty() && of == e_tag)
         };
         let missing: Vec<_> = list.iter().filter(|it| !is_known(it)).cloned().collect();
-        let mut reads = stream::iter(missing)
+        let mut tenants = stream::iter(missing)
             .map(|(id, e_tag)| async move {
-                let read = read::tenant(cloudfront, &id, until).await;
+                let read = read::tenant(reads, &id).await;
                 (id, e_tag, read)
             })
             .buffer_unordered(CONCURRENCY);
         let mut gone = BTreeSet::new();
         let mut failure = None;
-        while let Some((id, e_tag, read)) = reads.next().await {
+        while let Some((id, e_tag, read)) = tenants.next().await {
             match read {
                 Ok(Some(read)) => {
                     known.parameters.insert(id, (e_tag, read.parameters));
@@ -767,13 +860,6 @@ fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> Distributio
     let id = id_of(summary);
     warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
     id
-}
-
-/// CloudFront's own policies, and those that were read.
-fn policies(known: &Known) -> CachePolicies {
-    let mut policies = managed_policies();
-    policies.extend(known.policies.iter().flat_map(|kept| kept.value.clone()));
-    policies
 }
 
 fn id_of(summary: &DistributionSummary) -> DistributionId {

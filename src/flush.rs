@@ -32,12 +32,14 @@ pub mod round;
 pub mod unreadable;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use invalidator_core::mode::Mode;
 use invalidator_core::pause::Pauses;
 use invalidator_core::retry::{FlushEnd, TIME_TO_STOP, tick_comes_back};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -54,7 +56,8 @@ use fence::Fences;
 use report::Report;
 use round::Rounds;
 
-/// How long reading CloudFront's configuration may take in one flush.
+/// How long reading CloudFront's configuration may take in one flush. At ten reads a second that is enough for
+/// the default root objects of 500 distributions.
 const TIME_TO_READ: Duration = Duration::from_secs(60);
 
 /// A round needs at least this much time, in addition to [`TIME_TO_STOP`].
@@ -112,9 +115,34 @@ pub async fn flush_once(
 }
 
 async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Report) {
+    // Half of the time is left to send what was read for.
+    let time = deadline.remaining().saturating_sub(TIME_TO_STOP) / 2;
+    let read_until = Instant::now() + TIME_TO_READ.min(time);
+    let (begin, begun) = oneshot::channel();
+    let cloudfront = app.clients.cloudfront();
+    let policies = app.catalog.load_policies(cloudfront, read_until, begun);
+    let mut flush = pin!(receive_and_process(
+        app,
+        deadline,
+        deleter,
+        (read_until, begin)
+    ));
+    // Who needs the policies waits for them.
+    tokio::select! {
+        ended = &mut flush => ended,
+        () = policies => flush.await,
+    }
+}
+
+/// Loads, and then processes the buffer round by round. Tells `begin` if cache policies are to be read meanwhile.
+async fn receive_and_process(
+    app: &App,
+    deadline: &Deadline,
+    deleter: Deleter,
+    (read_until, begin): (Instant, oneshot::Sender<()>),
+) -> (FlushEnd, Report) {
     let mut report = Report::default();
-    let read_until = Instant::now() + TIME_TO_READ.min(deadline.remaining() / 3);
-    let (mode, pauses) = match load(app, read_until).await {
+    let (mode, pauses) = match load(app, read_until, begin).await {
         Ok(loaded) => loaded,
         Err(end) => {
             report.is_not_live = end == FlushEnd::Stopped;
@@ -171,12 +199,18 @@ async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Rep
 /// Reads what a flush needs before it receives anything, so that messages that cannot be planned keep
 /// their receive counts and ages: the mode, the pauses and the distributions. Returns how the flush ends if
 /// it must not go on.
-async fn load(app: &App, until: Instant) -> Result<(Mode, Pauses), FlushEnd> {
+async fn load(
+    app: &App,
+    until: Instant,
+    begin: oneshot::Sender<()>,
+) -> Result<(Mode, Pauses), FlushEnd> {
     app.clients.connect_early(&[Service::Sqs]);
-    let (mode, pauses, listed) = tokio::join!(
+    let cloudfront = app.clients.cloudfront();
+    let (mode, pauses, listed, ()) = tokio::join!(
         app.mode.current(app.state()),
         app.pauses.current(app.state()),
-        app.catalog.load(app.clients.cloudfront(), until)
+        app.catalog.load_beside(cloudfront, until, begin),
+        app.catalog.load_roots(app.state()),
     );
     let mode = mode.ok_or(FlushEnd::Failed)?;
     if mode == Mode::Stopped {

@@ -153,9 +153,9 @@ async fn a_receive_that_fails_bars_the_fence_until_nothing_can_be_hidden() {
 async fn a_distribution_that_cannot_be_read_bars_the_fence() {
     let account = Account::new(&[("CACHE_SECONDS", "0")]).await;
     account.cloudfront.add(site("E1"));
-    account.cloudfront.add(site("E2"));
-    let denied = Fault::AccessDenied.always().of("E2");
-    let denied = denied.on(Operation::GetDistributionConfig);
+    account.cloudfront.add(site("E2").tenant_only());
+    let denied = Fault::AccessDenied.always();
+    let denied = denied.on(Operation::ListDistributionTenants);
     account.cloudfront.fail(denied);
     account.change(&[(PUT, "a")]).await;
     let fence = fence(&account).await;

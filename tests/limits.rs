@@ -606,11 +606,11 @@ async fn what_was_read_of_the_distributions_is_kept_when_reading_is_throttled() 
     let reads_per_second = TokenBucket::new(8.0, 8.0);
     aws.account().cloudfront.rates.reads = Some(reads_per_second);
     let _function = Function::start(&aws, 1_024, &[]);
-    // Each flush may read for 11 s.
+    // Each flush may read for 7.5 s.
     let timeout = Duration::from_secs(35);
     let mut flushes = 0;
     while reads(&aws, Operation::GetDistributionConfig) < 150 {
-        buffer_singly(&aws, [format!("{flushes}")].into_iter());
+        buffer_singly(&aws, [format!("index.{flushes}")].into_iter());
         aws.flush(timeout).await.unwrap();
         flushes += 1;
         assert!(flushes < 6, "no progress");
@@ -622,6 +622,142 @@ async fn what_was_read_of_the_distributions_is_kept_when_reading_is_throttled() 
         "each once"
     );
     assert_ne!(aws.depth("submit.fifo"), 0);
+}
+
+/// Before: four calls at once each waited for 1, 2, 4, 8, 16 s, which used a small part of the rate.
+#[tokio::test]
+async fn reading_uses_the_rate_that_cloudfront_allows() {
+    let aws = Aws::start().await;
+    add(&aws, (0..120).map(|n| site(&format!("E{n:03}"))));
+    aws.account().cloudfront.rates.reads = Some(TokenBucket::new(20.0, 20.0));
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, std::iter::once("index.html".to_owned()));
+    // It may read for 7.5 s. At this rate 122 reads take five.
+    aws.flush(Duration::from_secs(35)).await.unwrap();
+    assert_eq!(reads(&aws, Operation::GetDistributionConfig), 120);
+    assert_eq!(aws.depth("buffer"), 0, "none is left for another flush");
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E119"), ["/index.html"]);
+}
+
+/// As many distributions, behaviors and policies as CloudFront's quotas allow, and more.
+fn add_large_account(aws: &Aws) {
+    let policies = 500;
+    for n in 0..policies {
+        let policy = CachePolicy::new(&format!("policy-{n}"), 0, 60, 60);
+        aws.account().cloudfront.put_cache_policy(policy);
+    }
+    let distribution = |n: usize| {
+        let policy = |behavior| format!("policy-{}", (n * 75 + behavior) % policies);
+        let behaviors = (0..74).map(|b| {
+            let behavior = Behavior::new(&format!("/folder-{b}/*.html"), "site");
+            behavior.policy(&policy(b))
+        });
+        let default = Behavior::default_for("site").policy(&policy(74));
+        let all = site(&format!("E{n:03}")).default_behavior(default);
+        let all = all.default_root_object("home/start.html");
+        behaviors.fold(all, Distribution::behavior)
+    };
+    add(aws, (0..500).map(distribution));
+}
+
+/// How often CloudFront's configuration was asked for.
+fn reads_of_configuration(aws: &Aws) -> Vec<Operation> {
+    let is_of_configuration = |operation: &Operation| {
+        matches!(
+            operation,
+            Operation::ListDistributions
+                | Operation::ListCachePolicies
+                | Operation::GetDistributionConfig
+        )
+    };
+    let account = aws.account();
+    let calls = account.cloudfront.calls.iter().map(|call| call.operation);
+    calls.filter(is_of_configuration).collect()
+}
+
+/// Before: 1,006 reads, 132 in a row, and the first invalidation after 8.9 s.
+#[tokio::test]
+async fn a_large_account_takes_few_reads() {
+    let aws = Aws::start().await;
+    add_large_account(&aws);
+    aws.account().latency = Duration::from_millis(50);
+    let function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(&aws, std::iter::once("images/a.jpg".to_owned()));
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    // Five pages of distributions, and six of policies: CloudFront has its own, too.
+    let reads = reads_of_configuration(&aws);
+    assert_eq!(reads.len(), 5 + 6, "{reads:?}");
+    assert_eq!(aws.depth("submit.fifo"), 500);
+    let [lists, policies] = ["/distribution", "/cache-policy"].map(|it| times(&aws, it));
+    assert_eq!((lists.len(), policies.len()), (5, 6));
+    // The policies are read beside the list, and not after it.
+    let first_policies = policies.iter().map(|(start, _)| *start).min();
+    assert!(first_policies < lists.iter().map(|(_, end)| *end).max());
+    aws.account().latency = Duration::ZERO;
+    assert_eq!(aws.submit(TIMEOUT).await.unwrap(), 0);
+    assert_eq!(aws.account().paths("E123"), ["/images/a.jpg"]);
+
+    // The change may still be that of a default root object, so it is looked at once more, when these are known.
+    assert_eq!(aws.depth("buffer"), 1);
+    aws.end_delays("buffer");
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    assert_eq!(aws.depth("buffer"), 0);
+    assert_eq!(aws.depth("submit.fifo"), 0, "it is not");
+    assert_eq!(self::reads(&aws, Operation::GetDistributionConfig), 500);
+
+    // From now on, every environment knows them.
+    aws.somebody_waits().await;
+    function.kill(&aws);
+    aws.nobody_waits().await;
+    let _function = Function::start(&aws, 1_024, &[]);
+    aws.account().cloudfront.calls.clear();
+    buffer_singly(&aws, std::iter::once("home/start.html".to_owned()));
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    assert_eq!(reads_of_configuration(&aws).len(), 5 + 6);
+    assert_eq!(aws.depth("buffer"), 0);
+    assert_eq!(aws.submit(TIMEOUT).await.unwrap(), 0);
+    let paths = aws.account().paths("E123");
+    assert_eq!(paths, ["/images/a.jpg", "/", "/home/start.html"]);
+}
+
+/// The first change of all may be that of a default root object with an unusual name.
+#[tokio::test]
+async fn a_default_root_object_that_was_not_known_is_not_forgotten() {
+    let aws = Aws::start().await;
+    let home = |n: usize| site(&format!("E{n}")).default_root_object("pages/hello");
+    add(&aws, (10..30).map(home));
+    let _function = Function::start(&aws, 1_024, &[]);
+    buffer_singly(
+        &aws,
+        ["pages/hello", "other"].map(str::to_owned).into_iter(),
+    );
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    assert_eq!(reads(&aws, Operation::GetDistributionConfig), 0);
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().paths("E17"), ["/other", "/pages/hello"]);
+
+    // CloudFront does not answer at first. Those that were read are done.
+    let denied = strict_cloudfront::Fault::AccessDenied.always().of("E17");
+    let denied = denied.on(Operation::GetDistributionConfig);
+    aws.account().cloudfront.faults.add(denied);
+    // Nor can they be kept.
+    aws.account().is_bucket_writable = false;
+    aws.end_delays("buffer");
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    aws.submit(TIMEOUT).await.unwrap();
+    let paths = |id: &str| aws.account().paths(id).split_off(2);
+    assert_eq!(paths("E18"), ["/", "/pages/hello"]);
+    assert_eq!(paths("E17"), [""; 0]);
+    assert_eq!(aws.depth("buffer"), 1, "it waits for E17 alone");
+
+    aws.account().cloudfront.faults.clear();
+    aws.end_delays("buffer");
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(paths("E17"), ["/", "/pages/hello"]);
+    assert_eq!(paths("E18"), ["/", "/pages/hello"], "once");
+    assert_eq!(aws.depth("buffer"), 0);
 }
 
 /// Before: reading 400 tenants took 30.6 s of a flush that had 25.

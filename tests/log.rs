@@ -151,7 +151,7 @@ async fn each_line_is_ours_and_tells_service_action_code_message_and_what_to_do(
                 of_action("GetDistributionConfig")
             )],
         ),
-        // The SDK's own three attempts, and then one that succeeds.
+        // Three attempts that fail, and then one that succeeds.
         (
             Fault::InternalError,
             3,

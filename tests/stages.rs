@@ -4,6 +4,8 @@
 
 #[path = "stages/pauses.rs"]
 mod pauses;
+#[path = "stages/root_objects.rs"]
+mod root_objects;
 mod support;
 
 use std::time::{Duration, SystemTime};

@@ -13,6 +13,8 @@
 //! {"version":2,"scope":{"targets":["E1"],"first_seen":1795226584567,"attempts":1},"buckets":[..]}
 //! ```
 //!
+//! With `"only_root_objects":true` in the scope, only the keys are left that are default root objects.
+//!
 //! A set that could not be put into SubmitQueue is of version 3, with its message group and its
 //! deduplication id. The next flush puts it there:
 //!
@@ -113,6 +115,10 @@ pub struct Scope {
     pub first_seen: u64,
     /// How many flushes have failed for these targets so far.
     pub attempts: u32,
+    /// Whether only those of the keys are left that are default root objects: the changes were planned while
+    /// these were not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_root_objects: bool,
 }
 
 /// A distribution as a whole, or a single target: `E1`, or `{"distribution":"E1","tenant":"dt_1"}`.
@@ -546,6 +552,7 @@ mod tests {
             ],
             first_seen: 1,
             attempts: 2,
+            only_root_objects: false,
         };
         let mut packer = Packer::new(Some(scope.clone())).unwrap();
         let id = VersionId::new("v1").unwrap();
@@ -562,6 +569,27 @@ mod tests {
                 r#""buckets":[{"bucket":"site","created":[["a",1795226584567]],"deleted":[]}]}"#
             )]
         );
+        let Buffered::Changes { scope: found, .. } = unpack(&bodies[0]).unwrap() else {
+            panic!("changes");
+        };
+        assert_eq!(found, Some(scope));
+    }
+
+    #[test]
+    fn changes_may_be_left_for_default_root_objects_alone() {
+        let scope = Scope {
+            targets: vec![TargetScope::Distribution(DistributionId::new("E1"))],
+            first_seen: 1,
+            attempts: 0,
+            only_root_objects: true,
+        };
+        let mut packer = Packer::new(Some(scope.clone())).unwrap();
+        let bucket = BucketName::new("site");
+        let kind = ChangeKind::Created;
+        packer.add(&bucket, "a", kind, None, None).unwrap();
+        let bodies = packer.finish().unwrap();
+        let said = r#""attempts":0,"only_root_objects":true}"#;
+        assert!(bodies[0].contains(said), "{}", bodies[0]);
         let Buffered::Changes { scope: found, .. } = unpack(&bodies[0]).unwrap() else {
             panic!("changes");
         };

@@ -6,6 +6,7 @@
 //! * [`error_pages`]: custom error pages, and how long errors are cached
 //! * [`listing`]: the answer of `ListDistributions`, from the account or from a file of the AWS CLI
 //! * [`origin`]: which bucket an origin's domain names
+//! * [`root_objects`]: the default root objects that were read
 //! * [`tenants`]: the tenants of multi-tenant distributions
 
 pub mod address;
@@ -13,6 +14,7 @@ pub mod by_bucket;
 pub mod error_pages;
 pub mod listing;
 pub mod origin;
+pub mod root_objects;
 pub mod tenants;
 
 use std::fmt;

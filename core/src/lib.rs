@@ -22,6 +22,7 @@
 //! * [`merge`]: merges the sets that wait for one target
 //! * [`caller_reference`]: ids of sets and calls that stay the same when they are repeated
 //! * [`retry`]: the timing of all retries
+//! * [`read_pace`]: how fast CloudFront's configuration is read when it is throttled
 //! * [`service_error`]: what the errors of AWS mean, and how they are shown
 //! * [`problems`]: what is wrong with an input, bounded
 //! * [`text`]: texts from outside, made safe to show
@@ -65,6 +66,7 @@ pub mod pause;
 pub mod plan;
 pub mod problems;
 pub mod ration;
+pub mod read_pace;
 pub mod rejection;
 pub mod replay;
 pub mod retry;

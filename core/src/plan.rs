@@ -11,6 +11,7 @@
 //! * [`origin_plan`]: the decisions on all keys of a bucket
 //! * [`reason`]: the reason of each decision
 //! * [`route`]: the steps that led to a decision
+//! * [`root_need`]: whether planning takes default root objects
 //! * [`sets`]: paths, cut into sets
 //! * [`rules`]: what planning goes by
 //! * [`candidates`]: the objects that may be served at a path
@@ -26,6 +27,7 @@ mod interner;
 mod key_set;
 mod origin_plan;
 mod reason;
+mod root_need;
 mod route;
 mod rules;
 mod sets;
@@ -53,6 +55,7 @@ pub use candidates::candidates;
 pub use changes::{Changes, KeyChange, KeyChanges, KeyIndex, MessageIndex, TooMany};
 pub use key_set::KeySet;
 pub use reason::{Decision, PathRole, PlannedPath, Reason, Skip, Verdict};
+pub use root_need::{RootNeed, RootNeeds};
 pub use route::{Lookup, Route};
 pub use rules::{Rules, index_document_of};
 pub use sets::{Fate, PathSet, SetLimits, Sets, Widest};

@@ -5,7 +5,7 @@
 //! | an invalidation that CloudFront answers with later | half as large, at once, down to [`SMALLEST`]; then after 1, 2, 4, 8, 16 s, until [`TIME_TO_STOP`] |
 //! | an invalidation whose answer was lost | the same one with the same caller reference, after 1, 2, 4, 8, 16 s; half as large if no answer came in six invocations |
 //! | a group that ran out of time | after 1 s if a part of it was accepted, else after 30 s, doubling to 15 min |
-//! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time has run out |
+//! | a read of CloudFront's configuration, or a send | after 1, 2, 4, 8, 16 s, until its time has run out; a read that was throttled as soon as the [pace](crate::read_pace) of all reads allows |
 //! | changes of distributions that could not be read | after 60 s, doubling to 15 min |
 //! | a flush | its tick comes back after 1 s if work is left, after 30 s and then every minute if nothing could be done, every 30 s while the stack is stopped, else every 5 s for as long as messages may be hidden |
 //! | a set, while the stack is not live | every 15 min |
@@ -235,6 +235,10 @@ impl FlushEnd {
 /// Changes that a spending limit holds back are looked at again after this time: the longest delay of SQS.
 /// Each time, some more may go on.
 pub const HELD_WAIT: Duration = Duration::from_secs(900);
+
+/// Changes that were planned without default root objects are looked at again after this time, by the flush
+/// that is next then.
+pub const ROOT_OBJECTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The history of a tick: what is known about earlier flushes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -74,6 +74,8 @@ pub struct Scoped {
     pub first_seen: Option<u64>,
     /// The largest number of flushes that have failed for these changes so far.
     pub attempts: u32,
+    /// Whether only those of the keys are left that are default root objects.
+    pub only_root_objects: bool,
     /// The changes, each with the index of its message.
     pub changes: Changes,
 }
@@ -208,7 +210,8 @@ impl Batch {
             Some(scope) => (Some(scope.first_seen), scope.attempts),
             None => (sent, 0),
         };
-        let index = self.scope(scope.map(|scope| scope.targets));
+        let only_root_objects = scope.as_ref().is_some_and(|it| it.only_root_objects);
+        let index = self.scope(scope.map(|scope| scope.targets), only_root_objects);
         let mut oldest = None;
         let scoped = &mut self.scopes[index];
         scoped.first_seen = [scoped.first_seen, first_seen].into_iter().flatten().min();
@@ -224,15 +227,19 @@ impl Batch {
         Ok((Part::Scope(index), oldest))
     }
 
-    /// The index of the changes for these targets.
-    fn scope(&mut self, targets: Option<Vec<TargetScope>>) -> usize {
+    /// The index of the changes for these targets, all of them or only default root objects.
+    fn scope(&mut self, targets: Option<Vec<TargetScope>>, only_root_objects: bool) -> usize {
         let places = self.places.entry(self.hasher.hash_one(&targets));
         let places = places.or_default();
         let mut known = places.iter().copied();
-        let known = known.find(|place| self.scopes[*place].targets == targets);
+        let known = known.find(|place| {
+            let scope = &self.scopes[*place];
+            scope.targets == targets && scope.only_root_objects == only_root_objects
+        });
         known.unwrap_or_else(|| {
             self.scopes.push(Scoped {
                 targets,
+                only_root_objects,
                 ..Scoped::default()
             });
             let place = self.scopes.len() - 1;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use invalidator_core::fence::{BUSY_FLUSHES, Fence, FlushSays};
+use invalidator_core::plan::RootNeed;
 use invalidator_core::retry::FlushEnd;
 use invalidator_core::set::Lane;
 use tokio::time::{Instant, timeout};
@@ -174,7 +175,14 @@ async fn groups(app: &App, fence: &Fence) -> Result<Vec<String>, String> {
     let (cloudfront, aliases) = (app.clients.cloudfront(), &app.config.origin_buckets);
     let catalog = &app.catalog;
     let serving = catalog
-        .serving(cloudfront, &fence.buckets, aliases, &BTreeSet::new(), until)
+        .serving_as_needed(
+            cloudfront,
+            (&fence.buckets, aliases),
+            &BTreeSet::new(),
+            until,
+            // Which targets there are does not depend on it.
+            |_| RootNeed::None,
+        )
         .await;
     if let Some(id) = serving.unread.first() {
         return Err(format!("the distribution {id} could not be read"));

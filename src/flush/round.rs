@@ -8,15 +8,18 @@ use invalidator_core::buffered::{Scope, TargetScope, WaitingSet};
 use invalidator_core::caller_reference::SetId;
 use invalidator_core::cost::order::TargetOrder;
 use invalidator_core::distributions::Distribution;
+use invalidator_core::distributions::listing::DistributionSummary;
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
 use invalidator_core::path::{InvalidationPath, Reach};
 use invalidator_core::pause::Pauses;
 use invalidator_core::plan::{
-    Changes, Fate, KeyChanges, KeySet, MessageIndex, PathSet, Plan, Rules, SetLimits,
-    index_document_of, plan,
+    Changes, Fate, KeyChanges, KeySet, MessageIndex, PathSet, Plan, RootNeed, RootNeeds, Rules,
+    SetLimits, index_document_of, plan,
 };
-use invalidator_core::retry::{HELD_WAIT, TIME_TO_STOP, unread_distributions_wait};
+use invalidator_core::retry::{
+    HELD_WAIT, ROOT_OBJECTS_WAIT, TIME_TO_STOP, unread_distributions_wait,
+};
 use invalidator_core::set::{Set, TooWide};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::time::Instant;
@@ -76,6 +79,8 @@ pub struct RoundEnd {
 struct Unfinished {
     /// Targets whose distributions could not be read.
     unread: BTreeSet<TargetScope>,
+    /// Targets that were planned without their default root objects, although these may matter.
+    rootless: BTreeSet<TargetScope>,
     /// Targets for which there was no time.
     unsent: BTreeSet<TargetScope>,
     /// Keys that wait because a spending limit is reached, and the targets for which they do.
@@ -160,7 +165,11 @@ impl Rounds<'_> {
             self.release_all(left.iter().map(|message| message.sent), &mut end);
         }
         if self.deadline.remaining() > TIME_TO_STOP {
-            self.app.rations.save(self.app.state()).await;
+            let (rations, catalog) = (&self.app.rations, &self.app.catalog);
+            tokio::join!(
+                rations.save(self.app.state()),
+                catalog.save_roots(self.app.state())
+            );
         }
         end
     }
@@ -243,9 +252,13 @@ impl Rounds<'_> {
         };
         let mut is_done = true;
         for scoped in [scoped, after_all] {
-            if !scoped.changes.is_empty() {
-                is_done &= self.process_scope(scoped, messages, end).await;
+            if scoped.changes.is_empty() {
+                continue;
             }
+            is_done &= match scoped.only_root_objects {
+                true => self.process_root_objects(scoped, messages, end).await,
+                false => self.process_scope(scoped, messages, end).await,
+            };
         }
         is_done
     }
@@ -256,6 +269,7 @@ impl Rounds<'_> {
             targets: targets.clone(),
             first_seen: of.first_seen(self.app),
             attempts: of.attempts,
+            only_root_objects: of.only_root_objects,
         });
         let held = hold(self.app, &mut self.pauses, changes, scope.as_ref()).await?;
         end.report.counts.paused += held.keys;
@@ -288,9 +302,14 @@ impl Rounds<'_> {
         };
         let mut unfinished = Unfinished::default();
         let at_once = self.read_until.min(Instant::now() + TIME_FOR_ALL);
+        let needs = RootNeeds {
+            keys: &keys,
+            origin_buckets: &app.config.origin_buckets,
+        };
+        let need = |summary: &DistributionSummary| needs.of(summary);
         let (index_documents, first) = tokio::join!(
             self.index_documents(&buckets),
-            self.read(&buckets, at_once, &[], targets.as_deref()),
+            self.read(&buckets, at_once, &[], targets.as_deref(), need),
         );
         end.report.counts.tags_changed += app.tags.take_changed();
         let mut distributions = first.distributions;
@@ -299,13 +318,16 @@ impl Rounds<'_> {
         self.enqueue(&of_all, is_meant, messages, &mut unfinished, end)
             .await;
         unfinished.unread = first.unread;
+        unfinished.rootless = first.rootless;
         if !unfinished.unread.is_empty() {
             // Only one plan is in the memory, and each distribution once.
             drop(of_all);
             let (until, done) = (self.read_until, &distributions);
-            let read = self.read(&buckets, until, done, targets.as_deref()).await;
+            let read = self.read(&buckets, until, done, targets.as_deref(), need);
+            let read = read.await;
             let mut later = read.distributions;
             unfinished.unread = read.unread;
+            unfinished.rootless.extend(read.rootless);
             let later_plan = plan(&keys, &rules(app, &later, &index_documents));
             self.load_rations(&later_plan).await;
             self.enqueue(&later_plan, is_meant, messages, &mut unfinished, end)
@@ -313,6 +335,14 @@ impl Rounds<'_> {
             drop(later_plan);
             distributions.append(&mut later);
             of_all = plan(&keys, &rules(app, &distributions, &index_documents));
+        }
+        if !unfinished.rootless.is_empty() {
+            let distributions = unfinished.rootless.len();
+            info!(
+                stage = "flush",
+                distributions,
+                "changes were planned without default root objects, which are read by a later flush"
+            );
         }
         let unread = unfinished.unread.iter().map(TargetScope::distribution);
         self.unread.extend(unread.cloned());
@@ -326,9 +356,63 @@ impl Rounds<'_> {
             targets: Vec::new(),
             first_seen,
             attempts,
+            only_root_objects: false,
         };
         self.give_back(scope, unfinished, (&keys, messages), end)
             .await
+    }
+
+    /// Reads the default root objects without which changes were planned, and processes those of the keys that are
+    /// root objects, if any is. Returns whether the messages are done.
+    async fn process_root_objects(
+        &mut self,
+        scoped: Scoped,
+        messages: &[Buffered],
+        end: &mut RoundEnd,
+    ) -> bool {
+        let first_seen = scoped.first_seen(self.app);
+        let attempts = scoped.attempts;
+        let keys = KeyChanges::from(scoped.changes);
+        let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
+        let all = |_: &DistributionSummary| RootNeed::First;
+        let targets = scoped.targets.as_deref();
+        let read = self.read(&buckets, self.read_until, &[], targets, all);
+        let read = read.await;
+        let unread = read.unread.iter().map(TargetScope::distribution);
+        self.unread.extend(unread.cloned());
+        let aliases = &self.app.config.origin_buckets;
+        let changes = match keys.of_root_objects(&read.distributions, aliases) {
+            Ok(changes) => changes,
+            Err(error) => {
+                error!(stage = "flush", %error, "default root objects cannot be planned");
+                return false;
+            }
+        };
+        let mut targets = scoped.targets.unwrap_or_default();
+        targets.retain(|target| !read.unread.contains(target));
+        let scope = Scope {
+            targets: Vec::new(),
+            first_seen,
+            attempts,
+            only_root_objects: true,
+        };
+        let unfinished = Unfinished {
+            unread: read.unread,
+            ..Unfinished::default()
+        };
+        let is_done = self.give_back(scope, unfinished, (&keys, messages), end);
+        let is_done = is_done.await;
+        if changes.is_empty() || targets.is_empty() {
+            return is_done;
+        }
+        let scoped = Scoped {
+            targets: Some(targets),
+            first_seen: Some(first_seen),
+            attempts,
+            only_root_objects: false,
+            changes,
+        };
+        self.process_scope(scoped, messages, end).await && is_done
     }
 
     /// Looks which rations other environments have used, if the plan may need any.
@@ -354,33 +438,35 @@ impl Rounds<'_> {
     }
 
     /// The distributions that serve some buckets, except those in `done`, and those that cannot be read
-    /// until `until`. If there is a scope, only its own.
+    /// until `until`. If there is a scope, only its own. Default root objects are read as far as `need` says.
     async fn read(
         &self,
         buckets: &[BucketName],
         until: Instant,
         done: &[Distribution],
         targets: Option<&[TargetScope]>,
+        need: impl Fn(&DistributionSummary) -> RootNeed,
     ) -> ReadDistributions {
         let app = self.app;
         let cloudfront = app.clients.cloudfront();
         let aliases = &app.config.origin_buckets;
         let serving = app
             .catalog
-            .serving(cloudfront, buckets, aliases, &self.unread, until)
+            .serving_as_needed(cloudfront, (buckets, aliases), &self.unread, until, need)
             .await;
         let done: BTreeSet<&DistributionId> = done.iter().map(|it| &it.id).collect();
         let wanted: Option<HashSet<&DistributionId>> =
             targets.map(|targets| targets.iter().map(TargetScope::distribution).collect());
         let is_meant =
             |id: &DistributionId| wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
+        let is_new = |id: &DistributionId| is_meant(id) && !done.contains(id);
+        let rootless = serving.rootless.into_iter().filter(is_new);
         let mut known = ReadDistributions {
             distributions: serving.distributions,
             unread: BTreeSet::new(),
+            rootless: rootless.map(TargetScope::Distribution).collect(),
         };
-        known
-            .distributions
-            .retain(|it| is_meant(&it.id) && !done.contains(&it.id));
+        known.distributions.retain(|it| is_new(&it.id));
         let unread = serving.unread.into_iter().filter(is_meant);
         known.unread = match targets {
             None => unread.map(TargetScope::Distribution).collect(),
@@ -537,6 +623,11 @@ impl Rounds<'_> {
         end.report.counts.unread += unfinished.unread.len();
         end.report.unsent += unfinished.unsent.len();
         let mut is_done = unfinished.stranded == 0;
+        // What was not sent is not known to lack only root objects.
+        let unsent = unfinished.unsent;
+        let rootless = unfinished.rootless.into_iter();
+        let rootless = rootless.filter(|target| !unsent.contains(target)).collect();
+        let of_root_objects = (rootless, scope.attempts, ROOT_OBJECTS_WAIT, None);
         let of_all_keys = [
             (
                 unfinished.unread,
@@ -545,11 +636,14 @@ impl Rounds<'_> {
                 None,
             ),
             // No delay: there is nothing to wait for, and the tick comes back at once.
-            (unfinished.unsent, scope.attempts, Duration::ZERO, None),
+            (unsent, scope.attempts, Duration::ZERO, None),
         ];
+        let of_all_keys = of_all_keys.map(|it| (it, scope.only_root_objects));
         let held = unfinished.held.into_iter();
         let held = held.map(|(keys, targets)| (targets, scope.attempts, HELD_WAIT, Some(keys)));
-        for (targets, attempts, delay, only) in of_all_keys.into_iter().chain(held) {
+        let held = held.map(|it| (it, false));
+        let all = of_all_keys.into_iter().chain([(of_root_objects, true)]);
+        for ((targets, attempts, delay, only), only_root_objects) in all.chain(held) {
             if targets.is_empty() {
                 continue;
             }
@@ -565,6 +659,7 @@ impl Rounds<'_> {
                 targets: targets.into_iter().collect(),
                 first_seen: scope.first_seen,
                 attempts,
+                only_root_objects,
             };
             let of = Given {
                 keys: of.0,
@@ -609,11 +704,13 @@ fn count_keys(plan: &Plan<'_>, is_complete: bool, counts: &mut FlushCounts) {
     }
 }
 
-/// The distributions to plan with, and the targets of those that could not be read.
+/// The distributions to plan with, and the targets of those that could not be read, or not completely.
 #[derive(Default)]
 struct ReadDistributions {
     distributions: Vec<Distribution>,
     unread: BTreeSet<TargetScope>,
+    /// The targets of those that lack their default root objects, although these may matter.
+    rootless: BTreeSet<TargetScope>,
 }
 
 /// The message of a set.

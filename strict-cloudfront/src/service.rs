@@ -397,7 +397,7 @@ impl Service {
         match route.operation {
             O::ListDistributions => self.list_distributions(request),
             O::GetDistributionConfig => self.get_distribution_config(target),
-            O::ListCachePolicies => Ok(self.list_cache_policies(request)),
+            O::ListCachePolicies => self.list_cache_policies(request),
             O::GetCachePolicy => self.get_cache_policy(target),
             O::ListDistributionTenants => self.list_tenants(request),
             O::GetDistributionTenant => self.get_tenant(target),
@@ -455,18 +455,28 @@ impl Service {
         Ok(Answer::ok(&distribution.config()).header("ETag", etag(*version)))
     }
 
-    fn list_cache_policies(&self, request: &Request<'_>) -> Answer {
+    fn list_cache_policies(&self, request: &Request<'_>) -> Result<Answer, Refusal> {
         let kind = request.parameter("Type");
         let policies = self.cache_policies.iter();
-        let summaries = policies
-            .filter(|policy| kind.as_deref().is_none_or(|kind| kind == policy.kind()))
-            .map(|policy| {
-                Element::new("CachePolicySummary")
-                    .text("Type", policy.kind())
-                    .with(policy.xml())
-            });
-        let list = Element::new("CachePolicyList").text("MaxItems", page::LIMIT);
-        Answer::ok(&list.quantity(summaries.collect()))
+        let policies =
+            policies.filter(|policy| kind.as_deref().is_none_or(|kind| kind == policy.kind()));
+        let policies: Vec<_> = policies.collect();
+        let page = Page::of(
+            &policies,
+            |policy| &policy.id,
+            request.parameter("Marker").as_deref(),
+            request.parameter("MaxItems").as_deref(),
+        )?;
+        let summaries = page.items.iter().map(|policy| {
+            Element::new("CachePolicySummary")
+                .text("Type", policy.kind())
+                .with(policy.xml())
+        });
+        // Unlike other lists it has no IsTruncated.
+        let list = Element::new("CachePolicyList")
+            .maybe("NextMarker", page.next_marker.as_ref())
+            .text("MaxItems", page::LIMIT);
+        Ok(Answer::ok(&list.quantity(summaries.collect())))
     }
 
     fn get_cache_policy(&self, id: &str) -> Result<Answer, Refusal> {

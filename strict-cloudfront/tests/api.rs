@@ -526,6 +526,27 @@ mod lists {
     }
 
     #[tokio::test]
+    async fn cache_policies_come_in_pages_of_100() {
+        let cloudfront = CloudFront::start().await.unwrap();
+        for n in 0..150 {
+            cloudfront.add_cache_policy(CachePolicy::new(&format!("p{n}"), 0, 60, 60));
+        }
+        let client = client_at(&cloudfront.endpoint_url());
+        let call = client.list_cache_policies().send().await.unwrap();
+        let first = call.cache_policy_list.unwrap();
+        let call = client
+            .list_cache_policies()
+            .set_marker(first.next_marker.clone());
+        let rest = call.send().await.unwrap().cache_policy_list.unwrap();
+        assert_eq!(
+            (first.items().len(), rest.items().len()),
+            (100, 52),
+            "two are managed"
+        );
+        assert_eq!(rest.next_marker, None);
+    }
+
+    #[tokio::test]
     async fn exactly_one_page_is_not_truncated() {
         let cloudfront = CloudFront::start().await.unwrap();
         (0..100).for_each(|n| cloudfront.add(site(&format!("E{n}"))));

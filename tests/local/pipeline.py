@@ -63,6 +63,14 @@ class Pipeline:
         for process in self.emulator.function_processes():
             os.kill(process, signal.SIGKILL)
 
+    def forget_root_objects(self) -> None:
+        """Let the next process read the default root objects from CloudFront, as if none had done it before."""
+        self.emulator.client("s3").put_object(
+            Bucket=self.stack.outputs["ErrorBucketName"],
+            Key="state/ledger/default-root-objects.json",
+            Body='{"v":1,"roots":{},"writes":[]}',
+        )
+
     def decisions(self) -> list[observe.Decision]:
         """The function's decisions, from its log."""
         return observe.decisions(self.emulator, self.stack.outputs["LogGroupName"])

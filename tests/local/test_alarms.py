@@ -221,6 +221,7 @@ def test_distributions_cannot_be_listed(watched: Watched) -> None:
 
 def test_one_distribution_cannot_be_read(watched: Watched) -> None:
     watched.running.cloudfront.fail("AccessDenied", "GetDistributionConfig", watched.www)
+    watched.running.forget_root_objects()
     scope = {"targets": [watched.www], "first_seen": hours_ago(1), "attempts": 1}
     changes = {"bucket": sample_site.SITE, "created": [["unread.html", hours_ago(1)]], "deleted": []}
     watched.send("BufferQueueUrl", json.dumps({"version": 2, "scope": scope, "buckets": [changes]}))

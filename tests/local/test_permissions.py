@@ -98,6 +98,7 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     cloudfront.heal()
     # One distribution that cannot be read: its changes go back into the buffer.
     cloudfront.fail("AccessDenied", "GetDistributionConfig", www)
+    running.forget_root_objects()
     running.restart_function()
     put(running, "unread.html")
     buffer = arn(running, "BufferQueue")

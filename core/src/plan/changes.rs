@@ -338,6 +338,13 @@ impl KeyChanges {
         KeyRange(start..start + below)
     }
 
+    /// The key of one bucket with this path, if it has changed.
+    pub(super) fn find(&self, of_bucket: &KeyRange, path: &str) -> Option<KeyIndex> {
+        let entries = &self.changes.entries[of_bucket.0.clone()];
+        let place = entries.binary_search_by(|entry| self.changes.path(entry).cmp(path));
+        Some(KeyIndex::new(of_bucket.0.start + place.ok()?))
+    }
+
     /// The messages that a key came in, each once.
     pub fn messages(&self, key: KeyIndex) -> impl Iterator<Item = MessageIndex> {
         let first = self.entry(key).message;

@@ -100,7 +100,7 @@ impl<'a> Live<'a> {
         Ok(Site {
             unknown: unknown.collect(),
             distributions: listed.collect(),
-            policies: self.catalog.policies().await,
+            policies: self.catalog.policies(),
             settings,
         })
     }
