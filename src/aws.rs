@@ -8,10 +8,8 @@ pub mod error;
 mod http;
 pub mod lean_sqs;
 pub mod roots;
+mod signature;
 mod user_agent;
-
-use std::sync::OnceLock;
-use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_fn::provide_credentials_fn;
@@ -27,9 +25,10 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use invalidator_core::endpoint::{self, EndpointUrl};
 use invalidator_core::target::Target;
+use std::sync::OnceLock;
 
 use crate::config::ConfigError;
-use http::{ATTEMPT_TIMEOUT, PooledClient};
+use http::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, PooledClient};
 use lean_sqs::LeanSqs;
 use roots::Roots;
 
@@ -207,13 +206,14 @@ impl Clients {
         self.cloudfront()
     }
 
+    /// For what [`LeanSqs`] cannot do.
     pub fn sqs(&self) -> &aws_sdk_sqs::Client {
         self.sqs.get_or_init(|| {
             aws_sdk_sqs::Client::from_conf(builder!(self, aws_sdk_sqs, sqs).build())
         })
     }
 
-    /// For the calls of which a flush makes thousands.
+    /// What makes the function's calls on queues.
     pub fn lean_sqs(&self) -> &LeanSqs {
         self.lean_sqs.get_or_init(|| {
             let endpoint = self.endpoints.sqs.as_ref().map(ToString::to_string);
@@ -275,7 +275,7 @@ pub fn http_connector(roots: Roots) -> SharedHttpConnector {
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(Duration::from_secs(15))
+        .operation_timeout(CALL_TIMEOUT)
         .build()
 }
 

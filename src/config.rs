@@ -66,6 +66,13 @@ impl QueueUrl {
         &self.url
     }
 
+    /// The root of its host, where its calls go.
+    pub fn endpoint(&self) -> &str {
+        let host = self.url.find("://").map_or(0, |scheme| scheme + 3);
+        let root = self.url[host..].find('/').map(|slash| host + slash + 1);
+        &self.url[..root.unwrap_or(self.url.len())]
+    }
+
     pub fn name(&self) -> &QueueName {
         &self.name
     }

@@ -75,7 +75,13 @@ pub async fn flush(app: &App, ticks: &[SqsMessage], deadline: &Deadline) -> SqsB
     };
     info!(stage = "flush", %end, seconds = time.as_secs(), "the tick comes back");
     let handles = ticks.iter().map(Received::handle).collect();
-    queue::hide(app.clients.sqs(), &app.config.tick_queue, handles, time).await;
+    queue::hide(
+        app.clients.lean_sqs(),
+        &app.config.tick_queue,
+        handles,
+        time,
+    )
+    .await;
     queue::failed(ticks.iter().map(Received::id))
 }
 

@@ -85,7 +85,7 @@ async fn buffer(app: &App, changes: &[Change<'_>], counts: &mut EventCounts) -> 
     if changes.is_empty() {
         return Ok(());
     }
-    let sqs = app.clients.sqs();
+    let sqs = app.clients.lean_sqs();
     let entries = pack(changes)?.into_iter().map(Entry::of_body);
     queue::send(sqs, &app.config.buffer_queue, entries)
         .await

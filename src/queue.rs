@@ -4,14 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchError;
-use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchError;
-use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
-};
 use futures_util::stream::{self, StreamExt};
 use invalidator_core::buffered::WaitingSet;
 use invalidator_core::caller_reference::SetId;
@@ -22,8 +14,7 @@ use invalidator_core::set::Set;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::aws::error::{OperationError, service_error};
-use crate::aws::lean_sqs::LeanSqs;
+use crate::aws::lean_sqs::{LeanSqs, Outgoing};
 use crate::config::QueueUrl;
 
 /// How many entries SQS accepts in one batch call.
@@ -86,6 +77,17 @@ impl Entry {
         self.wrapped(Some(bucket), wait)
     }
 
+    fn outgoing(&self) -> Outgoing<'_> {
+        let seconds = self.delay.as_secs();
+        let fifo = self.fifo.as_ref();
+        Outgoing {
+            message_body: &self.body,
+            delay_seconds: (seconds > 0).then_some(seconds),
+            message_group_id: fifo.map(|(group, _)| group.as_str()),
+            message_deduplication_id: fifo.map(|(_, id)| id.as_str()),
+        }
+    }
+
     fn wrapped(self, bucket: Option<BucketName>, delay: Duration) -> Result<Self> {
         let (group, id) = self.fifo.context("a set without a message group")?;
         let body = self.body;
@@ -133,7 +135,7 @@ pub fn batches(entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item =
 /// # Errors
 /// If SQS did not accept all of them. Those that it accepted stay in the queue.
 pub async fn send(
-    sqs: &Client,
+    sqs: &LeanSqs,
     queue: &QueueUrl,
     entries: impl IntoIterator<Item = Entry>,
 ) -> Result<()> {
@@ -157,7 +159,7 @@ pub async fn send(
 /// Sends one batch, and repeats failed entries until `until`. Returns the entries that SQS did not
 /// accept.
 pub async fn send_persistently(
-    sqs: &Client,
+    sqs: &LeanSqs,
     queue: &QueueUrl,
     mut batch: Vec<Entry>,
     until: Instant,
@@ -188,52 +190,20 @@ pub async fn send_persistently(
     batch
 }
 
-/// The error of one entry of a batch call that was answered with 200.
-fn entry_error<E: OperationError>(failed: &BatchResultErrorEntry) -> ServiceError {
-    let message = failed.message().unwrap_or_default();
-    ServiceError::of(E::ACTION, failed.code(), message)
-}
-
 /// Makes one call. Returns the entries that failed, and why the first one did.
 async fn send_batch(
-    sqs: &Client,
+    sqs: &LeanSqs,
     queue: &QueueUrl,
     batch: Vec<Entry>,
 ) -> Result<(Vec<Entry>, Option<ServiceError>)> {
-    let mut entries = Vec::with_capacity(batch.len());
-    for (id, entry) in batch.iter().enumerate() {
-        let delay = i32::try_from(entry.delay.as_secs())?;
-        let (group, deduplication) = entry.fifo.clone().unzip();
-        let entry = SendMessageBatchRequestEntry::builder()
-            .id(id.to_string())
-            .message_body(&entry.body)
-            .set_delay_seconds((delay > 0).then_some(delay))
-            .set_message_group_id(group)
-            .set_message_deduplication_id(deduplication)
-            .build()?;
-        entries.push(entry);
-    }
-    let answer = sqs
-        .send_message_batch()
-        .queue_url(queue.as_str())
-        .set_entries(Some(entries))
-        .send()
-        .await
-        .map_err(|error| service_error(&error))?;
+    let failed = sqs.send_batch(queue, batch.iter().map(Entry::outgoing));
     // The call answers 200 even if entries failed.
-    let why = answer
-        .failed()
-        .first()
-        .map(entry_error::<SendMessageBatchError>);
-    let failed: Vec<usize> = answer
-        .failed()
-        .iter()
-        .map(|failed| failed.id().parse())
-        .collect::<Result<_, _>>()
-        .context("SendMessageBatch answered with an id that was not sent")?;
+    let mut failed = failed.await?;
     let batch = batch.into_iter().enumerate();
-    let left = batch.filter(|(id, _)| failed.contains(id));
-    Ok((left.map(|(_, entry)| entry).collect(), why))
+    let left = batch.filter(|(id, _)| failed.iter().any(|(failed, _)| failed == id));
+    let left = left.map(|(_, entry)| entry).collect();
+    let why = (!failed.is_empty()).then(|| failed.swap_remove(0).1);
+    Ok((left, why))
 }
 
 /// Divides receipt handles into batch calls.
@@ -247,51 +217,34 @@ fn batches_of_handles(handles: Vec<String>) -> impl Iterator<Item = Vec<String>>
 
 /// Deletes messages; returns how many could not be deleted. Those come back and are processed again,
 /// which costs a little and loses nothing, so it is not an error.
-pub async fn delete(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
+pub async fn delete(sqs: &LeanSqs, queue: &QueueUrl, receipt_handles: Vec<String>) -> usize {
     stream::iter(batches_of_handles(receipt_handles))
-        .map(|handles| {
-            persistently(handles, async |handles| {
-                delete_batch(sqs, queue, handles).await
-            })
-        })
+        .map(|handles| delete_batch(sqs, queue, handles))
         .buffer_unordered(CALLS_AT_ONCE)
         .fold(0, |failed, (left, _)| async move { failed + left })
         .await
 }
 
-/// As [`delete`], for one batch of those of which there are thousands. Returns also how long the slowest call
-/// took.
-pub async fn delete_leanly(
+/// Deletes a batch, and repeats failed entries twice. Returns how many messages could not be deleted, and how
+/// long the slowest call took.
+pub async fn delete_batch(
     sqs: &LeanSqs,
     queue: &QueueUrl,
     handles: Vec<String>,
-) -> (usize, Duration) {
-    let delete = async |handles: Vec<String>| match sqs.delete(queue, &handles).await {
-        Ok(failed) => {
-            let failed = failed.into_iter();
-            let failed =
-                failed.inspect(|(_, error)| warn!(%error, "a message could not be deleted"));
-            failed.map(|(index, _)| handles[index].clone()).collect()
-        }
-        Err(error) => {
-            warn!(%error, "messages could not be deleted");
-            handles
-        }
-    };
-    persistently(handles, delete).await
-}
-
-/// Deletes a batch, and repeats failed entries twice. Returns how many messages could not be deleted, and how
-/// long the slowest call took.
-async fn persistently(
-    handles: Vec<String>,
-    delete: impl AsyncFn(Vec<String>) -> Vec<String>,
 ) -> (usize, Duration) {
     let mut left = handles;
     let mut slowest = Duration::ZERO;
     for attempts in 1..=3 {
         let start = Instant::now();
-        left = delete(left).await;
+        match sqs.delete(queue, &left).await {
+            Ok(failed) => {
+                let failed = failed.into_iter();
+                let failed =
+                    failed.inspect(|(_, error)| warn!(%error, "a message could not be deleted"));
+                left = failed.map(|(index, _)| left[index].clone()).collect();
+            }
+            Err(error) => warn!(%error, "messages could not be deleted"),
+        }
         slowest = slowest.max(start.elapsed());
         if left.is_empty() || attempts == 3 {
             break;
@@ -301,74 +254,17 @@ async fn persistently(
     (left.len(), slowest)
 }
 
-/// Deletes one batch; returns the handles that could not be deleted.
-async fn delete_batch(sqs: &Client, queue: &QueueUrl, handles: Vec<String>) -> Vec<String> {
-    let entry = |(id, handle): (usize, &String)| {
-        DeleteMessageBatchRequestEntry::builder()
-            .id(id.to_string())
-            .receipt_handle(handle)
-            .build()
-    };
-    // Both fields of each entry are set.
-    let entries = handles
-        .iter()
-        .enumerate()
-        .map(entry)
-        .filter_map(Result::ok)
-        .collect();
-    let call = sqs
-        .delete_message_batch()
-        .queue_url(queue.as_str())
-        .set_entries(Some(entries));
-    match call.send().await {
-        Ok(answer) => {
-            let failed = answer.failed().iter().inspect(|failed| {
-                let error = entry_error::<DeleteMessageBatchError>(failed);
-                warn!(%error, "a message could not be deleted");
-            });
-            failed
-                .filter_map(|failed| handles.get(failed.id().parse::<usize>().ok()?).cloned())
-                .collect()
-        }
-        Err(error) => {
-            warn!(error = %service_error(&error), "messages could not be deleted");
-            handles
-        }
-    }
-}
-
 /// Hides messages from now on for `time`, in whole seconds. If that fails for a message, it comes back
 /// after the queue's own visibility timeout.
-pub async fn hide(sqs: &Client, queue: &QueueUrl, receipt_handles: Vec<String>, time: Duration) {
-    let seconds = i32::try_from(time.as_secs().max(1)).unwrap_or(900);
+pub async fn hide(sqs: &LeanSqs, queue: &QueueUrl, receipt_handles: Vec<String>, time: Duration) {
+    let seconds = time.as_secs().max(1);
     stream::iter(batches_of_handles(receipt_handles))
         .for_each_concurrent(CALLS_AT_ONCE, |handles| async move {
-            let entry = |(id, handle): (usize, String)| {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string());
-                entry
-                    .receipt_handle(handle)
-                    .visibility_timeout(seconds)
-                    .build()
-            };
-            // Both required fields of each entry are set.
-            let entries = handles
-                .into_iter()
-                .enumerate()
-                .map(entry)
-                .filter_map(Result::ok)
-                .collect();
-            let call = sqs
-                .change_message_visibility_batch()
-                .queue_url(queue.as_str())
-                .set_entries(Some(entries));
-            match call.send().await {
-                Ok(answer) => answer.failed().iter().for_each(|failed| {
-                    let error = entry_error::<ChangeMessageVisibilityBatchError>(failed);
+            match sqs.hide(queue, &handles, seconds).await {
+                Ok(failed) => failed.iter().for_each(|(_, error)| {
                     warn!(%error, "the visibility of a message could not be changed");
                 }),
-                Err(error) => {
-                    warn!(error = %service_error(&error), "the visibility of messages could not be changed")
-                }
+                Err(error) => warn!(%error, "the visibility of messages could not be changed"),
             }
         })
         .await;

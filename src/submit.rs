@@ -236,7 +236,7 @@ async fn reject_unreadable(app: &App, record: SqsMessage, unreadable: Unreadable
             );
             let time = retry::group_comes_back(false, record.receive_count(), fastrand::f64());
             queue::hide(
-                app.clients.sqs(),
+                app.clients.lean_sqs(),
                 &app.config.submit_queue,
                 vec![record.handle()],
                 time,
@@ -289,7 +289,13 @@ async fn wait(
     }
     app.metrics.emit(app.clock.now(), &metrics);
     let handles = records.iter().map(Received::handle).collect();
-    queue::hide(app.clients.sqs(), &app.config.submit_queue, handles, time).await;
+    queue::hide(
+        app.clients.lean_sqs(),
+        &app.config.submit_queue,
+        handles,
+        time,
+    )
+    .await;
     let sets = records.iter().filter_map(|record| read(record).ok());
     let waiting: Vec<Waiting> = sets.filter_map(|(_, set)| trust::waits(&set)).collect();
     trust::note_waiting(app, &waiting, deadline).await;

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use aws_sdk_sqs::Client;
 use invalidator_core::service_error::Meaning;
 use invalidator_core::tick::Window;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::error::{meaning, service_error};
+use crate::aws::lean_sqs::{LeanSqs, Outgoing};
 use crate::config::QueueUrl;
 
 /// How long a throttled tick is repeated. The changes are safe already, every other environment sends
@@ -46,7 +45,7 @@ impl Ticker {
     /// If the tick could not be sent for another reason than throttling.
     pub async fn tick(
         &self,
-        sqs: &Client,
+        sqs: &LeanSqs,
         queue: &QueueUrl,
         now: SystemTime,
         debounce: Duration,
@@ -57,17 +56,17 @@ impl Ticker {
         }
         let until = Instant::now() + TIME_FOR_A_TICK;
         loop {
-            let call = sqs
-                .send_message()
-                .queue_url(queue.as_str())
-                .message_group_id(TICK_GROUP)
-                .message_deduplication_id(window.deduplication_id())
-                .message_body(window.deduplication_id());
-            match call.send().await {
-                Ok(_) => break,
-                Err(error) if meaning(&error) != Meaning::Throttled => {
-                    return Err(service_error(&error))
-                        .context("failed to send a tick to TickQueue");
+            let id = window.deduplication_id();
+            let tick = Outgoing {
+                message_body: &id,
+                delay_seconds: None,
+                message_group_id: Some(TICK_GROUP),
+                message_deduplication_id: Some(&id),
+            };
+            match sqs.send(queue, tick).await {
+                Ok(()) => break,
+                Err(failure) if failure.meaning != Meaning::Throttled => {
+                    return Err(failure.error).context("failed to send a tick to TickQueue");
                 }
                 Err(_) => {}
             }

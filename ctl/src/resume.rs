@@ -351,7 +351,7 @@ impl<'a> Resume<'a> {
                     continue;
                 };
                 let lines = text.lines().map(|line| Entry::of_body(line.to_owned()));
-                let sent = send(self.account.clients.sqs(), &buffer, lines).await;
+                let sent = send(self.account.clients.lean_sqs(), &buffer, lines).await;
                 sent.context(
                     "failed to put changes back into BufferQueue; run the same command again",
                 )?;
@@ -391,7 +391,7 @@ impl<'a> Resume<'a> {
             fifo: Some((TICK_GROUP.to_owned(), id)),
             delay: Duration::ZERO,
         };
-        let sent = send(self.account.clients.sqs(), &ticks, [tick]).await;
+        let sent = send(self.account.clients.lean_sqs(), &ticks, [tick]).await;
         sent.context("no tick could be sent, so the flush begins with the next one")
     }
 

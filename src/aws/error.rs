@@ -5,7 +5,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudfront::operation as cloudfront;
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sns::operation as sns;
-use aws_sdk_sqs::operation as sqs;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -48,12 +47,6 @@ operations! {
     s3::list_objects_v2::ListObjectsV2Error => "S3 ListObjectsV2",
     s3::put_object::PutObjectError => "S3 PutObject",
     sns::publish::PublishError => "SNS Publish",
-    sqs::change_message_visibility_batch::ChangeMessageVisibilityBatchError
-        => "SQS ChangeMessageVisibilityBatch",
-    sqs::delete_message_batch::DeleteMessageBatchError => "SQS DeleteMessageBatch",
-    sqs::receive_message::ReceiveMessageError => "SQS ReceiveMessage",
-    sqs::send_message::SendMessageError => "SQS SendMessage",
-    sqs::send_message_batch::SendMessageBatchError => "SQS SendMessageBatch",
 }
 
 /// The code if a call could not be made at all.

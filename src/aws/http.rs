@@ -27,6 +27,9 @@ use super::roots::Roots;
 /// How long an attempt may take, from the connection to the end of the answer.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// How long a call may take, with all its attempts.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// AWS closes idle connections after 20 seconds or more, so connections are reused only before that.

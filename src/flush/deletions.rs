@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::app::App;
-use crate::queue::{BATCH, CALLS_AT_ONCE, delete_leanly};
+use crate::queue::{BATCH, CALLS_AT_ONCE, delete_batch};
 
 /// The memory that a receipt handle takes in addition to its text.
 const HANDLE: usize = 48;
@@ -117,7 +117,7 @@ impl Deletions<'_> {
             .map(|batch| async move {
                 let (sqs, queue) = (app.clients.lean_sqs(), &app.config.buffer_queue);
                 let messages = batch.handles.len();
-                let (failed, slowest) = delete_leanly(sqs, queue, batch.handles).await;
+                let (failed, slowest) = delete_batch(sqs, queue, batch.handles).await;
                 left.done(messages, batch.bytes, slowest);
                 failed
             })

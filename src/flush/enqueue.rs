@@ -84,7 +84,7 @@ impl<'a> Enqueuer<'a> {
             let start = Instant::now();
             let sent = batch.len();
             let queue = &app.config.submit_queue;
-            let failed = send_persistently(app.clients.sqs(), queue, batch, until).await;
+            let failed = send_persistently(app.clients.lean_sqs(), queue, batch, until).await;
             Sent {
                 bytes,
                 sets: sent - failed.len(),

@@ -100,7 +100,7 @@ impl Fences {
         };
         if done {
             let handle = vec![held.receipt_handle.clone()];
-            queue::delete(app.clients.sqs(), &app.config.buffer_queue, handle).await;
+            queue::delete(app.clients.lean_sqs(), &app.config.buffer_queue, handle).await;
         }
         Ok(())
     }
@@ -198,7 +198,7 @@ async fn put_back(app: &App, fence: &Fence, why: String) -> Result<bool> {
     let entry = vec![Entry::of_body(fence.to_json()?)];
     let until = Instant::now() + TIME_TO_TRY;
     let queue = &app.config.buffer_queue;
-    let left = send_persistently(app.clients.sqs(), queue, entry, until).await;
+    let left = send_persistently(app.clients.lean_sqs(), queue, entry, until).await;
     let says = FlushSays::Waits {
         at: milliseconds(app.clock.now()),
         why,

@@ -58,7 +58,7 @@ async fn send(app: &App, bodies: Vec<String>, delay: Duration, until: Instant) -
     };
     for batch in batches(bodies.into_iter().map(entry)) {
         let queue = &app.config.buffer_queue;
-        let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
+        let left = send_persistently(app.clients.lean_sqs(), queue, batch, until).await;
         if !left.is_empty() {
             bail!("not all changes could be sent to BufferQueue");
         }

@@ -593,7 +593,7 @@ impl Rounds<'_> {
         let batches: Vec<_> = batches(entries.collect::<Vec<_>>()).collect();
         for batch in batches {
             let queue = &self.app.config.buffer_queue;
-            let left = send_persistently(self.app.clients.sqs(), queue, batch, until).await;
+            let left = send_persistently(self.app.clients.lean_sqs(), queue, batch, until).await;
             stranded += left.len();
         }
         stranded

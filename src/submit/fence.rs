@@ -120,7 +120,7 @@ impl Fences {
             let until = Instant::now() + TIME_TO_SEND;
             for batch in queue::batches(ask) {
                 let queue = &app.config.submit_queue;
-                let left = send_persistently(app.clients.sqs(), queue, batch, until).await;
+                let left = send_persistently(app.clients.lean_sqs(), queue, batch, until).await;
                 if !left.is_empty() {
                     warn!(
                         stage = "submit",
@@ -131,7 +131,13 @@ impl Fences {
             }
         }
         for (time, handles) in hide {
-            queue::hide(app.clients.sqs(), &app.config.submit_queue, handles, time).await;
+            queue::hide(
+                app.clients.lean_sqs(),
+                &app.config.submit_queue,
+                handles,
+                time,
+            )
+            .await;
         }
         if !done.is_empty() {
             delete(app, done).await;

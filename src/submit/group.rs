@@ -228,7 +228,7 @@ impl<'a> Group<'a> {
         if let Some(first) = waiting.first() {
             let time = retry::group_comes_back(progressed, first.receives, fastrand::f64());
             let handles = waiting.iter().map(|message| message.receipt_handle.clone());
-            let sqs = self.app.clients.sqs();
+            let sqs = self.app.clients.lean_sqs();
             queue::hide(sqs, &self.app.config.submit_queue, handles.collect(), time).await;
         }
     }
@@ -379,7 +379,7 @@ impl<'a> Group<'a> {
             true => &config.buffer_queue,
         };
         let until = Instant::now() + TIME_TO_SEND;
-        let sqs = self.app.clients.sqs();
+        let sqs = self.app.clients.lean_sqs();
         let left = queue::send_persistently(sqs, queue, vec![entry], until).await;
         left.is_empty()
     }
@@ -548,7 +548,12 @@ fn in_messages(paths: Vec<InvalidationPath<'static>>) -> Vec<Vec<InvalidationPat
 
 /// Deletes messages that are done.
 pub async fn delete(app: &App, receipt_handles: Vec<String>) {
-    let left = queue::delete(app.clients.sqs(), &app.config.submit_queue, receipt_handles).await;
+    let left = queue::delete(
+        app.clients.lean_sqs(),
+        &app.config.submit_queue,
+        receipt_handles,
+    )
+    .await;
     if left > 0 {
         warn!(
             stage = "submit",

@@ -114,7 +114,7 @@ impl Work<'_> {
         // As Lambda deletes them.
         let done = messages.iter().take_while(|it| !is_returned(it));
         let handles = done.filter_map(|it| it.receipt_handle.clone()).collect();
-        delete(self.account.clients.sqs(), queue, handles).await;
+        delete(self.account.clients.lean_sqs(), queue, handles).await;
         Ok(true)
     }
 }

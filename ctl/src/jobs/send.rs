@@ -88,7 +88,7 @@ async fn send_batch(
     match way {
         Way::Queue(queue) => {
             let entries: Vec<_> = of_batch.map(|(_, message)| message.entry()).collect();
-            send(account.clients.sqs(), queue, entries).await
+            send(account.clients.lean_sqs(), queue, entries).await
         }
         Way::Schedules(schedules, due) => {
             for (number, message) in of_batch {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use invalidator::aws::error::{error_of, service_error};
+use invalidator::aws::error::error_of;
 use invalidator::config::QueueUrl;
 use invalidator::queue::{Entry, delete, hide, send};
 use invalidator::ticker::TICK_GROUP;
@@ -153,7 +153,7 @@ pub async fn replay_dead_letters(
         fifo: Some((TICK_GROUP.to_owned(), id)),
         delay: Duration::ZERO,
     };
-    let sent = send(account.clients.sqs(), &ticks, [tick]).await;
+    let sent = send(account.clients.lean_sqs(), &ticks, [tick]).await;
     sent.context("no tick could be sent, so the flush begins with the next one")?;
     Ok(status)
 }
@@ -289,7 +289,10 @@ async fn receive(account: &Account, queue: &QueueUrl, seconds: i32) -> Result<Ve
     let call = call.queue_url(queue.as_str()).max_number_of_messages(10);
     let call = call.wait_time_seconds(1).visibility_timeout(seconds);
     let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
-    let answer = call.send().await.map_err(|error| service_error(&error))?;
+    let answer = call
+        .send()
+        .await
+        .map_err(|error| error_of("SQS ReceiveMessage", &error))?;
     Ok(answer.messages.unwrap_or_default())
 }
 
@@ -326,7 +329,7 @@ async fn put_back(account: &Account, source: &Source, progress: &Progress) -> Re
                 }
             }
             let handle = message.receipt_handle.into_iter().collect();
-            if delete(account.clients.sqs(), &source.queue, handle).await > 0 {
+            if delete(account.clients.lean_sqs(), &source.queue, handle).await > 0 {
                 bail!(
                     "a message of {} was put back, but cannot be deleted there; run this again",
                     source.name
@@ -357,7 +360,7 @@ async fn give_back(
         .collect();
     if !handles.is_empty() {
         let a_second = Duration::from_secs(1);
-        hide(account.clients.sqs(), &source.queue, handles, a_second).await;
+        hide(account.clients.lean_sqs(), &source.queue, handles, a_second).await;
     }
 }
 
@@ -378,7 +381,7 @@ async fn accept(account: &Account, source: &Source, message: &Message) -> Result
                 fifo: fifo_of(message),
                 delay: Duration::ZERO,
             };
-            send(account.clients.sqs(), queue, [entry]).await?;
+            send(account.clients.lean_sqs(), queue, [entry]).await?;
             Ok(Accepted::PutBack)
         }
     }
@@ -413,7 +416,7 @@ async fn invoke(
     if body.get("MessageDeduplicationId").is_some() {
         let scheduled: Scheduled = serde_json::from_value(body)?;
         let entry = record::Message::checked(&scheduled.id, &scheduled.body)?.entry();
-        send(account.clients.sqs(), submit_queue, [entry]).await?;
+        send(account.clients.lean_sqs(), submit_queue, [entry]).await?;
         return Ok(Accepted::PutBack);
     }
     let event = body.get("requestPayload").unwrap_or(&body);

@@ -87,9 +87,13 @@ pub async fn enqueue(clients: &Clients, queue: &QueueUrl, submission: &Submissio
     }
     let queue_name = queue.as_str();
     let target = &submission.target;
-    send(clients.sqs(), queue, entries).await.with_context(|| {
-        format!("failed to put the sets of {target} into {queue_name}; run the same command again")
-    })
+    send(clients.lean_sqs(), queue, entries)
+        .await
+        .with_context(|| {
+            format!(
+                "failed to put the sets of {target} into {queue_name}; run the same command again"
+            )
+        })
 }
 
 /// What happens to sets that are in the queue.

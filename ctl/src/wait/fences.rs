@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use aws_sdk_sqs::types::QueueAttributeName;
 use invalidator::aws::error::{error_of, service_error};
 use invalidator::config::QueueUrl;
+use invalidator::queue::{Entry, send};
 use invalidator::ticker::Ticker;
 use invalidator_core::event::BucketName;
 use invalidator_core::fence::waiter::{Depth, Round, Verdict, observe, verdict};
@@ -64,11 +65,9 @@ impl<'a> Fences<'a> {
     pub async fn send(&mut self) -> Result<()> {
         let fence = Fence::new(fastrand::u128(..), self.buckets.clone());
         let sent = now();
-        let call = self.account.clients.sqs().send_message();
-        let call = call
-            .queue_url(self.buffer.as_str())
-            .message_body(fence.to_json()?);
-        let done = call.send().await.map_err(|error| service_error(&error));
+        let sqs = self.account.clients.lean_sqs();
+        let entry = Entry::of_body(fence.to_json()?);
+        let done = send(sqs, &self.buffer, [entry]).await;
         done.context("failed to send a fence to BufferQueue")?;
         self.rounds.push(Round::new(fence.id, sent));
         Ok(())
@@ -79,7 +78,7 @@ impl<'a> Fences<'a> {
     /// # Errors
     /// If SQS refuses it for another reason than throttling.
     pub async fn tick(&self) -> Result<()> {
-        let sqs = self.account.clients.sqs();
+        let sqs = self.account.clients.lean_sqs();
         let now = SystemTime::now();
         self.ticker
             .tick(sqs, &self.ticks, now, self.debounce)
