@@ -651,15 +651,22 @@ impl Catalog {
         while let Some((summary, config)) = configs.next().await {
             match config {
                 Ok(config) if summary.is_multi_tenant() => multi_tenant.push((summary, config)),
-                Ok(config) => {
+                Ok(read) => {
+                    let (config, e_tag) = match read {
+                        Some(read) => (Some(read.config), read.e_tag),
+                        None => (None, None),
+                    };
                     let object = config.and_then(|config| config.default_root_object);
                     let object = object.filter(|object| !object.is_empty());
-                    if let Some(e_tag) = summary.e_tag.clone() {
+                    // It is believed, also by others, for as long as the distribution is listed with this version; any
+                    // other one for a moment.
+                    let e_tag = e_tag.filter(|it| summary.e_tag.as_ref() == Some(it));
+                    if let Some(e_tag) = e_tag.clone() {
                         let object = object.clone();
                         self.roots
                             .note(id_of(summary), RootObject { e_tag, object });
                     }
-                    self.keep_root(known, summary, object);
+                    self.keep_root(known, summary, e_tag, object);
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -670,7 +677,7 @@ impl Catalog {
         // Tenants come last, because there may be thousands of them.
         for (summary, config) in multi_tenant {
             let (default_root_object, tenant_config) = config
-                .map(|config| (config.default_root_object, config.tenant_config))
+                .map(|read| (read.config.default_root_object, read.config.tenant_config))
                 .unwrap_or_default();
             let defaults = from_sdk::default_parameters(tenant_config);
             let tenants = self.tenants(known, reads, summary, &defaults);
@@ -680,7 +687,7 @@ impl Catalog {
                         default_root_object,
                         tenants,
                     };
-                    self.keep(known, summary, details);
+                    self.keep(known, summary, summary.e_tag.clone(), details);
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -728,7 +735,8 @@ impl Catalog {
         }
         let e_tag = summary.e_tag.as_deref().unwrap_or_default();
         if let Some(root) = self.roots.of(&id_of(summary), e_tag) {
-            self.keep_root(known, summary, root.object);
+            let e_tag = summary.e_tag.clone();
+            self.keep_root(known, summary, e_tag, root.object);
         }
     }
 
@@ -736,24 +744,31 @@ impl Catalog {
         &self,
         known: &mut Known,
         summary: &DistributionSummary,
+        e_tag: Option<String>,
         default_root_object: Option<String>,
     ) {
         let details = Details {
             default_root_object,
             tenants: Vec::new(),
         };
-        self.keep(known, summary, details);
+        self.keep(known, summary, e_tag, details);
     }
 
     fn is_fresh<T>(&self, kept: &Kept<T>) -> bool {
         kept.is_fresh(self.clock.now(), self.keep_for)
     }
 
-    fn keep(&self, known: &mut Known, summary: &DistributionSummary, value: Details) {
+    fn keep(
+        &self,
+        known: &mut Known,
+        summary: &DistributionSummary,
+        e_tag: Option<String>,
+        value: Details,
+    ) {
         let kept = Kept {
             value,
             since: self.clock.now(),
-            e_tag: summary.e_tag.clone(),
+            e_tag,
         };
         known.details.insert(id_of(summary), kept);
     }

@@ -212,11 +212,15 @@ impl PolicyPages {
     }
 }
 
+/// The configuration of a distribution, and its version. CloudFront may answer with another version than it lists.
+#[derive(Debug)]
+pub(super) struct ConfigRead {
+    pub config: DistributionConfig,
+    pub e_tag: Option<String>,
+}
+
 /// The configuration of a distribution, or `None` if it was deleted after it was listed.
-pub(super) async fn config(
-    reads: Reads<'_>,
-    id: &DistributionId,
-) -> Result<Option<DistributionConfig>> {
+pub(super) async fn config(reads: Reads<'_>, id: &DistributionId) -> Result<Option<ConfigRead>> {
     let result = persist(reads, async || {
         let call = reads.cloudfront.get_distribution_config();
         let call = call.id(id.as_str()).customize();
@@ -227,7 +231,8 @@ pub(super) async fn config(
             let config = answer.distribution_config;
             let config =
                 config.ok_or_else(|| anyhow!("GetDistributionConfig answered without one"))?;
-            Ok(Some(config))
+            let e_tag = answer.e_tag;
+            Ok(Some(ConfigRead { config, e_tag }))
         }
         Err(error) if error.code == "NoSuchDistribution" => Ok(None),
         Err(error) => Err(error).with_context(|| format!("failed to read the distribution {id}")),

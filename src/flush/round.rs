@@ -388,8 +388,12 @@ impl Rounds<'_> {
                 return false;
             }
         };
+        // At all others, the changes were planned completely.
+        let distributions = read.distributions.iter();
+        let of_roots = distributions.filter(|it| keys.have_root_object_of(it, aliases));
+        let of_roots: BTreeSet<&DistributionId> = of_roots.map(|it| &it.id).collect();
         let mut targets = scoped.targets.unwrap_or_default();
-        targets.retain(|target| !read.unread.contains(target));
+        targets.retain(|it| !read.unread.contains(it) && of_roots.contains(it.distribution()));
         let scope = Scope {
             targets: Vec::new(),
             first_seen,

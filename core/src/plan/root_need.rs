@@ -1,6 +1,6 @@
 //! Whether planning takes default root objects, each of which takes a call to read.
 
-use super::changes::{Changes, KeyChanges, TooMany};
+use super::changes::{Changes, KeyChanges, KeyIndex, TooMany};
 use super::key_set::KeySet;
 use crate::distributions::Distribution;
 use crate::distributions::listing::DistributionSummary;
@@ -88,15 +88,8 @@ impl KeyChanges {
     ) -> Result<Changes, TooMany> {
         let mut found = KeySet::new();
         for distribution in distributions {
-            let Some(root) = &distribution.default_root_object else {
-                continue;
-            };
-            for bucket in self.by_bucket() {
-                let origins = distribution.origins_of(bucket.name.as_str(), origin_buckets);
-                let paths = origins.map(|(origin, _)| format!("{}{root}", origin.path.as_str()));
-                for key in paths.filter_map(|path| self.find(&bucket.keys, &path)) {
-                    found.insert(key);
-                }
+            for key in self.root_objects_of(distribution, origin_buckets) {
+                found.insert(key);
             }
         }
         let mut changes = Changes::default();
@@ -106,6 +99,34 @@ impl KeyChanges {
             }
         }
         Ok(changes)
+    }
+
+    /// Whether any key is the default root object of a distribution.
+    pub fn have_root_object_of(
+        &self,
+        distribution: &Distribution,
+        origin_buckets: &OriginBuckets,
+    ) -> bool {
+        !self
+            .root_objects_of(distribution, origin_buckets)
+            .is_empty()
+    }
+
+    fn root_objects_of(
+        &self,
+        distribution: &Distribution,
+        origin_buckets: &OriginBuckets,
+    ) -> Vec<KeyIndex> {
+        let Some(root) = &distribution.default_root_object else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for bucket in self.by_bucket() {
+            let origins = distribution.origins_of(bucket.name.as_str(), origin_buckets);
+            let paths = origins.map(|(origin, _)| format!("{}{root}", origin.path.as_str()));
+            found.extend(paths.filter_map(|path| self.find(&bucket.keys, &path)));
+        }
+        found
     }
 }
 
