@@ -1,9 +1,5 @@
 //! The state that an execution environment keeps from one invocation to the next.
 
-use std::sync::{Mutex, PoisonError};
-
-use invalidator_core::cost::backlog::WildcardBacklog;
-
 use crate::aws::Clients;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -40,8 +36,6 @@ pub struct App {
     pub last_flush: LastFlush,
     /// The rations of wildcards that names need.
     pub rations: WildcardRations,
-    /// The wildcards that flushes of this environment have ordered in the place of paths.
-    backlog: Mutex<WildcardBacklog>,
     /// In which buckets it is worth looking before paying.
     pub worth: BucketWorth,
     /// What is known of the ledger.
@@ -69,7 +63,6 @@ impl App {
             ticker: Ticker::default(),
             last_flush: LastFlush::default(),
             rations: WildcardRations::new(config.wildcard_interval),
-            backlog: Mutex::default(),
             worth: BucketWorth::default(),
             ledger: LedgerKeeper::default(),
             incidents: Remembered::default(),
@@ -81,17 +74,6 @@ impl App {
             clock,
         }
     }
-
-    /// The wildcards that were ordered in the place of paths. At most one flush runs at a time.
-    pub fn backlog(&self) -> WildcardBacklog {
-        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the backlog for the next flush.
-    pub fn keep_backlog(&self, backlog: WildcardBacklog) {
-        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner) = backlog;
-    }
-
     /// The objects under `state/` of the error bucket.
     pub fn state(&self) -> State<'_> {
         State {

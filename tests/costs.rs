@@ -12,7 +12,6 @@ use aws_sdk_s3::types::{
     VersioningConfiguration,
 };
 use invalidator::state;
-use invalidator_core::cost::backlog::WildcardBacklog;
 use invalidator_core::cost::ledger::{LEDGER_KEY, Ledger, Spending};
 use invalidator_core::event::BucketName;
 use invalidator_core::mode::Mode;
@@ -472,33 +471,5 @@ async fn an_event_that_cannot_be_read_takes_the_trust_whoever_delivers_it() {
         let ledger = account.app.ledger.read(account.app.state()).await.unwrap();
         let trust = format!("{:?}", ledger.trust_of(&target));
         assert!(trust.contains("an event could not be taken"), "{trust}");
-    }
-}
-
-/// CloudFront takes one wildcard a second: small ones, flush after flush, would make each flush later than the last.
-#[tokio::test]
-async fn small_wildcards_are_ordered_no_faster_than_cloudfront_takes_them() {
-    let account = Account::new(&[BALANCED, ("MONTHLY_PATH_BUDGET", "0")]).await;
-    let application = Origin::new("app", "app.example.org");
-    let behavior = Behavior::new("/api/*", "app");
-    account
-        .cloudfront
-        .add(site("E1").origin(application).behavior(behavior));
-    let keys: Vec<String> = (0..9).flat_map(|n| files(&format!("p{n}/"), 8)).collect();
-    upload(&account, &keys).await;
-    let mut before = 0;
-    // So many wait that nothing may join them for a minute; then none does.
-    for (waiting, expected) in [(1_000, 0), (0, 9)] {
-        let now = account.app.clock.now();
-        let mut backlog = WildcardBacklog::default();
-        backlog.add(now, waiting);
-        account.app.keep_backlog(backlog);
-        change(&account, &keys).await;
-        account.flush_and_submit().await;
-        let paths = account.cloudfront.paths("E1");
-        let wildcards = paths[before..].iter().filter(|path| path.ends_with('*'));
-        assert_eq!(wildcards.count(), expected, "behind {waiting}");
-        before = paths.len();
-        assert!(account.app.backlog().waiting(now) >= u64::from(waiting) + expected as u64);
     }
 }

@@ -9,7 +9,6 @@
 //! * [`month`]: a month of the bill
 //! * [`bars`]: where a wildcard may not be used
 //! * [`limits`]: what else a wildcard may not do
-//! * [`backlog`]: how many wildcards CloudFront still has to take
 //! * [`sources`]: which objects a wildcard clears
 //! * [`folders`]: where a wildcard could replace paths, and what else it would clear
 //! * [`cover`]: the cheapest cover of a set of paths
@@ -26,7 +25,6 @@
 
 pub mod account;
 pub mod amount;
-pub mod backlog;
 pub mod bars;
 mod choose;
 pub mod collapse;

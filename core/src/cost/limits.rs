@@ -13,11 +13,11 @@ pub const MOST_OTHERS: u64 = 10_000;
 /// wildcard that replaces so many paths, or another wildcard, makes nothing later.
 pub const PATHS_PER_WILDCARD: u64 = 150;
 
-/// So many wildcards may wait, whatever they replace: the last one is ten seconds late.
+/// So many wildcards may wait for a target, whatever they replace: the last one is ten seconds late.
 pub const FEW_WILDCARDS: u64 = 10;
 
 /// A path that a wildcard replaces is at most so many seconds later than it would be on its own. So at
-/// most so many new wildcards wait.
+/// most so many new wildcards wait for a target.
 pub const MOST_WILDCARDS: u64 = 60;
 
 /// What the wildcards for one target may do.
@@ -27,7 +27,7 @@ pub struct Limits {
     pub others: Option<u64>,
     /// How many folders a wildcard must name at least: 0 allows `/*`, 1 only `/a/*` and deeper.
     pub least_depth: usize,
-    /// How many wildcards wait already, for any target: see [`super::backlog`].
+    /// How many wildcards wait for the target already.
     pub waiting: u64,
     /// What a key costs at most that is cleared needlessly, where nobody has looked.
     pub refetch: NanoUsd,
