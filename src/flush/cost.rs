@@ -20,7 +20,7 @@ use invalidator_core::cost::account::Account;
 use invalidator_core::cost::bars::barring;
 use invalidator_core::cost::cover::{Cover, cheapest_cover};
 use invalidator_core::cost::folders::Folders;
-use invalidator_core::cost::ledger::Ledger;
+use invalidator_core::cost::ledger::{LARGEST_LEASE, Ledger};
 use invalidator_core::cost::limits::Limits;
 use invalidator_core::cost::order::{Held, Order, TargetOrder, new_wildcards};
 use invalidator_core::cost::price::FREE_PATHS;
@@ -91,12 +91,9 @@ impl Means<'_> {
         let rules = &app.config.cost;
         order.decide(rules, account.as_ref());
         let mut looks = Looks::new(app, self.until);
-        let (mut backlog, now) = (app.backlog(), app.clock.now());
         for (place, mut limits) in order.to_cover(rules) {
             limits.least_depth = app.config.min_wildcard_depth;
-            limits.waiting = backlog.waiting(now);
             let wildcards = self.cover(&order, place, &limits, &mut looks).await;
-            backlog.add(now, u32::try_from(wildcards.len()).unwrap_or(u32::MAX));
             counts.saved_collapsed += saturated(order.targets[place].add_wildcards(wildcards));
         }
         counts.look_ups += looks.calls;
@@ -104,15 +101,19 @@ impl Means<'_> {
         if self.mode == Mode::Live {
             let unknown = self.without_ledger();
             let held = order.admit(rules, account.as_ref().or(Some(&unknown)));
-            // What is held back is ordered later, and counted then.
-            if held.is_empty() {
-                app.keep_backlog(backlog);
-            }
             counts.held_back += saturated(held.iter().map(|it| it.paths).sum());
             self.warn(held);
         }
         // Near a limit, what is reserved in advance would be missing for others.
-        let is_far = |account: &Account| rules.limits.half_spent(account).is_none();
+        let most = order.paths() + LARGEST_LEASE;
+        let is_far = |account: &Account| {
+            let reserved = Account {
+                this_month: account.this_month + most,
+                this_hour: account.this_hour + most,
+                ..*account
+            };
+            rules.limits.half_spent(&reserved).is_none()
+        };
         self.reserve(&order, account.as_ref().is_some_and(is_far))
             .await;
         let account = account.map(|before| Account {

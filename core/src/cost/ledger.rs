@@ -628,7 +628,7 @@ pub struct Lease {
 }
 
 /// How many paths an environment reserves in advance at most: 0.32 USD.
-const LARGEST_LEASE: u64 = 64;
+pub const LARGEST_LEASE: u64 = 64;
 
 /// An environment that reserved less than so many seconds ago is busy.
 const BUSY: u64 = 60;
