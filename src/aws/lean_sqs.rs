@@ -559,11 +559,13 @@ fn refusal(action: &Action, response: &HttpResponse, body: &[u8]) -> Failure {
     let of_old = of_old.and_then(|text| text.split(';').next());
     let of_now = refusal.code.as_deref();
     let of_now = of_now.and_then(|text| text.rsplit('#').next());
-    let error = match of_old.or(of_now) {
+    let code = of_old.or(of_now);
+    // Where no code says it, the status does: a proxy may refuse a call, too.
+    let meaning = meaning_of(status, code.unwrap_or_default());
+    let error = match code {
         Some(code) => ServiceError::of(action.name, code, refusal.message.unwrap_or_default()),
         None => unreadable(action, &format!("HTTP status {status}")),
     };
-    let meaning = meaning_of(status, &error.code);
     Failure { error, meaning }
 }
 
@@ -796,12 +798,19 @@ mod tests {
             assert_eq!(sent.is_ok(), is_sent, "{sent:?}");
             assert_eq!(server.requests().len() as u32, 3.min(failures + 1));
         }
-        // What is refused is not tried again.
-        let server = Server::answering(403, r#"{"__type":"AccessDenied"}"#);
-        let clients = server.clients("eu-west-1", None);
-        let failure = clients.lean_sqs().send(&queue, message()).await;
-        assert_eq!(failure.unwrap_err().meaning, Meaning::Permanent);
-        assert_eq!(server.requests().len(), 1);
+        // What is refused is not tried again, whoever refuses it.
+        for (status, body, attempts) in [
+            (403, r#"{"__type":"AccessDenied"}"#, 1),
+            (403, "", 1),
+            (503, "", 3),
+        ] {
+            let server = Server::answering(status, body);
+            let clients = server.clients("eu-west-1", None);
+            let failure = clients.lean_sqs().send(&queue, message()).await;
+            let is_refused = failure.unwrap_err().meaning == Meaning::Permanent;
+            assert_eq!(is_refused, status == 403, "{status} {body}");
+            assert_eq!(server.requests().len(), attempts, "{status} {body}");
+        }
         let server = Server::answering(503, "");
         let error = server.receive().await.unwrap_err();
         assert_eq!(error.code, UNREADABLE_ANSWER);

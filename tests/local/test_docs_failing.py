@@ -59,7 +59,7 @@ def let_each_call_fail(world: World, reader: Reader, script: str) -> None:
         done = reader.run(script, refused_call)
         state = world.state()
         # A command may do without a call, if it changes all that it should, and says what it could not do.
-        is_done = state == after != before and "cannot be read" in done.stdout
+        is_done = state == after != before and "cannot be read" in done.stdout + done.stderr
         # A replay only warns: the function reads the mode too.
         is_replayed = " in SubmitQueue; " in done.stdout and "state/mode.json" in done.stderr
         # A deletion that fails is made again.
