@@ -23,7 +23,7 @@ MINUTES = 30 * 24 * 60
 GIGABYTES = 0.25
 
 # What the function calls. (Lambda's pollers and Scheduler come on top.)
-CALLS_OF_A_SWEEP = {"sqs:ReceiveMessage": 1, "s3:GetObject": 3}
+CALLS_OF_A_SWEEP = {"sqs:ReceiveMessage": 1, "s3:GetObject": 4}
 CALLS_OF_A_CHANGE = {
     "s3:GetBucketTagging": 1,
     "sqs:SendMessage": 3,
@@ -122,7 +122,7 @@ def at_rest() -> list[Line]:
         Line("sweeps: invocations", sweeps(), "Lambda request"),
         Line("sweeps: time", sweeps() * SECONDS_OF_A_SWEEP * GIGABYTES, "Lambda GB-second (arm64)"),
         Line("sweeps: sent", sweeps(), "Scheduler invocation"),
-        Line("sweeps: the mode, the pauses and the incidents", CALLS_OF_A_SWEEP["s3:GetObject"] * sweeps(), "S3 GET"),
+        Line("sweeps: what is under state/", CALLS_OF_A_SWEEP["s3:GetObject"] * sweeps(), "S3 GET"),
         Line("sweeps: logs", sweeps() * LOG_BYTES_OF_A_SWEEP / 1e9, "GB of logs"),
         Line("metrics that a sweep emits", METRICS_OF_A_SWEEP, "custom metric"),
         Line(
