@@ -618,11 +618,9 @@ async fn what_was_read_of_the_distributions_is_kept_when_reading_is_throttled() 
         assert!(flushes < 6, "no progress");
     }
     assert!(flushes > 1, "the rate is too high to show anything");
-    assert_eq!(
-        reads(&aws, Operation::GetDistributionConfig),
-        150,
-        "each once"
-    );
+    // Each once, but for those that were under way when the time was over.
+    let reads = reads(&aws, Operation::GetDistributionConfig);
+    assert!((150..=150 + 4 * flushes).contains(&reads), "{reads} reads");
     assert_ne!(aws.depth("submit.fifo"), 0);
 }
 

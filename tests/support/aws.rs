@@ -599,7 +599,14 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
         };
         let reply = account.cloudfront.handle(&request, now);
         return match reply.delivery {
-            Delivery::Answer(answer) => answered(answer.status, answer.body),
+            Delivery::Answer(answer) => {
+                let mut response = answered(answer.status, answer.body);
+                for (name, value) in answer.headers {
+                    let value = value.parse().expect("the value of a header");
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            }
             Delivery::BreakOff => {
                 let broken = Err::<&str, _>(io::Error::from(io::ErrorKind::BrokenPipe));
                 answered(200, Body::from_stream(stream::iter([broken])))
