@@ -35,6 +35,7 @@ use crate::interrupt;
 use crate::output::{Format, error, show_json, show_line, tell, warn};
 use crate::progress::Progress;
 use crate::queue_numbers::numbers;
+use crate::quote::Here;
 use crate::stack::{self, Stack};
 use crate::submission::summary::count;
 use mappings::Mappings;
@@ -104,7 +105,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
         count(before.sets, "message")
     ));
     if before.is_drained() && !mappings.were_left() {
-        tell_outside(before);
+        tell_outside(before, &stack.here(&account));
         if let Format::Json = options.output {
             show_json(&report(before, false))?;
         }
@@ -134,7 +135,7 @@ pub async fn run(account: &account::Options, options: Options) -> Result<ExitCod
     enabled?;
     let after = waiting(&account, &stack, &app).await?;
     show_end(&options, &report(after, is_interrupted))?;
-    tell_outside(after);
+    tell_outside(after, &stack.here(&account));
     Ok(status(after, is_interrupted))
 }
 
@@ -146,15 +147,16 @@ fn status(left: Waiting, is_interrupted: bool) -> ExitCode {
 }
 
 /// Tells of the events that the function has not put into the buffer: they are changes too.
-fn tell_outside(left: Waiting) {
+fn tell_outside(left: Waiting, here: &Here) {
     if left.outside() == 0 {
         return;
     }
     warn(format_args!(
-        "{} of IntakeQueue and {} of FailedEventsQueue have not reached BufferQueue: only the function can take them in, \
-         and those that failed when somebody puts them back (`invalidatorctl replay --events`)",
+        "{} of IntakeQueue and {} of FailedEventsQueue have not reached BufferQueue. The function takes in those of \
+         IntakeQueue when it runs again. For those of FailedEventsQueue, run `{}` then",
         count(left.events, "event"),
-        count(left.failed_events, "event")
+        count(left.failed_events, "event"),
+        here.complete("invalidatorctl replay --events")
     ));
 }
 
