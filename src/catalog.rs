@@ -388,7 +388,9 @@ impl Catalog {
             .iter()
             .filter(|summary| !unread.contains(&id_of(summary)));
         let distributions = read.flat_map(|summary| {
-            let details = known.details.get(&id_of(summary));
+            let id = id_of(summary);
+            // The default root object of an earlier configuration is not that of this one.
+            let details = known.details.get(&id).filter(|_| !rootless.contains(&id));
             let details = details.map(|kept| kept.value.clone()).unwrap_or_default();
             Distribution::all(summary, details, &policies)
         });

@@ -41,7 +41,7 @@ use invalidator_core::pause::Pauses;
 use invalidator_core::retry::{FlushEnd, TIME_TO_STOP, tick_comes_back};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::aws::Service;
@@ -50,6 +50,7 @@ use crate::incidents;
 use crate::metrics::Metric;
 use crate::others;
 use crate::queue::{self, Received};
+use crate::ticker::{self, Ticked};
 use deletions::{Deleter, deletions};
 use drain::Drain;
 use fence::Fences;
@@ -102,8 +103,12 @@ pub async fn flush_once(
     let waits = app.last_flush.ended(end, ticks, app.clock.now());
     report.oldest = report.oldest.max(waits);
     let has_worked = report.counts.messages > 0;
+    let lacks_root_objects = report.lacks_root_objects;
     let fences = Fences::of(&mut report, end, comes_back.is_some());
     report.tell(app, end, start.elapsed());
+    if lacks_root_objects {
+        tick_again(app).await;
+    }
     if deadline.remaining() > TIME_TO_STOP {
         fences.go_on(app).await;
     }
@@ -118,6 +123,21 @@ pub async fn flush_once(
         others::count(app).await;
     }
     (end, comes_back)
+}
+
+/// Lets a flush begin when the changes that were put back for their default root objects are visible.
+async fn tick_again(app: &App) {
+    let (sqs, queue) = (app.clients.lean_sqs(), &app.config.tick_queue);
+    let ticked = ticker::tick_again(sqs, queue, app.clock.now()).await;
+    let error = match ticked {
+        Ok(Ticked::Throttled) => "it was throttled".to_owned(),
+        Ok(_) => return,
+        Err(error) => format!("{error:#}"),
+    };
+    warn!(
+        stage = "flush",
+        error, "a tick could not be sent, so default root objects wait for the next flush or sweep"
+    );
 }
 
 async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Report) {

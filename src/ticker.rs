@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::aws::lean_sqs::{LeanSqs, Outgoing};
 use crate::config::QueueUrl;
+use crate::metrics::milliseconds;
 
 /// How long a throttled tick is repeated. The changes are safe already, every other environment sends
 /// the same tick, and the sweep flushes what no tick flushed.
@@ -54,29 +55,44 @@ impl Ticker {
         if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
             return Ok(Ticked::Known);
         }
-        let until = Instant::now() + TIME_FOR_A_TICK;
-        loop {
-            let id = window.deduplication_id();
-            let tick = Outgoing {
-                message_body: &id,
-                delay_seconds: None,
-                message_group_id: Some(TICK_GROUP),
-                message_deduplication_id: Some(&id),
-            };
-            match sqs.send(queue, tick).await {
-                Ok(()) => break,
-                Err(failure) if failure.meaning != Meaning::Throttled => {
-                    return Err(failure.error).context("failed to send a tick to TickQueue");
-                }
-                Err(_) => {}
-            }
-            let wait = Duration::from_millis(fastrand::u64(200..1_000));
-            if Instant::now() + wait > until {
-                return Ok(Ticked::Throttled);
-            }
-            sleep(wait).await;
+        let ticked = send(sqs, queue, &window.deduplication_id()).await?;
+        if ticked == Ticked::Sent {
+            self.sent.store(window.number() + 1, Ordering::Relaxed);
         }
-        self.sent.store(window.number() + 1, Ordering::Relaxed);
-        Ok(Ticked::Sent)
+        Ok(ticked)
+    }
+}
+
+/// Sends a tick of its own for what a flush has put back, hidden no longer than the debounce. That of a window may have
+/// been sent too early for it.
+///
+/// # Errors
+/// If the tick could not be sent for another reason than throttling.
+pub async fn tick_again(sqs: &LeanSqs, queue: &QueueUrl, now: SystemTime) -> Result<Ticked> {
+    let id = format!("again-{}", milliseconds(now));
+    send(sqs, queue, &id).await
+}
+
+async fn send(sqs: &LeanSqs, queue: &QueueUrl, id: &str) -> Result<Ticked> {
+    let until = Instant::now() + TIME_FOR_A_TICK;
+    loop {
+        let tick = Outgoing {
+            message_body: id,
+            delay_seconds: None,
+            message_group_id: Some(TICK_GROUP),
+            message_deduplication_id: Some(id),
+        };
+        match sqs.send(queue, tick).await {
+            Ok(()) => return Ok(Ticked::Sent),
+            Err(failure) if failure.meaning != Meaning::Throttled => {
+                return Err(failure.error).context("failed to send a tick to TickQueue");
+            }
+            Err(_) => {}
+        }
+        let wait = Duration::from_millis(fastrand::u64(200..1_000));
+        if Instant::now() + wait > until {
+            return Ok(Ticked::Throttled);
+        }
+        sleep(wait).await;
     }
 }

@@ -737,6 +737,8 @@ async fn a_default_root_object_that_was_not_known_is_not_forgotten() {
     assert_eq!(reads(&aws, Operation::GetDistributionConfig), 0);
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E17"), ["/other", "/pages/hello"]);
+    // No other change may come for minutes.
+    assert_eq!(aws.depth("tick.fifo"), 1, "a flush follows by itself");
 
     // CloudFront does not answer at first. Those that were read are done.
     let denied = strict_cloudfront::Fault::AccessDenied.always().of("E17");

@@ -236,8 +236,8 @@ impl FlushEnd {
 /// Each time, some more may go on.
 pub const HELD_WAIT: Duration = Duration::from_secs(900);
 
-/// Changes that were planned without default root objects are looked at again after this time, by the flush
-/// that is next then.
+/// Changes that were planned without default root objects are looked at again after this time, or after the debounce
+/// if that is shorter.
 pub const ROOT_OBJECTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The history of a tick: what is known about earlier flushes with it.

@@ -32,7 +32,7 @@ impl Window {
     }
 
     /// Whether this is the body of a tick that was sent because a change was buffered. That of the sweep is
-    /// sent in any case.
+    /// sent in any case, and that of a flush for what it has put back.
     pub fn is_body_of_tick(body: &str) -> bool {
         body.starts_with(PREFIX)
     }

@@ -98,6 +98,8 @@ pub struct Report {
     pub spent: Option<Spent>,
     /// Whether something was put back into the buffer.
     pub has_put_back: bool,
+    /// Whether changes were put back because default root objects are not known.
+    pub lacks_root_objects: bool,
     /// The fences that were received.
     pub fences: Vec<Held>,
     /// When the flush began, in milliseconds since 1970.
@@ -137,6 +139,7 @@ impl Report {
         self.is_not_live |= other.is_not_live;
         self.spent = other.spent.or(self.spent);
         self.has_put_back |= other.has_put_back;
+        self.lacks_root_objects |= other.lacks_root_objects;
     }
 
     /// Logs the counts in one line and emits them as metrics.

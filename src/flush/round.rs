@@ -631,7 +631,10 @@ impl Rounds<'_> {
         let unsent = unfinished.unsent;
         let rootless = unfinished.rootless.into_iter();
         let rootless = rootless.filter(|target| !unsent.contains(target)).collect();
-        let of_root_objects = (rootless, scope.attempts, ROOT_OBJECTS_WAIT, None);
+        let rootless: BTreeSet<TargetScope> = rootless;
+        end.report.lacks_root_objects |= !rootless.is_empty();
+        let wait = ROOT_OBJECTS_WAIT.min(self.app.config.debounce);
+        let of_root_objects = (rootless, scope.attempts, wait, None);
         let of_all_keys = [
             (
                 unfinished.unread,

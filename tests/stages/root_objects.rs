@@ -1,5 +1,7 @@
 //! Default root objects, which every environment knows once one has read them.
 
+use std::time::Duration;
+
 use invalidator_core::distributions::root_objects::{RootObjects, STATE_KEY};
 use invalidator_core::state::Reading;
 use strict_cloudfront::Operation;
@@ -89,4 +91,37 @@ async fn environments_that_read_at_the_same_time_keep_what_both_have_read() {
     flush(&second).await;
     account.cloudfront.clear_calls();
     assert_eq!(change_in_new_environment(&account, "c").await, 0);
+}
+
+/// Before: the old one was planned with, so `/` was paid for in vain.
+#[tokio::test]
+async fn the_default_root_object_of_an_earlier_configuration_is_not_planned_with() {
+    let account = Account::new(&[]).await;
+    // More than are read at once.
+    let ids: Vec<String> = (10..22).map(|n| format!("E{n}")).collect();
+    let all_have = |object: &str| {
+        for id in &ids {
+            let distribution = site(id).default_root_object(object);
+            account.cloudfront.add(distribution);
+        }
+    };
+    let changed = async |key: &str| {
+        account.change(&[(PUT, key)]).await;
+        account.flush_and_submit().await;
+    };
+    all_have("a");
+    changed("index.html").await;
+    changed("a").await;
+    all_have("b");
+    account.put_forward(Duration::from_secs(120));
+    account.cloudfront.clear_calls();
+    changed("a").await;
+    let reads = account
+        .cloudfront
+        .calls_of(Operation::GetDistributionConfig);
+    assert_eq!(reads.len(), 0, "they are read by a later flush");
+    for id in &ids {
+        let paths = account.cloudfront.paths(id);
+        assert_eq!(paths, ["/index.html", "/", "/a", "/a"], "{id}");
+    }
 }
