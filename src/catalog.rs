@@ -103,7 +103,7 @@ const NO_ALIAS: &str = "unknown";
 
 #[derive(Debug, Default)]
 struct Known {
-    list: Option<Kept<Vec<DistributionSummary>>>,
+    list: Option<Kept<Arc<[DistributionSummary]>>>,
     /// Which of the list serve a bucket; none until somebody asks.
     servers: Option<Servers>,
     /// The pages read so far, if reading the list was interrupted.
@@ -316,7 +316,7 @@ impl Catalog {
                 self.keep_aliases(&pages.value.distributions);
                 // The list is as old as its first page.
                 let list = self.wanted(pages.value.distributions);
-                known.list = Some(Kept::new(list, pages.since));
+                known.list = Some(Kept::new(list.into(), pages.since));
                 known.servers = None;
                 Ok(())
             }
@@ -370,8 +370,8 @@ impl Catalog {
         let servers = known.servers(aliases);
         let places = buckets.iter().flat_map(|it| servers.of(it.as_str()));
         let places: BTreeSet<usize> = places.collect();
-        let list = known.list.take();
-        let summaries = list.as_ref().map_or(&[][..], |list| &list.value);
+        let summaries = known.list.as_ref().map(|list| Arc::clone(&list.value));
+        let summaries = summaries.unwrap_or_default();
         let serving: Vec<&DistributionSummary> =
             places.iter().map(|place| &summaries[*place]).collect();
         let (skipped, wanted): (Vec<_>, Vec<_>) = serving
@@ -395,7 +395,6 @@ impl Catalog {
             Distribution::all(summary, details, &policies)
         });
         let distributions = distributions.collect();
-        known.list = list;
         Serving {
             distributions,
             unread,

@@ -17,6 +17,7 @@ use strict_cloudfront::rate::TokenBucket;
 use strict_cloudfront::{Behavior, CachePolicy, Distribution, Operation, Origin, QueryStrings};
 use support::aws::Aws;
 use support::function::{Function, WallClock, processor_time};
+use support::large::{self, reads_of_configuration};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 
@@ -640,47 +641,11 @@ async fn reading_uses_the_rate_that_cloudfront_allows() {
     assert_eq!(aws.account().paths("E119"), ["/index.html"]);
 }
 
-/// As many distributions, behaviors and policies as CloudFront's quotas allow, and more.
-fn add_large_account(aws: &Aws) {
-    let policies = 500;
-    for n in 0..policies {
-        let policy = CachePolicy::new(&format!("policy-{n}"), 0, 60, 60);
-        aws.account().cloudfront.put_cache_policy(policy);
-    }
-    let distribution = |n: usize| {
-        let policy = |behavior| format!("policy-{}", (n * 75 + behavior) % policies);
-        let behaviors = (0..74).map(|b| {
-            let behavior = Behavior::new(&format!("/folder-{b}/*.html"), "site");
-            behavior.policy(&policy(b))
-        });
-        let default = Behavior::default_for("site").policy(&policy(74));
-        let all = site(&format!("E{n:03}")).default_behavior(default);
-        let all = all.default_root_object("home/start.html");
-        behaviors.fold(all, Distribution::behavior)
-    };
-    add(aws, (0..500).map(distribution));
-}
-
-/// How often CloudFront's configuration was asked for.
-fn reads_of_configuration(aws: &Aws) -> Vec<Operation> {
-    let is_of_configuration = |operation: &Operation| {
-        matches!(
-            operation,
-            Operation::ListDistributions
-                | Operation::ListCachePolicies
-                | Operation::GetDistributionConfig
-        )
-    };
-    let account = aws.account();
-    let calls = account.cloudfront.calls.iter().map(|call| call.operation);
-    calls.filter(is_of_configuration).collect()
-}
-
 /// Before: 1,006 reads, 132 in a row, and the first invalidation after 8.9 s.
 #[tokio::test]
 async fn a_large_account_takes_few_reads() {
     let aws = Aws::start().await;
-    add_large_account(&aws);
+    large::add_account(&aws, "site");
     aws.account().latency = Duration::from_millis(50);
     let function = Function::start(&aws, 1_024, &[]);
     buffer_singly(&aws, std::iter::once("images/a.jpg".to_owned()));

@@ -11,6 +11,7 @@ use invalidator_core::event::{BucketName, Change, ChangeKind, EventTime, ObjectK
 use serde_json::json;
 
 use crate::programs::{BUCKET, DISTRIBUTION, Program, Programs, Run};
+use crate::support::large;
 use crate::table::{Figure, Row, Unit, at_most, cheaper, shown, steady};
 
 const ROUNDS: usize = 3;
@@ -21,12 +22,15 @@ const MANY_LATENCY: Duration = Duration::from_millis(10);
 const SMALL_CHANGES: usize = 3;
 const SMALL_LATENCY: Duration = Duration::from_millis(50);
 const CHANGES_A_MESSAGE: usize = 100;
+/// How many distributions the large account has.
+const LARGE_ACCOUNT: f64 = 500.0;
 
 pub async fn measure(programs: &Programs) -> Vec<Row> {
     let mut rows = against_boto3(programs).await;
     rows.extend(many(&programs.ours).await);
     rows.extend(many_messages(&programs.ours).await);
     rows.extend(small(&programs.ours).await);
+    rows.extend(large(&programs.ours).await);
     rows
 }
 
@@ -162,6 +166,67 @@ async fn small(ours: &Program) -> Vec<Row> {
         ),
         shown(&format!("first flush {what}"), &Figure::seconds(first)),
         shown(&format!("warm flush {what}"), &Figure::seconds(warm)),
+    ]
+}
+
+/// How long a change waits in a large account, and what reading the account's configuration takes.
+async fn large(ours: &Program) -> Vec<Row> {
+    let (mut first, mut reads, mut processor) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warm = Vec::new();
+    for _ in 0..ROUNDS {
+        let run = ours.start().await;
+        run.aws
+            .account()
+            .cloudfront
+            .remove_distribution(DISTRIBUTION);
+        large::add_account(&run.aws, BUCKET);
+        run.aws.account().latency = SMALL_LATENCY;
+        let mut spent = 0.0;
+        for (round, seconds) in [&mut first, &mut warm].into_iter().enumerate() {
+            run.aws.account().timings.clear();
+            run.aws.buffer(&body(&[format!("images/{round}.jpg")]));
+            let begun = run.aws.now();
+            let now = run.flush().await;
+            if round == 0 {
+                reads.push(large::reads_of_configuration(&run.aws).len() as f64);
+            }
+            processor.push((now - spent) / LARGE_ACCOUNT);
+            spent = now;
+            let account = run.aws.account();
+            let (_, start, _) = account.timings.iter().find(is_invalidation).unwrap();
+            seconds.push((*start - begun).as_secs_f64());
+        }
+    }
+    let [cold_processor, warm_processor] = [0, 1].map(|round| {
+        let of_round = processor.iter().skip(round).step_by(2);
+        Figure::seconds(of_round.copied().collect())
+    });
+    let what = "500 distributions, 75 behaviors each, 500 policies";
+    vec![
+        at_most(
+            &format!(
+                "{what}: from the tick of a first flush to the first CreateInvalidation, 50 ms a call"
+            ),
+            &Figure::seconds(first),
+            1.8,
+        ),
+        at_most(
+            "  reads of the configuration",
+            &Figure::new(Unit::Count, reads),
+            12.0,
+        ),
+        shown(
+            "  CPU, for each distribution that is invalidated",
+            &cold_processor,
+        ),
+        shown(
+            "  warm flush: to the first CreateInvalidation",
+            &Figure::seconds(warm),
+        ),
+        shown(
+            "  CPU, for each distribution that is invalidated",
+            &warm_processor,
+        ),
     ]
 }
 

@@ -7,6 +7,7 @@ pub mod aws;
 pub mod calls;
 pub mod emulator;
 pub mod function;
+pub mod large;
 pub mod objects;
 pub mod queue;
 pub mod refusals;
