@@ -32,13 +32,23 @@ pub struct Name {
 /// Which stack.
 #[derive(Args, Clone, Debug)]
 #[group(skip)] // Its name would be that of the account's options.
-#[command(next_help_heading = "Stack")]
 pub struct Options {
     /// The stack's name: its outputs tell the bucket and the queues.
-    #[arg(long, value_name = "NAME", default_value = "invalidator")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "invalidator",
+        help_heading = "Stack"
+    )]
     stack: String,
     /// The stack's error bucket, if its outputs cannot be read from CloudFormation.
-    #[arg(long, value_name = "NAME", alias = "bucket", conflicts_with = "stack")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        alias = "bucket",
+        conflicts_with = "stack",
+        help_heading = "Stack"
+    )]
     error_bucket: Option<String>,
 }
 
