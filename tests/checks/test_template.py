@@ -147,8 +147,12 @@ def test_the_intake_is_read_and_s3_permitted_as_the_source_wants_it(source: str)
     sids = json.dumps(scope.resolve(RESOURCES["FunctionRole"]["Properties"]["Policies"]))
     assert scope.condition(RESOURCES["Intake"]["Condition"]) is ("TakeIn" in sids) is (source == "SQS")
     # A bucket that was connected before the source was changed loses no event.
-    assert scope.condition(RESOURCES["S3InvokePermission"]["Condition"]) is (source != "EventBridge")
-    assert "Condition" not in RESOURCES["IntakeQueuePolicy"]
+    for resource in ("S3InvokePermission", "IntakeQueue", "IntakeQueuePolicy"):
+        assert "Condition" not in RESOURCES[resource], resource
+    for resource in ("BucketEventsRule", "EventBridgeInvokePermission"):
+        watched = Scope(WHOLE, {"EventSource": source, "EventBridgeBuckets": "site-a"})
+        assert watched.condition(RESOURCES[resource]["Condition"])
+        assert not scope.condition(RESOURCES[resource]["Condition"])
     (_, allow) = scope.resolve(RESOURCES["IntakeQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"])
     assert allow["Principal"] == {"Service": "s3.amazonaws.com"}
     assert allow["Condition"] == {
