@@ -123,6 +123,12 @@ impl LedgerKeeper {
         }
     }
 
+    /// The ledger as this environment has last read it, however long ago. `None` if it never has.
+    pub fn last_known(&self) -> Option<Ledger> {
+        let memory = self.memory();
+        memory.known.as_ref().map(|(ledger, _)| ledger.clone())
+    }
+
     /// The ledger as it is now. `None` if it cannot be read.
     pub async fn read(&self, state: State<'_>) -> Option<Ledger> {
         // A body that stays away has no time limit of its own.

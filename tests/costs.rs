@@ -161,6 +161,25 @@ async fn where_the_ledger_cannot_be_read_the_cover_is_used() {
     assert_eq!(account.cloudfront.paths("E1"), ["/*"]);
 }
 
+/// Before: the month's limit was forgotten, and each hour's was spent anew.
+#[tokio::test]
+async fn where_the_ledger_cannot_be_read_any_more_what_was_read_still_counts() {
+    let settings = [("COST_MODE", "exact"), ("SPENDING_LIMIT_PER_MONTH", "0.20")];
+    let account = Account::new(&settings).await;
+    account.cloudfront.add(with_application("E1"));
+    reserved(&account, 1_040).await;
+    account.choose(Mode::Live).await;
+    change(&account, &files("", 60)).await;
+    account.flush_and_submit().await;
+    let ordered = account.cloudfront.paths("E1").len();
+    account.delete_error_bucket().await;
+    change(&account, &files("later/", 60)).await;
+    account.put_forward(Duration::from_secs(61));
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1").len(), ordered);
+    assert!(account.buffered().await >= 1, "they wait");
+}
+
 #[tokio::test]
 async fn what_a_spending_limit_does_not_allow_waits() {
     let settings = [("COST_MODE", "exact"), ("SPENDING_LIMIT_PER_HOUR", "0.20")];

@@ -155,8 +155,12 @@ impl Means<'_> {
         }
     }
 
-    /// What is known to be spent where the ledger cannot be read: what this environment has ordered since.
+    /// What is known to be spent where the ledger cannot be read: what this environment has last read, and has ordered
+    /// since.
     fn without_ledger(&self) -> Account {
+        if let Some(known) = self.app.ledger.last_known() {
+            return self.account(&known);
+        }
         let (_, of_hour) = self.app.ledger.unwritten(self.app.clock.now_utc());
         Account {
             this_month: FREE_PATHS + of_hour,

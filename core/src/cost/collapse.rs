@@ -236,7 +236,7 @@ impl Want {
 /// Says for each bucket how many of its paths the spending limits allow, given how many there are. What they do
 /// not allow has to wait.
 ///
-/// Without a ledger nobody knows what was spent: then each flush may spend what an hour may.
+/// Without an account nobody knows what was spent: then what an hour allows is allowed.
 pub fn admit(rules: &CostRules, account: Option<&Account>, wants: &[Want]) -> Vec<Admission> {
     let unknown = Account {
         this_month: FREE_PATHS,
