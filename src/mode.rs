@@ -3,16 +3,20 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use aws_sdk_s3::Client;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode, mode_in_force};
 use invalidator_core::state::{Reading, StateObject};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::state::{self, State};
 
 /// How long a mode counts as fresh. So long may a flush or submit begin in the old mode.
 const KEEP_FOR: Duration = Duration::from_secs(60);
+
+/// How long reading it may take, with all attempts.
+const TIME_TO_READ: Duration = Duration::from_secs(20);
 
 const A_DAY: u64 = 24 * 3_600;
 
@@ -63,7 +67,10 @@ impl StackMode {
         known: Option<&ChosenMode>,
         now: SystemTime,
     ) -> Option<ChosenMode> {
-        let reading = state.read(MODE_KEY).await;
+        // A body that stays away has no time limit of its own.
+        let reading = timeout(TIME_TO_READ, state.read(MODE_KEY)).await;
+        let late = || Err(anyhow!("S3 did not answer in time"));
+        let reading = reading.unwrap_or_else(|_| late());
         let reading = reading.inspect_err(|error| {
             let error = format!("{error:#}");
             error!(error, "the mode cannot be read");

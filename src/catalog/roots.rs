@@ -5,13 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use anyhow::anyhow;
 use invalidator_core::distributions::root_objects::{RootObject, RootObjects, STATE_KEY};
 use invalidator_core::state::Reading;
 use invalidator_core::target::DistributionId;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::state::State;
+
+/// How long reading the object may take: a flush can do without.
+const TIME_TO_READ: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 pub(super) struct Roots(Mutex<Known>);
@@ -35,7 +41,10 @@ impl Roots {
                 return;
             }
         }
-        match state.read::<RootObjects>(STATE_KEY).await {
+        // A body that stays away has no time limit of its own.
+        let reading = timeout(TIME_TO_READ, state.read::<RootObjects>(STATE_KEY)).await;
+        let late = || Err(anyhow!("S3 did not answer in time"));
+        match reading.unwrap_or_else(|_| late()) {
             Ok(reading) => {
                 let mut known = self.known();
                 known.is_loaded = true;
@@ -76,7 +85,14 @@ impl Roots {
         });
         match saved.await {
             Ok(roots) => self.known().of = roots,
-            Err(error) => warn_about(&error, "so other environments read them again"),
+            Err(error) => {
+                let mut known = self.known();
+                for (id, root) in new {
+                    known.new.entry(id).or_insert(root);
+                }
+                drop(known);
+                warn_about(&error, "so other environments read them again");
+            }
         }
     }
 
