@@ -495,8 +495,20 @@ impl LeanSqs {
         for (name, value) in headers {
             all.try_insert(name, value)?;
         }
+        if let Some(trace) = trace_of_invocation() {
+            all.try_insert("x-amzn-trace-id", trace)?;
+        }
         Ok(request)
     }
+}
+
+/// By this header AWS knows which invocation a message comes from: it stops a function that invokes itself for ever
+/// (Lambda Developer Guide, "Recursive loop detection"), and X-Ray shows both as one trace. The SDK's clients send it
+/// too. The runtime's client sets the variable for each invocation.
+fn trace_of_invocation() -> Option<String> {
+    let trace = std::env::var("_X_AMZN_TRACE_ID").ok()?;
+    let is_header = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    trace.bytes().all(is_header).then_some(trace)
 }
 
 impl Failure {

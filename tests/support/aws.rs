@@ -90,6 +90,8 @@ pub struct Account {
     pub refused: BTreeMap<&'static str, (usize, &'static str)>,
     /// How many entries of batch calls fail, though the call answers 200.
     pub entries_to_fail: usize,
+    /// Which invocations the calls of SQS say that they come from.
+    pub traces: BTreeSet<String>,
     /// How far the clock of Lambda and SQS is ahead of this machine's.
     pub ahead: Duration,
     /// Connections to AWS's services, and those of them that died: nothing is answered there.
@@ -150,6 +152,7 @@ impl Aws {
             is_bucket_writable: true,
             refused: BTreeMap::new(),
             entries_to_fail: 0,
+            traces: BTreeSet::new(),
             ahead: Duration::ZERO,
             connections: BTreeSet::new(),
             dead_connections: BTreeSet::new(),
@@ -584,6 +587,8 @@ async fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Response<Body> {
     };
     let query = head.uri.query().unwrap_or_default();
     if let Some(operation) = header("x-amz-target").strip_prefix("AmazonSQS.") {
+        let trace = header("x-amzn-trace-id").to_owned();
+        shared.account.lock().unwrap().traces.insert(trace);
         return sqs(shared, operation, body).await;
     }
     let now = shared.start.elapsed();
@@ -715,6 +720,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// What Lambda and X-Ray know an invocation by.
+pub fn trace_id(invocation: u64) -> String {
+    format!("Root=1-5759e988-bd862e3fe1be46a994{invocation:06};Parent=53995c3f42cd8ad8;Sampled=0")
+}
+
 /// The Runtime API of Lambda.
 async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
     if path == "invocation/next" {
@@ -730,6 +740,7 @@ async fn runtime(shared: &Shared, path: &str, body: &[u8]) -> Response<Body> {
                         .header("Content-Type", "application/json")
                         .header("Lambda-Runtime-Aws-Request-Id", next.id.to_string())
                         .header("Lambda-Runtime-Deadline-Ms", next.deadline.to_string())
+                        .header("Lambda-Runtime-Trace-Id", trace_id(next.id))
                         .header(
                             "Lambda-Runtime-Invoked-Function-Arn",
                             "arn:aws:lambda:us-east-1:123456789012:function:invalidator",
