@@ -130,7 +130,11 @@ pub fn batches(entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item =
     })
 }
 
-/// Sends messages.
+/// How long an entry that SQS did not accept is sent again, though its call succeeded.
+const TIME_TO_SEND: Duration = Duration::from_secs(10);
+
+/// Sends messages. A call is made anew for entries that failed, but not after one that failed: the client has repeated
+/// that.
 ///
 /// # Errors
 /// If SQS did not accept all of them. Those that it accepted stay in the queue.
@@ -141,17 +145,27 @@ pub async fn send(
 ) -> Result<()> {
     let at_once = BYTES_AT_ONCE / BATCH_BYTES;
     let mut results = stream::iter(batches(entries))
-        .map(|batch| async move {
-            let (left, why) = send_batch(sqs, queue, batch).await?;
-            if let Some(why) = why {
-                let left = left.len();
-                return Err(why).with_context(|| format!("{left} messages were not accepted"));
-            }
-            Ok(())
-        })
+        .map(|batch| send_whole(sqs, queue, batch))
         .buffer_unordered(at_once);
     while let Some(result) = results.next().await {
         result?;
+    }
+    Ok(())
+}
+
+/// Sends one batch, and repeats failed entries for a while.
+async fn send_whole(sqs: &LeanSqs, queue: &QueueUrl, mut batch: Vec<Entry>) -> Result<()> {
+    let until = Instant::now() + TIME_TO_SEND;
+    for attempts in 1.. {
+        let (left, why) = send_batch(sqs, queue, batch).await?;
+        let Some(why) = why else { return Ok(()) };
+        let pause = retry::wait(attempts, fastrand::f64());
+        if Instant::now() + pause >= until {
+            let left = left.len();
+            return Err(why).with_context(|| format!("{left} messages were not accepted"));
+        }
+        sleep(pause).await;
+        batch = left;
     }
     Ok(())
 }
