@@ -640,16 +640,16 @@ impl Catalog {
         serving: &[&DistributionSummary],
         need: impl Fn(&DistributionSummary) -> RootNeed,
     ) -> (BTreeSet<DistributionId>, BTreeSet<DistributionId>) {
-        let (missing, later) = self.missing_details(known, serving, need);
+        let (missing, mut later) = self.missing_details(known, serving, need);
         let mut unread = BTreeSet::new();
         let mut configs = stream::iter(missing)
-            .map(|summary| async move {
+            .map(|(summary, need)| async move {
                 let config = read::config(reads, &id_of(summary)).await;
-                (summary, config)
+                (summary, need, config)
             })
             .buffer_unordered(CONCURRENCY);
         let mut multi_tenant = Vec::new();
-        while let Some((summary, config)) = configs.next().await {
+        while let Some((summary, need, config)) = configs.next().await {
             match config {
                 Ok(config) if summary.is_multi_tenant() => multi_tenant.push((summary, config)),
                 Ok(read) => {
@@ -669,12 +669,19 @@ impl Catalog {
                     }
                     self.keep_root(known, summary, e_tag, object);
                 }
+                // No change has to wait for what hardly matters.
+                Err(_) if need == RootNeed::Later => {
+                    later.insert(id_of(summary));
+                }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
                 }
             }
         }
         drop(configs);
+        if !later.is_empty() {
+            self.roots.fall_behind();
+        }
         // Tenants come last, because there may be thousands of them.
         for (summary, config) in multi_tenant {
             let (default_root_object, tenant_config) = config
@@ -704,7 +711,10 @@ impl Catalog {
         known: &mut Known,
         serving: &[&'s DistributionSummary],
         need: impl Fn(&DistributionSummary) -> RootNeed,
-    ) -> (Vec<&'s DistributionSummary>, BTreeSet<DistributionId>) {
+    ) -> (
+        Vec<(&'s DistributionSummary, RootNeed)>,
+        BTreeSet<DistributionId>,
+    ) {
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for summary in serving.iter().copied().filter(|it| it.enabled) {
             self.use_known_root(known, summary);
@@ -713,19 +723,17 @@ impl Catalog {
             }
             match need(summary) {
                 // Their configuration has the defaults of their tenants' parameters, too.
-                _ if summary.is_multi_tenant() => now.push(summary),
+                _ if summary.is_multi_tenant() => now.push((summary, RootNeed::First)),
                 RootNeed::None => {}
-                RootNeed::Later => later.push(summary),
-                RootNeed::First => now.push(summary),
+                RootNeed::Later => later.push((summary, RootNeed::Later)),
+                RootNeed::First => now.push((summary, RootNeed::First)),
             }
         }
         if now.len() + later.len() <= FEW {
             now.append(&mut later);
         }
-        if !later.is_empty() {
-            self.roots.fall_behind();
-        }
-        (now, later.into_iter().map(id_of).collect())
+        let later = later.into_iter().map(|(summary, _)| id_of(summary));
+        (now, later.collect())
     }
 
     /// Takes the default root object that another environment has read, if this version of the distribution has

@@ -106,7 +106,7 @@ pub async fn flush_once(
     let lacks_root_objects = report.lacks_root_objects;
     let fences = Fences::of(&mut report, end, comes_back.is_some());
     report.tell(app, end, start.elapsed());
-    if lacks_root_objects {
+    if lacks_root_objects && deadline.remaining() > TIME_TO_STOP {
         tick_again(app).await;
     }
     if deadline.remaining() > TIME_TO_STOP {

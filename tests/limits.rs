@@ -893,15 +893,36 @@ async fn an_entry_that_fails_in_a_call_that_succeeds_is_sent_again() {
     let aws = Aws::start().await;
     add(&aws, [site("E1")]);
     let _function = Function::start(&aws, 1_024, &[]);
-    aws.account().entries_to_fail = 1;
-    // Lambda repeats the event.
-    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap_err();
+    // Before: Lambda repeated the event a minute later, and targets lost their trust.
+    aws.account().entries_to_fail = 2;
     aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
+    assert_eq!(aws.account().entries_to_fail, 0);
+    aws.account().entries_to_fail = usize::MAX;
+    aws.invoke(s3_event("b"), TIMEOUT).await.unwrap_err();
     aws.account().entries_to_fail = 1;
     flush_all(&aws).await;
     assert_eq!(aws.account().entries_to_fail, 0);
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E1"), ["/a"]);
+}
+
+/// Lambda stops a function that invokes itself for ever, but only if its calls say where they come from.
+#[tokio::test]
+async fn calls_of_queues_say_which_invocation_they_come_from() {
+    let aws = Aws::start().await;
+    add(&aws, [site("E1")]);
+    let _function = Function::start(&aws, 1_024, &[]);
+    aws.invoke(s3_event("a"), TIMEOUT).await.unwrap();
+    let first = std::mem::take(&mut aws.account().traces);
+    aws.flush(TIMEOUT).await.unwrap();
+    let second = std::mem::take(&mut aws.account().traces);
+    assert_eq!((first.len(), second.len()), (1, 1), "{first:?} {second:?}");
+    assert!(first.is_disjoint(&second));
+    let is_trace = |it: &String| it.starts_with("Root=1-");
+    assert!(
+        first.iter().chain(&second).all(is_trace),
+        "{first:?} {second:?}"
+    );
 }
 
 /// Before: 636 MB of memory, and an error text of 103 MB.

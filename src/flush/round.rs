@@ -43,6 +43,10 @@ use crate::queue::{BATCH, Entry, batches, send_persistently};
 /// How long a round waits for all distributions. After that it enqueues the sets of those it has read.
 const TIME_FOR_ALL: Duration = Duration::from_secs(2);
 
+/// How long a flush may read default root objects for changes that were planned without: no other flush begins
+/// meanwhile, and new changes do not need them.
+const TIME_FOR_ROOTS: Duration = Duration::from_secs(10);
+
 /// How much longer reading tags may take, for each bucket.
 const TIME_FOR_A_BUCKET: Duration = Duration::from_millis(10);
 
@@ -87,6 +91,15 @@ struct Unfinished {
     held: Vec<(KeySet, BTreeSet<TargetScope>)>,
     /// How many sets are neither in SubmitQueue nor in the buffer.
     stranded: usize,
+}
+
+/// What is known of default root objects.
+#[derive(Clone, Copy)]
+enum Roots {
+    /// They are read as far as the changes need them.
+    AsNeeded,
+    /// They were just read.
+    Read,
 }
 
 /// The messages of each part of a batch.
@@ -257,7 +270,10 @@ impl Rounds<'_> {
             }
             is_done &= match scoped.only_root_objects {
                 true => self.process_root_objects(scoped, messages, end).await,
-                false => self.process_scope(scoped, messages, end).await,
+                false => {
+                    let scoped = (scoped, Roots::AsNeeded);
+                    self.process_scope(scoped, messages, end).await
+                }
             };
         }
         is_done
@@ -280,7 +296,7 @@ impl Rounds<'_> {
     /// cached or quickly read, then for those that take longer. Returns whether the messages are done.
     async fn process_scope(
         &mut self,
-        scoped: Scoped,
+        (scoped, roots): (Scoped, Roots),
         messages: &[Buffered],
         end: &mut RoundEnd,
     ) -> bool {
@@ -306,7 +322,10 @@ impl Rounds<'_> {
             keys: &keys,
             origin_buckets: &app.config.origin_buckets,
         };
-        let need = |summary: &DistributionSummary| needs.of(summary);
+        let need = |summary: &DistributionSummary| match roots {
+            Roots::AsNeeded => needs.of(summary),
+            Roots::Read => RootNeed::None,
+        };
         let (index_documents, first) = tokio::join!(
             self.index_documents(&buckets),
             self.read(&buckets, at_once, &[], targets.as_deref(), need),
@@ -376,10 +395,9 @@ impl Rounds<'_> {
         let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
         let all = |_: &DistributionSummary| RootNeed::First;
         let targets = scoped.targets.as_deref();
-        let read = self.read(&buckets, self.read_until, &[], targets, all);
-        let read = read.await;
-        let unread = read.unread.iter().map(TargetScope::distribution);
-        self.unread.extend(unread.cloned());
+        let until = self.read_until.min(Instant::now() + TIME_FOR_ROOTS);
+        let read = self.read(&buckets, until, &[], targets, all).await;
+        let asked = targets.map_or(usize::MAX, <[TargetScope]>::len);
         let aliases = &self.app.config.origin_buckets;
         let changes = match keys.of_root_objects(&read.distributions, aliases) {
             Ok(changes) => changes,
@@ -400,8 +418,14 @@ impl Rounds<'_> {
             attempts,
             only_root_objects: true,
         };
+        // What was read is known: the next flush goes on with the others.
+        let (unread, rootless) = match read.unread.len() < asked {
+            true => (BTreeSet::new(), read.unread),
+            false => (read.unread, BTreeSet::new()),
+        };
         let unfinished = Unfinished {
-            unread: read.unread,
+            unread,
+            rootless,
             ..Unfinished::default()
         };
         let is_done = self.give_back(scope, unfinished, (&keys, messages), end);
@@ -416,6 +440,7 @@ impl Rounds<'_> {
             only_root_objects: false,
             changes,
         };
+        let scoped = (scoped, Roots::Read);
         self.process_scope(scoped, messages, end).await && is_done
     }
 
