@@ -669,9 +669,8 @@ impl Catalog {
                     }
                     self.keep_root(known, summary, e_tag, object);
                 }
-                // No change has to wait for what hardly matters.
-                Err(_) if need == RootNeed::Later => {
-                    later.insert(id_of(summary));
+                Err(error) if need == RootNeed::Later => {
+                    later.insert(root_not_read(summary, &error));
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -883,6 +882,13 @@ impl Catalog {
 fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> DistributionId {
     let id = id_of(summary);
     warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
+    id
+}
+
+/// No change has to wait for what hardly matters.
+fn root_not_read(summary: &DistributionSummary, error: &anyhow::Error) -> DistributionId {
+    let id = id_of(summary);
+    warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a default root object could not be read, so its changes are planned without, and then once more");
     id
 }
 

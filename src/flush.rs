@@ -3,6 +3,7 @@
 //! A flush is done when its sets are in SubmitQueue. If CloudFront is busy they wait there, and each
 //! target waits alone.
 //!
+//! * [`ahead`]: reads what planning needs while a round is received
 //! * [`room`]: how much one round may hold
 //! * [`drain`]: receives waiting messages, up to one round
 //! * [`hold`]: holds back the changes that a pause covers
@@ -17,6 +18,7 @@
 //! * [`log`]: logs the decision for each key
 //! * [`report`]: counts what a flush did
 
+pub mod ahead;
 pub mod cost;
 pub mod deletions;
 pub mod drain;
@@ -231,6 +233,7 @@ async fn load(
     begin: oneshot::Sender<()>,
 ) -> Result<(Mode, Pauses), FlushEnd> {
     app.clients.connect_early(&[Service::Sqs]);
+    app.ledger.begin_flush();
     let cloudfront = app.clients.cloudfront();
     let (mode, pauses, listed, ()) = tokio::join!(
         app.mode.current(app.state()),

@@ -19,10 +19,13 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::state::State;
+use crate::state::{State, Version};
 
 /// For how long an environment goes by what it has read, where only the budget is concerned.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// What a flush has read so lately it uses, and changes, without reading it again.
+const JUST_READ: Duration = Duration::from_secs(10);
 
 /// How long a change of the ledger may take, with a second to spare.
 pub const TIME_TO_TELL: Duration = Duration::from_secs(5);
@@ -41,8 +44,10 @@ pub struct LedgerKeeper {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The ledger, and when it was read.
-    known: Option<(Ledger, SystemTime)>,
+    /// The ledger, and when it was read or written.
+    known: Option<(Version<Ledger>, SystemTime)>,
+    /// Whether the running flush has read or written it.
+    is_of_this_flush: bool,
     lease: Lease,
     /// Paths that could not be reserved, because the ledger could not be changed: in all, and in an hour.
     unwritten: u64,
@@ -118,15 +123,40 @@ impl LedgerKeeper {
         let known = self.memory().known.clone();
         let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
         match known {
-            Some((ledger, at)) if is_fresh(at) => Some(ledger),
+            Some((ledger, at)) if is_fresh(at) => Some(ledger.state),
             _ => self.read(state).await,
         }
+    }
+
+    /// From now on what was read before is not that of the running flush.
+    pub fn begin_flush(&self) {
+        self.memory().is_of_this_flush = false;
+    }
+
+    /// The ledger as the running flush has read or written it a moment ago, or as it is now. `None` if it cannot be
+    /// read.
+    pub async fn read_lately(&self, state: State<'_>) -> Option<Ledger> {
+        match self.just_read(state.clock.now()) {
+            Some(known) => Some(known.state),
+            None => self.read(state).await,
+        }
+    }
+
+    fn just_read(&self, now: SystemTime) -> Option<Version<Ledger>> {
+        let memory = self.memory();
+        let known = memory.known.as_ref().filter(|_| memory.is_of_this_flush);
+        let (known, at) = known?;
+        let is_new = now.duration_since(*at).is_ok_and(|age| age < JUST_READ);
+        is_new.then(|| known.clone())
     }
 
     /// The ledger as this environment has last read it, however long ago. `None` if it never has.
     pub fn last_known(&self) -> Option<Ledger> {
         let memory = self.memory();
-        memory.known.as_ref().map(|(ledger, _)| ledger.clone())
+        memory
+            .known
+            .as_ref()
+            .map(|(ledger, _)| ledger.state.clone())
     }
 
     /// The ledger as it is now. `None` if it cannot be read.
@@ -134,11 +164,11 @@ impl LedgerKeeper {
         // A body that stays away has no time limit of its own.
         let reading = timeout(TIME_TO_READ, state.read::<Ledger>(LEDGER_KEY)).await;
         let late = || Err(anyhow!("S3 did not answer in time"));
-        let ledger = match reading.unwrap_or_else(|_| late()) {
-            Ok(Reading::Found(ledger, _)) => ledger,
-            Ok(Reading::Absent) => Ledger::begin(Beginning::First),
-            Ok(Reading::Deleted) => Ledger::begin(Beginning::Deleted),
-            Ok(Reading::Unreadable(..)) => Ledger::begin(Beginning::Unreadable),
+        let (ledger, e_tag) = match reading.unwrap_or_else(|_| late()) {
+            Ok(Reading::Found(ledger, e_tag)) => (ledger, e_tag),
+            Ok(Reading::Absent) => (Ledger::begin(Beginning::First), None),
+            Ok(Reading::Deleted) => (Ledger::begin(Beginning::Deleted), None),
+            Ok(Reading::Unreadable(..)) => (Ledger::begin(Beginning::Unreadable), None),
             Err(error) => {
                 let error = format!("{error:#}");
                 warn!(
@@ -149,8 +179,12 @@ impl LedgerKeeper {
                 return None;
             }
         };
+        let ledger = Version {
+            state: ledger,
+            e_tag,
+        };
         self.remember(state, &ledger);
-        Some(ledger)
+        Some(ledger.state)
     }
 
     /// How many paths a bucket has reserved in this hour.
@@ -189,7 +223,9 @@ impl LedgerKeeper {
             let mut memory = self.memory();
             (std::mem::take(&mut memory.of_buckets), memory.unwritten)
         };
-        let changed = self.change(state, |ledger| {
+        // The flush has just read it. If another environment was faster, S3 refuses the write.
+        let known = self.just_read(state.clock.now());
+        let changed = self.change_known(state, known, |ledger| {
             ledger.reserve(now, wanted + unwritten);
             ledger.attribute(now, &of_buckets);
             true
@@ -437,13 +473,24 @@ impl LedgerKeeper {
         state: State<'_>,
         change: impl FnMut(&mut Ledger) -> bool,
     ) -> Result<Ledger> {
-        let ledger = state.change(LEDGER_KEY, change).await?;
-        self.remember(state, &ledger);
-        Ok(ledger)
+        self.change_known(state, None, change).await
     }
 
-    fn remember(&self, state: State<'_>, ledger: &Ledger) {
-        self.memory().known = Some((ledger.clone(), state.clock.now()));
+    async fn change_known(
+        &self,
+        state: State<'_>,
+        known: Option<Version<Ledger>>,
+        change: impl FnMut(&mut Ledger) -> bool,
+    ) -> Result<Ledger> {
+        let ledger = state.change_known(LEDGER_KEY, known, change).await?;
+        self.remember(state, &ledger);
+        Ok(ledger.state)
+    }
+
+    fn remember(&self, state: State<'_>, ledger: &Version<Ledger>) {
+        let mut memory = self.memory();
+        memory.known = Some((ledger.clone(), state.clock.now()));
+        memory.is_of_this_flush = true;
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

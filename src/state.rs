@@ -83,8 +83,22 @@ impl State<'_> {
         key: &str,
         change: impl FnMut(&mut T) -> bool,
     ) -> Result<T> {
-        let (s3, bucket) = (self.s3, self.bucket);
-        let changed = change_now(s3, bucket, key, async || self.read(key).await, change);
+        Ok(self.change_known(key, None, change).await?.state)
+    }
+
+    /// The same, beginning with what was read a moment ago. If that is no longer so, or `change` leaves it as it is,
+    /// the object is read as by [`State::change`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn change_known<T: SharedState>(
+        &self,
+        key: &str,
+        known: Option<Version<T>>,
+        change: impl FnMut(&mut T) -> bool,
+    ) -> Result<Version<T>> {
+        let place = (self.s3, self.bucket, key);
+        let changed = change_now(place, known, async || self.read(key).await, change);
         match timeout(TIME_FOR_A_CHANGE, changed).await {
             Ok(result) => result,
             Err(_) => bail!("S3 did not answer within {} s", TIME_FOR_A_CHANGE.as_secs()),
@@ -114,24 +128,38 @@ pub async fn change<T: SharedState>(
     key: &str,
     change: impl FnMut(&mut T) -> bool,
 ) -> Result<T> {
-    change_now(
-        s3,
-        bucket,
-        key,
-        async || read(s3, bucket, key).await,
-        change,
-    )
-    .await
+    let read = async || read(s3, bucket, key).await;
+    let changed = change_now((s3, bucket, key), None, read, change);
+    Ok(changed.await?.state)
+}
+
+/// A state, and the ETag of its object.
+#[derive(Clone, Debug)]
+pub struct Version<T> {
+    pub state: T,
+    /// `None` if S3 has not told it.
+    pub e_tag: Option<String>,
 }
 
 async fn change_now<T: SharedState>(
-    s3: &Client,
-    bucket: &str,
-    key: &str,
+    (s3, bucket, key): (&Client, &str, &str),
+    known: Option<Version<T>>,
     read: impl AsyncFn() -> Result<Reading<T>>,
     mut change: impl FnMut(&mut T) -> bool,
-) -> Result<T> {
+) -> Result<Version<T>> {
+    // Without an ETag it would be written as a new object.
+    let known = known.filter(|it| it.e_tag.is_some());
     let mut own_writes: Vec<String> = Vec::new();
+    if let Some(Version { mut state, e_tag }) = known
+        && change(&mut state)
+    {
+        let write = new_write();
+        state.writes().push(&write);
+        own_writes.push(write);
+        if let Put::Written(e_tag) = put(s3, bucket, key, &state, e_tag).await? {
+            return Ok(Version { state, e_tag });
+        }
+    }
     for attempt in 1..=MAX_ATTEMPTS {
         let (mut state, e_tag, begins_again) = match read().await? {
             Reading::Found(state, e_tag) => (state, e_tag, false),
@@ -141,16 +169,16 @@ async fn change_now<T: SharedState>(
         };
         if own_writes.iter().any(|own| state.writes().contains(own)) {
             // The answer to the write was lost, but it took effect.
-            return Ok(state);
+            return Ok(Version { state, e_tag });
         }
         if !change(&mut state) && !begins_again {
-            return Ok(state);
+            return Ok(Version { state, e_tag });
         }
-        let write = format!("{:016x}", fastrand::u64(..));
+        let write = new_write();
         state.writes().push(&write);
         own_writes.push(write);
         match put(s3, bucket, key, &state, e_tag).await? {
-            Put::Written => return Ok(state),
+            Put::Written(e_tag) => return Ok(Version { state, e_tag }),
             Put::Unclear => sleep(retry::wait(1, fastrand::f64()) / 4 * attempt).await,
         }
     }
@@ -177,8 +205,9 @@ async fn put<T: SharedState>(
     let call = call.set_if_match(e_tag).set_if_none_match(if_none_match);
     let body = ByteStream::from(body.into_bytes());
     let call = call.content_type("application/json").body(body);
-    let Err(error) = call.send().await else {
-        return Ok(Put::Written);
+    let error = match call.send().await {
+        Ok(answer) => return Ok(Put::Written(answer.e_tag)),
+        Err(error) => error,
     };
     let meaning = meaning(&error);
     let error = service_error(&error);
@@ -193,9 +222,15 @@ async fn put<T: SharedState>(
     }
 }
 
+/// The id of a write.
+fn new_write() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
 /// What came of a conditional write.
 enum Put {
-    Written,
+    /// With the ETag of what was written.
+    Written(Option<String>),
     /// Another environment was faster, or the answer was lost.
     Unclear,
 }

@@ -147,7 +147,7 @@ async fn each_line_is_ours_and_tells_service_action_code_message_and_what_to_do(
             9,
             Operation::GetDistributionConfig,
             vec![format!(
-                "WARN a distribution could not be read, so its changes wait: failed to read the distribution E1: CloudFront GetDistributionConfig: AccessDenied: {}",
+                "WARN a default root object could not be read, so its changes are planned without, and then once more: failed to read the distribution E1: CloudFront GetDistributionConfig: AccessDenied: {}",
                 of_action("GetDistributionConfig")
             )],
         ),

@@ -41,7 +41,8 @@ use cover::Looks;
 const TIME_TO_LOOK: Duration = Duration::from_secs(3);
 const KEYS_PER_SECOND: u32 = 150;
 
-/// For a flush of so many paths the ledger may be a minute old, as long as no limit is near.
+/// For a flush of so many paths the ledger may be a minute old, as long as no limit is near. Else it is as old as the
+/// round.
 const FEW_PATHS: u64 = 10;
 
 /// Of how many buckets a flush logs that their changes wait.
@@ -140,7 +141,7 @@ impl Means<'_> {
                 return Some(known);
             }
         }
-        app.ledger.read(app.state()).await
+        app.ledger.read_lately(app.state()).await
     }
 
     fn account(&self, ledger: &Ledger) -> Account {

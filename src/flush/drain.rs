@@ -17,9 +17,11 @@ use invalidator_core::fence::Fence;
 use invalidator_core::plan::{Changes, MessageIndex};
 use invalidator_core::service_error::ServiceError;
 use invalidator_core::target::DistributionId;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::ahead;
 use super::deletions::Deleter;
 use super::room::{
     BYTES, Room, USUAL_CALL, bytes_of_change, bytes_of_message, bytes_of_version_id,
@@ -191,6 +193,13 @@ impl Batch {
         is_prompt
     }
 
+    /// The buckets of the first changes.
+    fn first_buckets(&self) -> Vec<BucketName> {
+        let buckets = self.scopes.iter().flat_map(|it| it.changes.buckets());
+        let first: BTreeSet<&BucketName> = buckets.take(ahead::MOST_BUCKETS).collect();
+        first.into_iter().cloned().collect()
+    }
+
     /// Adds the content of a message. Returns its part of the batch, and when the first of its changes
     /// happened.
     fn add_body(&mut self, body: &str, sent: Option<u64>) -> Result<(Part, Option<EventTime>)> {
@@ -317,6 +326,20 @@ impl<'a> Drain<'a> {
     /// Receives until the queue is drained, too many receives have failed, or the round is full: it has
     /// as much as can be processed in `time`, or `changes` changes.
     pub async fn round(&mut self, time: Duration, changes: usize) -> Batch {
+        let (found, buckets) = oneshot::channel();
+        let ahead = ahead::read(self.app, buckets);
+        let (batch, ()) = tokio::join!(self.receive_round(time, changes, found), ahead);
+        batch
+    }
+
+    /// The same. Tells `found` the first buckets.
+    async fn receive_round(
+        &mut self,
+        time: Duration,
+        changes: usize,
+        found: oneshot::Sender<Vec<BucketName>>,
+    ) -> Batch {
+        let mut found = Some(found);
         // If deleting is slower than receiving, receipt handles must not fill the memory.
         let start = Instant::now();
         self.deleter.wait_until(BYTES / 2).await;
@@ -336,6 +359,12 @@ impl<'a> Drain<'a> {
             }
             if self.is_drained || self.is_broken() {
                 break;
+            }
+            if !batch.is_empty()
+                && let Some(found) = found.take()
+            {
+                // Nobody may wait for them.
+                let _ = found.send(batch.first_buckets());
             }
             // One receiver is enough for a single event; more of them start when there is more.
             if polls > 0 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use invalidator_core::distributions::root_objects::{RootObjects, STATE_KEY};
 use invalidator_core::state::Reading;
-use strict_cloudfront::Operation;
+use strict_cloudfront::{Fault, Operation};
 
 use super::support::account::{Account, flush};
 use super::{PUT, site};
@@ -124,4 +124,29 @@ async fn the_default_root_object_of_an_earlier_configuration_is_not_planned_with
         let paths = account.cloudfront.paths(id);
         assert_eq!(paths, ["/index.html", "/", "/a", "/a"], "{id}");
     }
+}
+
+/// Before: the changes waited for a minute, then for two, up to 15.
+#[tokio::test]
+async fn no_change_waits_for_a_default_root_object_that_cannot_be_read() {
+    let account = Account::new(&[]).await;
+    account
+        .cloudfront
+        .add(site("E1").default_root_object("pages/hello"));
+    let denied = Fault::AccessDenied.always();
+    account
+        .cloudfront
+        .fail(denied.on(Operation::GetDistributionConfig));
+    account
+        .change(&[(PUT, "pages/hello"), (PUT, "img/a.png")])
+        .await;
+    account.flush_and_submit().await;
+    let paths = account.cloudfront.paths("E1");
+    assert_eq!(paths, ["/img/a.png", "/pages/hello"]);
+    assert_eq!(account.buffered().await, 1, "it may be the root object");
+    // One that is most likely a root object is planned once, when all is known.
+    account.change(&[(PUT, "index.html")]).await;
+    account.flush_and_submit().await;
+    assert_eq!(account.cloudfront.paths("E1").len(), 2);
+    assert_eq!(account.buffered().await, 2);
 }
