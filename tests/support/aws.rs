@@ -569,8 +569,19 @@ async fn serve(
     let target = target.and_then(|value| value.to_str().ok());
     let name = target.map_or_else(|| format!("{} {path}", head.method), str::to_owned);
     let latency = shared.account.lock().unwrap().latency;
-    tokio::time::sleep(latency).await;
-    let answer = answer(&shared, &head, &body).await;
+    let answer = match name.starts_with("GET /2020-05-31/") {
+        // To write a page of large distributions takes this stand-in many milliseconds, which are a part of it.
+        true => {
+            let answer = answer(&shared, &head, &body).await;
+            let spent = shared.start.elapsed().saturating_sub(start);
+            tokio::time::sleep(latency.saturating_sub(spent)).await;
+            answer
+        }
+        false => {
+            tokio::time::sleep(latency).await;
+            answer(&shared, &head, &body).await
+        }
+    };
     let end = shared.start.elapsed();
     let timings = &mut shared.account.lock().unwrap().timings;
     timings.push((name, start, end));
