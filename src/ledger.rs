@@ -164,7 +164,9 @@ impl LedgerKeeper {
         // A body that stays away has no time limit of its own.
         let reading = timeout(TIME_TO_READ, state.read::<Ledger>(LEDGER_KEY)).await;
         let late = || Err(anyhow!("S3 did not answer in time"));
-        let (ledger, e_tag) = match reading.unwrap_or_else(|_| late()) {
+        let reading = reading.unwrap_or_else(|_| late());
+        let begins_again = matches!(reading, Ok(Reading::Deleted | Reading::Unreadable(..)));
+        let (ledger, e_tag) = match reading {
             Ok(Reading::Found(ledger, e_tag)) => (ledger, e_tag),
             Ok(Reading::Absent) => (Ledger::begin(Beginning::First), None),
             Ok(Reading::Deleted) => (Ledger::begin(Beginning::Deleted), None),
@@ -184,6 +186,8 @@ impl LedgerKeeper {
             e_tag,
         };
         self.remember(state, &ledger);
+        // One that begins anew in the place of another is reported, and written as what it is.
+        self.memory().is_of_this_flush = !begins_again;
         Some(ledger.state)
     }
 

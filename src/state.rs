@@ -137,7 +137,7 @@ pub async fn change<T: SharedState>(
 #[derive(Clone, Debug)]
 pub struct Version<T> {
     pub state: T,
-    /// `None` if S3 has not told it.
+    /// `None` if there is none yet: then it is written only if there still is none.
     pub e_tag: Option<String>,
 }
 
@@ -147,8 +147,6 @@ async fn change_now<T: SharedState>(
     read: impl AsyncFn() -> Result<Reading<T>>,
     mut change: impl FnMut(&mut T) -> bool,
 ) -> Result<Version<T>> {
-    // Without an ETag it would be written as a new object.
-    let known = known.filter(|it| it.e_tag.is_some());
     let mut own_writes: Vec<String> = Vec::new();
     if let Some(Version { mut state, e_tag }) = known
         && change(&mut state)
