@@ -172,12 +172,7 @@ impl LedgerKeeper {
             Ok(Reading::Deleted) => (Ledger::begin(Beginning::Deleted), None),
             Ok(Reading::Unreadable(..)) => (Ledger::begin(Beginning::Unreadable), None),
             Err(error) => {
-                let error = format!("{error:#}");
-                warn!(
-                    stage = "flush",
-                    error,
-                    "the ledger cannot be read: nothing is skipped, and nobody knows what was spent"
-                );
+                self.warn_of_read(&error);
                 return None;
             }
         };
@@ -189,6 +184,18 @@ impl LedgerKeeper {
         // One that begins anew in the place of another is reported, and written as what it is.
         self.memory().is_of_this_flush = !begins_again;
         Some(ledger.state)
+    }
+
+    fn warn_of_read(&self, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        let spent = match self.memory().known {
+            Some(_) => "the spending limits go by what was last read",
+            None => "what was spent in this month is not known, so its limit does not hold",
+        };
+        warn!(
+            stage = "flush",
+            error, "the ledger cannot be read: nothing is skipped, and {spent}"
+        );
     }
 
     /// How many paths a bucket has reserved in this hour.

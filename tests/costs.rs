@@ -180,6 +180,27 @@ async fn where_the_ledger_cannot_be_read_any_more_what_was_read_still_counts() {
     assert!(account.buffered().await >= 1, "they wait");
 }
 
+/// Before: the changes waited, as the decision did not know what the limit knew.
+#[tokio::test]
+async fn where_what_was_read_allows_no_exact_paths_a_wildcard_is_used() {
+    let settings = [("COST_MODE", "exact"), ("SPENDING_LIMIT_PER_MONTH", "0.40")];
+    let account = Account::new(&settings).await;
+    account.cloudfront.add(site("E1"));
+    // At any time of a month, 10 to 50 more are allowed.
+    reserved(&account, 1_030).await;
+    account.choose(Mode::Live).await;
+    change(&account, &["index.html".to_owned()]).await;
+    account.flush_and_submit().await;
+    account.delete_error_bucket().await;
+    change(&account, &files("later/", 60)).await;
+    account.put_forward(Duration::from_secs(61));
+    account.flush_and_submit().await;
+    let paths = account.cloudfront.paths("E1");
+    let last = paths.last().unwrap();
+    assert!(last.ends_with('*') && paths.len() <= 3, "{paths:?}");
+    assert_eq!(account.buffered().await, 0);
+}
+
 #[tokio::test]
 async fn what_a_spending_limit_does_not_allow_waits() {
     let settings = [("COST_MODE", "exact"), ("SPENDING_LIMIT_PER_HOUR", "0.20")];

@@ -143,7 +143,7 @@ proptest! {
                 ..Account::default()
             };
             let exact = order.paths();
-            order.decide(&rules, Some(&account));
+            order.decide(&rules, Some(&account), None);
             let mut saved = 0;
             for (place, limits) in order.to_cover(&rules) {
                 let paths = order.paths_to_cover(place);

@@ -90,7 +90,8 @@ impl Means<'_> {
         let mut order = Order::new(targets, had);
         trust::ask(self, plan, &mut order, skips.terms).await;
         let rules = &app.config.cost;
-        order.decide(rules, account.as_ref());
+        let least = account.is_none().then(|| self.without_ledger());
+        order.decide(rules, account.as_ref(), least.as_ref());
         let mut looks = Looks::new(app, self.until);
         for (place, mut limits) in order.to_cover(rules) {
             limits.least_depth = app.config.min_wildcard_depth;
@@ -100,8 +101,7 @@ impl Means<'_> {
         counts.look_ups += looks.calls;
         // A dry run orders nothing.
         if self.mode == Mode::Live {
-            let unknown = self.without_ledger();
-            let held = order.admit(rules, account.as_ref().or(Some(&unknown)));
+            let held = order.admit(rules, account.as_ref().or(least.as_ref()));
             counts.held_back += saturated(held.iter().map(|it| it.paths).sum());
             self.warn(held);
         }

@@ -153,7 +153,17 @@ impl Decision {
 /// Decides for each bucket of a flush, given how many exact paths its changes have for all targets.
 /// `account` is `None` if the ledger cannot be read.
 pub fn decide(rules: &CostRules, account: Option<&Account>, wants: &[Want]) -> Vec<Decision> {
-    let admissions = admit(rules, account, wants);
+    decide_with(rules, account, account, wants)
+}
+
+/// The same. If the ledger cannot be read, `least` is what is known to be spent, for the spending limits.
+pub fn decide_with(
+    rules: &CostRules,
+    account: Option<&Account>,
+    least: Option<&Account>,
+    wants: &[Want],
+) -> Vec<Decision> {
+    let admissions = admit(rules, account.or(least), wants);
     let left = account.map_or(0, |account| left_of_budget(rules, account));
     let paths: Vec<u64> = wants.iter().map(|want| want.paths).collect();
     let shares = fair_shares(left, &paths);

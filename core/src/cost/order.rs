@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::Account;
-use super::collapse::{Admission, CostRules, Decision, LimitReached, Want, admit, decide};
+use super::collapse::{Admission, CostRules, Decision, LimitReached, Want, admit, decide_with};
 use super::cover::Cover;
 use super::ledger::Terms;
 use super::limits::Limits;
@@ -194,10 +194,16 @@ impl<'p> Order<'p> {
         wants.collect()
     }
 
-    /// Decides for each bucket whether its paths are exact or covered.
-    pub fn decide(&mut self, rules: &CostRules, account: Option<&Account>) {
+    /// Decides for each bucket whether its paths are exact or covered. If the ledger cannot be read, `least` is what is
+    /// known to be spent.
+    pub fn decide(
+        &mut self,
+        rules: &CostRules,
+        account: Option<&Account>,
+        least: Option<&Account>,
+    ) {
         let wants = self.wants();
-        let decisions = decide(rules, account, &self.with_had(&wants));
+        let decisions = decide_with(rules, account, least, &self.with_had(&wants));
         self.decisions = wants.into_keys().zip(decisions).collect();
     }
 

@@ -60,7 +60,7 @@ impl Costs<'_> {
         let targets = targets.map(|of_target| TargetOrder::new(of_target, KeySet::new()));
         // No bucket has ordered anything in this hour.
         let mut order = Order::new(targets.collect(), BTreeMap::new());
-        order.decide(&self.rules, Some(&self.account));
+        order.decide(&self.rules, Some(&self.account), None);
         let mut explained = ExplainedCost::default();
         for (bucket, decision) in order.decisions() {
             explained.buckets.push(ExplainedBucket {
