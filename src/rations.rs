@@ -6,14 +6,19 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use anyhow::anyhow;
 use invalidator_core::event::BucketName;
 use invalidator_core::ration::{Rations, STATE_KEY, When};
 use invalidator_core::state::Reading;
 use invalidator_core::target::Target;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::metrics::milliseconds;
 use crate::state::State;
+
+/// How long reading the object may take.
+const TIME_TO_READ: Duration = Duration::from_secs(3);
 
 /// What an environment remembers of the rations.
 #[derive(Debug)]
@@ -43,7 +48,10 @@ impl WildcardRations {
         if self.interval.is_zero() {
             return;
         }
-        match state.read::<Rations>(STATE_KEY).await {
+        // A body that stays away has no time limit of its own.
+        let reading = timeout(TIME_TO_READ, state.read::<Rations>(STATE_KEY)).await;
+        let late = || Err(anyhow!("S3 did not answer in time"));
+        match reading.unwrap_or_else(|_| late()) {
             Ok(Reading::Found(rations, _)) => {
                 let when = self.at(state.clock.now());
                 self.memory().rations.merge(&rations, when);

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use invalidator_core::event::BucketName;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 
-/// How long reading tags ahead may take.
-const TIME_FOR_TAGS: Duration = Duration::from_secs(2);
+/// How long it may take: not much longer than the last poll.
+const TIME: Duration = Duration::from_millis(1_500);
 
 /// Of at most so many buckets the tags are read ahead: as many as are read at once.
 pub const MOST_BUCKETS: usize = 16;
@@ -23,9 +23,9 @@ pub async fn read(app: &App, buckets: oneshot::Receiver<Vec<BucketName>>) {
     if buckets.is_empty() {
         return;
     }
-    let (s3, until) = (app.clients.s3(), Instant::now() + TIME_FOR_TAGS);
-    tokio::join!(
+    let (s3, until) = (app.clients.s3(), Instant::now() + TIME);
+    let _ = tokio::join!(
         app.tags.settings_of(s3, &buckets, until),
-        app.ledger.read_lately(app.state()),
+        timeout_at(until, app.ledger.read_lately(app.state())),
     );
 }
