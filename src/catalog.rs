@@ -158,6 +158,16 @@ impl Known {
     }
 }
 
+/// What is missing of some distributions.
+struct Missing {
+    /// Their details.
+    unread: BTreeSet<DistributionId>,
+    /// Their default root objects, which are left for later.
+    rootless: BTreeSet<DistributionId>,
+    /// Their default root objects, which could not be read.
+    roots_unread: BTreeSet<DistributionId>,
+}
+
 /// The distributions that serve some buckets.
 #[derive(Debug, Default)]
 pub struct Serving {
@@ -168,6 +178,8 @@ pub struct Serving {
     /// Those of the first that were read without their default root object, although it may matter: see
     /// [`RootNeed::Later`].
     pub rootless: BTreeSet<DistributionId>,
+    /// The same, where the default root object could not be read.
+    pub roots_unread: BTreeSet<DistributionId>,
 }
 
 impl Catalog {
@@ -380,9 +392,11 @@ impl Catalog {
             .partition(|summary| unread.contains(&id_of(summary)));
         let mut unread: BTreeSet<_> = skipped.into_iter().map(id_of).collect();
         unread.extend(self.read_policies(reads, &wanted).await);
-        let (not_read, mut rootless) = self.read_details(&mut known, reads, &wanted, need).await;
-        unread.extend(not_read);
+        let details = self.read_details(&mut known, reads, &wanted, need).await;
+        unread.extend(details.unread);
+        let (mut rootless, mut roots_unread) = (details.rootless, details.roots_unread);
         rootless.retain(|id| !unread.contains(id));
+        roots_unread.retain(|id| !unread.contains(id));
         let policies = self.policies.known();
         let read = serving
             .iter()
@@ -390,7 +404,8 @@ impl Catalog {
         let distributions = read.flat_map(|summary| {
             let id = id_of(summary);
             // The default root object of an earlier configuration is not that of this one.
-            let details = known.details.get(&id).filter(|_| !rootless.contains(&id));
+            let is_rootless = rootless.contains(&id) || roots_unread.contains(&id);
+            let details = known.details.get(&id).filter(|_| !is_rootless);
             let details = details.map(|kept| kept.value.clone()).unwrap_or_default();
             Distribution::all(summary, details, &policies)
         });
@@ -399,6 +414,7 @@ impl Catalog {
             distributions,
             unread,
             rootless,
+            roots_unread,
         }
     }
 
@@ -631,17 +647,16 @@ impl Catalog {
         }
     }
 
-    /// Reads missing details. Returns the distributions whose details cannot be read now, and those whose default
-    /// root objects are left for later.
+    /// Reads missing details. Returns what is missing then.
     async fn read_details(
         &self,
         known: &mut Known,
         reads: Reads<'_>,
         serving: &[&DistributionSummary],
         need: impl Fn(&DistributionSummary) -> RootNeed,
-    ) -> (BTreeSet<DistributionId>, BTreeSet<DistributionId>) {
-        let (missing, mut later) = self.missing_details(known, serving, need);
-        let mut unread = BTreeSet::new();
+    ) -> Missing {
+        let (missing, rootless) = self.missing_details(known, serving, need);
+        let (mut unread, mut roots_unread) = (BTreeSet::new(), BTreeSet::new());
         let mut configs = stream::iter(missing)
             .map(|(summary, need)| async move {
                 let config = read::config(reads, &id_of(summary)).await;
@@ -670,7 +685,7 @@ impl Catalog {
                     self.keep_root(known, summary, e_tag, object);
                 }
                 Err(error) if need == RootNeed::Later => {
-                    later.insert(root_not_read(summary, &error));
+                    roots_unread.insert(root_not_read(summary, &error));
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -678,7 +693,7 @@ impl Catalog {
             }
         }
         drop(configs);
-        if !later.is_empty() {
+        if !rootless.is_empty() || !roots_unread.is_empty() {
             self.roots.fall_behind();
         }
         // Tenants come last, because there may be thousands of them.
@@ -701,7 +716,11 @@ impl Catalog {
                 }
             }
         }
-        (unread, later)
+        Missing {
+            unread,
+            rootless,
+            roots_unread,
+        }
     }
 
     /// The distributions whose details are read now, and those whose default root objects are left for later.

@@ -133,7 +133,10 @@ async fn tick_again(app: &App) {
     let ticked = ticker::tick_again(sqs, queue, app.clock.now()).await;
     let error = match ticked {
         Ok(Ticked::Throttled) => "it was throttled".to_owned(),
-        Ok(_) => return,
+        Ok(_) => {
+            let at = app.clock.now() + app.config.debounce;
+            return app.last_flush.has_ticked_again(at);
+        }
         Err(error) => format!("{error:#}"),
     };
     warn!(
@@ -201,6 +204,7 @@ async fn receive_and_process(
         deleter: &deleter,
         read_until,
         unread: BTreeSet::new(),
+        roots_until: None,
     };
     loop {
         let time = deadline.remaining().saturating_sub(TIME_TO_STOP);

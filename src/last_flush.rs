@@ -24,6 +24,8 @@ struct Memory {
     waiting_since: Option<u64>,
     /// Until when changes are hidden in the buffer, because flushes have put them back with a delay.
     delayed_until: Option<SystemTime>,
+    /// When the tick arrives that a flush has sent for what it put back.
+    tick_again_at: Option<SystemTime>,
 }
 
 impl LastFlush {
@@ -51,6 +53,18 @@ impl LastFlush {
     pub fn has_delayed(&self, until: SystemTime) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         memory.delayed_until = memory.delayed_until.max(Some(until));
+    }
+
+    /// Remembers that a tick for what was put back arrives then.
+    pub fn has_ticked_again(&self, at: SystemTime) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.tick_again_at = Some(at);
+    }
+
+    /// When such a tick arrives, if one is on its way: then no other is needed.
+    pub fn tick_again_at(&self, now: SystemTime) -> Option<SystemTime> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.tick_again_at.filter(|at| *at > now)
     }
 
     /// Until when something is hidden in the buffer, as far as this environment knows.

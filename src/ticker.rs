@@ -8,7 +8,7 @@ use invalidator_core::service_error::Meaning;
 use invalidator_core::tick::Window;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::lean_sqs::{LeanSqs, Outgoing};
+use crate::aws::lean_sqs::{Failure, LeanSqs, Outgoing};
 use crate::config::QueueUrl;
 use crate::metrics::milliseconds;
 
@@ -55,7 +55,8 @@ impl Ticker {
         if self.sent.load(Ordering::Relaxed) == window.number() + 1 {
             return Ok(Ticked::Known);
         }
-        let ticked = send(sqs, queue, &window.deduplication_id()).await?;
+        let id = window.deduplication_id();
+        let ticked = persist(async || sqs.send(queue, tick(&id)).await).await?;
         if ticked == Ticked::Sent {
             self.sent.store(window.number() + 1, Ordering::Relaxed);
         }
@@ -70,19 +71,25 @@ impl Ticker {
 /// If the tick could not be sent for another reason than throttling.
 pub async fn tick_again(sqs: &LeanSqs, queue: &QueueUrl, now: SystemTime) -> Result<Ticked> {
     let id = format!("again-{}", milliseconds(now));
-    send(sqs, queue, &id).await
+    // A flush that goes on where another ended may follow it many times. What it enqueues must not count as the end of
+    // a long row of invocations.
+    persist(async || sqs.send_apart(queue, tick(&id)).await).await
 }
 
-async fn send(sqs: &LeanSqs, queue: &QueueUrl, id: &str) -> Result<Ticked> {
+fn tick(id: &str) -> Outgoing<'_> {
+    Outgoing {
+        message_body: id,
+        delay_seconds: None,
+        message_group_id: Some(TICK_GROUP),
+        message_deduplication_id: Some(id),
+    }
+}
+
+/// Repeats a send that is throttled.
+async fn persist(send: impl AsyncFn() -> Result<(), Failure>) -> Result<Ticked> {
     let until = Instant::now() + TIME_FOR_A_TICK;
     loop {
-        let tick = Outgoing {
-            message_body: id,
-            delay_seconds: None,
-            message_group_id: Some(TICK_GROUP),
-            message_deduplication_id: Some(id),
-        };
-        match sqs.send(queue, tick).await {
+        match send().await {
             Ok(()) => return Ok(Ticked::Sent),
             Err(failure) if failure.meaning != Meaning::Throttled => {
                 return Err(failure.error).context("failed to send a tick to TickQueue");

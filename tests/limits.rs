@@ -704,6 +704,10 @@ async fn a_default_root_object_that_was_not_known_is_not_forgotten() {
     assert_eq!(aws.account().paths("E17"), ["/other", "/pages/hello"]);
     // No other change may come for minutes.
     assert_eq!(aws.depth("tick.fifo"), 1, "a flush follows by itself");
+    buffer_singly(&aws, std::iter::once("third".to_owned()));
+    assert!(!aws.flush(TIMEOUT).await.unwrap());
+    aws.submit(TIMEOUT).await.unwrap();
+    assert_eq!(aws.depth("tick.fifo"), 1, "that flush is for both");
 
     // CloudFront does not answer at first. Those that were read are done.
     let denied = strict_cloudfront::Fault::AccessDenied.always().of("E17");
@@ -714,7 +718,7 @@ async fn a_default_root_object_that_was_not_known_is_not_forgotten() {
     aws.end_delays("buffer");
     assert!(!aws.flush(TIMEOUT).await.unwrap());
     aws.submit(TIMEOUT).await.unwrap();
-    let paths = |id: &str| aws.account().paths(id).split_off(2);
+    let paths = |id: &str| aws.account().paths(id).split_off(3);
     assert_eq!(paths("E18"), ["/", "/pages/hello"]);
     assert_eq!(paths("E17"), [""; 0]);
     assert_eq!(paths("E30"), [""; 0], "its root object is another one");

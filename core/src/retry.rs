@@ -236,8 +236,8 @@ impl FlushEnd {
 /// Each time, some more may go on.
 pub const HELD_WAIT: Duration = Duration::from_secs(900);
 
-/// Changes that were planned without default root objects are looked at again after this time, or after the debounce
-/// if that is shorter.
+/// Changes that were planned without default root objects are hidden for this time, or for the debounce if that is
+/// shorter. The tick for them comes after the debounce.
 pub const ROOT_OBJECTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The history of a tick: what is known about earlier flushes with it.

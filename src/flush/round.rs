@@ -68,6 +68,8 @@ pub struct Rounds<'a> {
     pub read_until: Instant,
     /// Distributions that this flush could not read.
     pub unread: BTreeSet<DistributionId>,
+    /// When reading default root objects for changes that were planned without must stop, once it has begun.
+    pub roots_until: Option<Instant>,
 }
 
 /// The result of a round.
@@ -85,6 +87,8 @@ struct Unfinished {
     unread: BTreeSet<TargetScope>,
     /// Targets that were planned without their default root objects, although these may matter.
     rootless: BTreeSet<TargetScope>,
+    /// The same, where these could not be read.
+    roots_unread: BTreeSet<TargetScope>,
     /// Targets for which there was no time.
     unsent: BTreeSet<TargetScope>,
     /// Keys that wait because a spending limit is reached, and the targets for which they do.
@@ -338,6 +342,7 @@ impl Rounds<'_> {
             .await;
         unfinished.unread = first.unread;
         unfinished.rootless = first.rootless;
+        unfinished.roots_unread = first.roots_unread;
         if !unfinished.unread.is_empty() {
             // Only one plan is in the memory, and each distribution once.
             drop(of_all);
@@ -347,6 +352,7 @@ impl Rounds<'_> {
             let mut later = read.distributions;
             unfinished.unread = read.unread;
             unfinished.rootless.extend(read.rootless);
+            unfinished.roots_unread.extend(read.roots_unread);
             let later_plan = plan(&keys, &rules(app, &later, &index_documents));
             self.load_rations(&later_plan).await;
             self.enqueue(&later_plan, is_meant, messages, &mut unfinished, end)
@@ -395,7 +401,10 @@ impl Rounds<'_> {
         let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
         let all = |_: &DistributionSummary| RootNeed::First;
         let targets = scoped.targets.as_deref();
-        let until = self.read_until.min(Instant::now() + TIME_FOR_ROOTS);
+        let until = Instant::now() + TIME_FOR_ROOTS;
+        let until = self.read_until.min(*self.roots_until.get_or_insert(until));
+        // If its time is used up, the flush has not tried.
+        let has_tried = Instant::now() < until;
         let read = self.read(&buckets, until, &[], targets, all).await;
         let asked = targets.map_or(usize::MAX, <[TargetScope]>::len);
         let aliases = &self.app.config.origin_buckets;
@@ -419,7 +428,7 @@ impl Rounds<'_> {
             only_root_objects: true,
         };
         // What was read is known: the next flush goes on with the others.
-        let (unread, rootless) = match read.unread.len() < asked {
+        let (unread, rootless) = match read.unread.len() < asked || !has_tried {
             true => (BTreeSet::new(), read.unread),
             false => (read.unread, BTreeSet::new()),
         };
@@ -490,10 +499,12 @@ impl Rounds<'_> {
             |id: &DistributionId| wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
         let is_new = |id: &DistributionId| is_meant(id) && !done.contains(id);
         let rootless = serving.rootless.into_iter().filter(is_new);
+        let roots_unread = serving.roots_unread.into_iter().filter(is_new);
         let mut known = ReadDistributions {
             distributions: serving.distributions,
             unread: BTreeSet::new(),
             rootless: rootless.map(TargetScope::Distribution).collect(),
+            roots_unread: roots_unread.map(TargetScope::Distribution).collect(),
         };
         known.distributions.retain(|it| is_new(&it.id));
         let unread = serving.unread.into_iter().filter(is_meant);
@@ -637,6 +648,20 @@ impl Rounds<'_> {
         }
     }
 
+    /// How long changes that were planned without default root objects are hidden: until the tick that this flush sends
+    /// for them, or until one that an earlier flush has sent.
+    fn root_objects_wait(&self, end: &mut RoundEnd) -> Duration {
+        let wait = ROOT_OBJECTS_WAIT.min(self.app.config.debounce);
+        let now = self.app.clock.now();
+        match self.app.last_flush.tick_again_at(now) {
+            Some(at) => wait.min(at.duration_since(now).unwrap_or_default()),
+            None => {
+                end.report.lacks_root_objects = true;
+                wait
+            }
+        }
+    }
+
     /// Puts changes back for the targets that could not be handled. Returns whether all work is now either
     /// done or in a queue.
     async fn give_back(
@@ -654,12 +679,25 @@ impl Rounds<'_> {
         let mut is_done = unfinished.stranded == 0;
         // What was not sent is not known to lack only root objects.
         let unsent = unfinished.unsent;
-        let rootless = unfinished.rootless.into_iter();
-        let rootless = rootless.filter(|target| !unsent.contains(target)).collect();
-        let rootless: BTreeSet<TargetScope> = rootless;
-        end.report.lacks_root_objects |= !rootless.is_empty();
-        let wait = ROOT_OBJECTS_WAIT.min(self.app.config.debounce);
-        let of_root_objects = (rootless, scope.attempts, wait, None);
+        let without_unsent = |targets: BTreeSet<TargetScope>| {
+            let targets = targets.into_iter();
+            targets.filter(|it| !unsent.contains(it)).collect()
+        };
+        let rootless: BTreeSet<TargetScope> = without_unsent(unfinished.rootless);
+        let wait = match rootless.is_empty() {
+            true => Duration::ZERO,
+            false => self.root_objects_wait(end),
+        };
+        let of_root_objects = [
+            (rootless, scope.attempts, wait, None),
+            (
+                without_unsent(unfinished.roots_unread),
+                attempts,
+                unread_distributions_wait(attempts),
+                None,
+            ),
+        ];
+        let of_root_objects = of_root_objects.map(|it| (it, true));
         let of_all_keys = [
             (
                 unfinished.unread,
@@ -674,7 +712,7 @@ impl Rounds<'_> {
         let held = unfinished.held.into_iter();
         let held = held.map(|(keys, targets)| (targets, scope.attempts, HELD_WAIT, Some(keys)));
         let held = held.map(|it| (it, false));
-        let all = of_all_keys.into_iter().chain([(of_root_objects, true)]);
+        let all = of_all_keys.into_iter().chain(of_root_objects);
         for ((targets, attempts, delay, only), only_root_objects) in all.chain(held) {
             if targets.is_empty() {
                 continue;
@@ -743,6 +781,8 @@ struct ReadDistributions {
     unread: BTreeSet<TargetScope>,
     /// The targets of those that lack their default root objects, although these may matter.
     rootless: BTreeSet<TargetScope>,
+    /// The same, where these could not be read.
+    roots_unread: BTreeSet<TargetScope>,
 }
 
 /// The message of a set.
