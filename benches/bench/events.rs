@@ -93,21 +93,23 @@ pub async fn measure(programs: &Programs) -> Vec<Row> {
             node.name,
             &of_node.first(),
         ),
-        at_most(counted, &counts[0], 2_800_000.0),
+        at_most(counted, &counts[0], 2_800_000.0).settled(),
         cheaper(
             "  of the peer with bytecode at hand",
             &counts[0],
             boto3.name,
             &counts[1],
             150.0,
-        ),
+        )
+        .settled(),
         cheaper(
             "  of the peer bundled and minified",
             &counts[0],
             node.name,
             &counts[2],
             80.0,
-        ),
+        )
+        .settled(),
         cheaper(warm, &of_ours.warm(), boto3.name, &of_boto3.warm(), 15.0),
         cheaper(warm, &of_ours.warm(), node.name, &of_node.warm(), 20.0),
         compared(

@@ -27,7 +27,7 @@ const LARGE_ACCOUNT: f64 = 500.0;
 
 pub async fn measure(programs: &Programs) -> Vec<Row> {
     let mut rows = against_boto3(programs).await;
-    rows.extend(many(&programs.ours).await);
+    rows.extend(many(&programs.ours).await.into_iter().map(Row::settled));
     rows.extend(many_messages(&programs.ours).await);
     rows.extend(small(&programs.ours).await);
     rows.extend(large(&programs.ours).await);
@@ -88,7 +88,10 @@ async fn many(ours: &Program) -> Vec<Row> {
             &Figure::seconds(received),
             0.5,
         ),
-        shown("  until CloudFront has taken all", &Figure::seconds(taken)),
+        shown(
+            "  until CloudFront has accepted all",
+            &Figure::seconds(taken),
+        ),
         steady(
             "  peak memory, of twice as many changes",
             &twice,

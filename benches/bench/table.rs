@@ -47,26 +47,34 @@ impl Figure {
     }
 }
 
-/// A line of the table: what, ours, peer, ratio, asked, met.
-pub struct Row([String; 6]);
+/// A line of the table.
+pub struct Row {
+    /// What, ours, peer, ratio, asked, met.
+    cells: [String; 6],
+    /// Whether it was met for long: then it is in a table of its own.
+    is_settled: bool,
+}
 
 impl Row {
     fn new(what: &str, ours: &Figure) -> Self {
-        let mut row = Self(Default::default());
-        row.0[0] = what.to_owned();
-        row.0[1] = ours.text();
-        row
+        let mut cells: [String; 6] = Default::default();
+        cells[0] = what.to_owned();
+        cells[1] = ours.text();
+        Self {
+            cells,
+            is_settled: false,
+        }
     }
 
     fn beside(mut self, name: &str, figure: &Figure, ratio: String) -> Self {
-        self.0[2] = format!("{name}: {}", figure.text());
-        self.0[3] = ratio;
+        self.cells[2] = format!("{name}: {}", figure.text());
+        self.cells[3] = ratio;
         self
     }
 
     fn asked(mut self, asked: String, met: bool) -> Self {
-        self.0[4] = asked;
-        self.0[5] = if met { "yes" } else { "**no**" }.to_owned();
+        self.cells[4] = asked;
+        self.cells[5] = if met { "yes" } else { "**no**" }.to_owned();
         self
     }
 }
@@ -118,12 +126,23 @@ fn text(value: f64, unit: Unit) -> String {
     }
 }
 
-/// The table as it stands in docs/performance.md.
+impl Row {
+    /// The same as a goal that was met for long.
+    pub fn settled(mut self) -> Self {
+        self.is_settled = true;
+        self
+    }
+}
+
+/// The tables as they stand in docs/performance.md.
 pub fn markdown(rows: &[Row]) -> String {
     let line = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
-    let head = line(&["what", "ours", "peer", "ratio", "asked", "met"]) + &line(&["---"; 6]);
-    let lines = rows
-        .iter()
-        .map(|row| line(&row.0.each_ref().map(String::as_str)));
-    lines.fold(head, |text, line| text + &line)
+    let table = |is_settled| {
+        let head = line(&["what", "ours", "peer", "ratio", "asked", "met"]) + &line(&["---"; 6]);
+        let rows = rows.iter().filter(|row| row.is_settled == is_settled);
+        let lines = rows.map(|row| line(&row.cells.each_ref().map(String::as_str)));
+        lines.fold(head, |text, line| text + &line)
+    };
+    let (new, settled) = (table(false), table(true));
+    format!("{new}\nGoals that were met for long, most of them about planning:\n\n{settled}")
 }
