@@ -47,6 +47,8 @@ impl Figure {
     }
 }
 
+const NOT_MET: &str = "**no**";
+
 /// A line of the table.
 pub struct Row {
     /// What, ours, peer, ratio, asked, met.
@@ -74,7 +76,7 @@ impl Row {
 
     fn asked(mut self, asked: String, met: bool) -> Self {
         self.cells[4] = asked;
-        self.cells[5] = if met { "yes" } else { "**no**" }.to_owned();
+        self.cells[5] = if met { "yes" } else { NOT_MET }.to_owned();
         self
     }
 }
@@ -127,9 +129,9 @@ fn text(value: f64, unit: Unit) -> String {
 }
 
 impl Row {
-    /// The same as a goal that was met for long.
+    /// The same as a goal that was met for long, if it is met now.
     pub fn settled(mut self) -> Self {
-        self.is_settled = true;
+        self.is_settled = self.cells[5] != NOT_MET;
         self
     }
 }
