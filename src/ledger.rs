@@ -1,8 +1,9 @@
 //! What an environment knows of the ledger, and how it changes it.
 //!
 //! The ledger is one object in the error bucket. What it may hold, and what follows from it, is decided in
-//! [`invalidator_core::cost::ledger`]. If it cannot be read, nobody knows what was spent and no target is
-//! trusted: then the cheapest cover is used, and nothing is skipped.
+//! [`invalidator_core::cost::ledger`]. If it cannot be read, nobody knows what is left of the
+//! budget and no target is trusted: then the cheapest cover is used in the mode `balanced`, and nothing is skipped. The
+//! spending limits go by what was last read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

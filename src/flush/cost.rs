@@ -2,8 +2,8 @@
 //! wildcards, and keeps to the spending limits. The decisions are those of [`invalidator_core::cost`]; here the
 //! facts for them are read.
 //!
-//! Whatever cannot be read, or not in time, means an exact path, unless nobody knows what was spent: then the
-//! cheapest cover is used. So no path is missing because a call failed.
+//! Whatever cannot be read, or not in time, means an exact path, unless that is the ledger: then the cheapest cover is
+//! used in the mode `balanced`. So no path is missing because a call failed.
 //!
 //! * [`cover`]: lists what else is below a folder
 //! * [`skip`]: looks whether uploads changed anything
