@@ -34,6 +34,7 @@ use invalidator_core::distributions::tenants::{Parameters, Tenant};
 use invalidator_core::distributions::{Details, Distribution};
 use invalidator_core::event::BucketName;
 use invalidator_core::plan::RootNeed;
+use invalidator_core::service_error::{Meaning, ServiceError, meaning_of};
 use invalidator_core::target::{DistributionId, Target, TenantId};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
@@ -655,7 +656,7 @@ impl Catalog {
         serving: &[&DistributionSummary],
         need: impl Fn(&DistributionSummary) -> RootNeed,
     ) -> Missing {
-        let (missing, rootless) = self.missing_details(known, serving, need);
+        let (missing, mut rootless) = self.missing_details(known, serving, need);
         let (mut unread, mut roots_unread) = (BTreeSet::new(), BTreeSet::new());
         let mut configs = stream::iter(missing)
             .map(|(summary, need)| async move {
@@ -685,7 +686,13 @@ impl Catalog {
                     self.keep_root(known, summary, e_tag, object);
                 }
                 Err(error) if need == RootNeed::Later => {
-                    roots_unread.insert(root_not_read(summary, &error));
+                    let is_refused = is_permanent(&error);
+                    let id = root_not_read(summary, &error);
+                    match is_refused {
+                        true => roots_unread.insert(id),
+                        // There was little time.
+                        false => rootless.insert(id),
+                    };
                 }
                 Err(error) => {
                     unread.insert(not_read(summary, &error));
@@ -902,6 +909,12 @@ fn not_read(summary: &DistributionSummary, error: &anyhow::Error) -> Distributio
     let id = id_of(summary);
     warn!(distribution = %id, alias = summary.alias(), error = format!("{error:#}"), "a distribution could not be read, so its changes wait");
     id
+}
+
+/// Whether CloudFront has refused it for good.
+fn is_permanent(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<ServiceError>();
+    error.is_some_and(|it| meaning_of(0, &it.code) == Meaning::Permanent)
 }
 
 /// No change has to wait for what hardly matters.

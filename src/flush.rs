@@ -130,13 +130,12 @@ pub async fn flush_once(
 /// Lets a flush begin when the changes that were put back for their default root objects are visible.
 async fn tick_again(app: &App) {
     let (sqs, queue) = (app.clients.lean_sqs(), &app.config.tick_queue);
-    let ticked = ticker::tick_again(sqs, queue, app.clock.now()).await;
+    // The time before it is sent: it may arrive long before its answer.
+    let now = app.clock.now();
+    let ticked = ticker::tick_again(sqs, queue, now).await;
     let error = match ticked {
         Ok(Ticked::Throttled) => "it was throttled".to_owned(),
-        Ok(_) => {
-            let at = app.clock.now() + app.config.debounce;
-            return app.last_flush.has_ticked_again(at);
-        }
+        Ok(_) => return app.last_flush.has_ticked_again(now),
         Err(error) => format!("{error:#}"),
     };
     warn!(

@@ -24,8 +24,8 @@ struct Memory {
     waiting_since: Option<u64>,
     /// Until when changes are hidden in the buffer, because flushes have put them back with a delay.
     delayed_until: Option<SystemTime>,
-    /// When the tick arrives that a flush has sent for what it put back.
-    tick_again_at: Option<SystemTime>,
+    /// When a flush has last sent a tick for what it put back.
+    ticked_again: Option<SystemTime>,
 }
 
 impl LastFlush {
@@ -55,16 +55,18 @@ impl LastFlush {
         memory.delayed_until = memory.delayed_until.max(Some(until));
     }
 
-    /// Remembers that a tick for what was put back arrives then.
+    /// Remembers that a tick for what was put back was sent then.
     pub fn has_ticked_again(&self, at: SystemTime) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.tick_again_at = Some(at);
+        memory.ticked_again = Some(at);
     }
 
-    /// When such a tick arrives, if one is on its way: then no other is needed.
-    pub fn tick_again_at(&self, now: SystemTime) -> Option<SystemTime> {
+    /// How long such a tick is still on its way, if one is: then no other is needed.
+    pub fn tick_again_in(&self, now: SystemTime, debounce: Duration) -> Option<Duration> {
         let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.tick_again_at.filter(|at| *at > now)
+        // If the clock was set back, nobody knows.
+        let since = now.duration_since(memory.ticked_again?).ok()?;
+        debounce.checked_sub(since).filter(|it| !it.is_zero())
     }
 
     /// Until when something is hidden in the buffer, as far as this environment knows.

@@ -401,10 +401,11 @@ impl Rounds<'_> {
         let buckets: Vec<BucketName> = keys.buckets().cloned().collect();
         let all = |_: &DistributionSummary| RootNeed::First;
         let targets = scoped.targets.as_deref();
+        let is_first = self.roots_until.is_none();
         let until = Instant::now() + TIME_FOR_ROOTS;
         let until = self.read_until.min(*self.roots_until.get_or_insert(until));
-        // If its time is used up, the flush has not tried.
-        let has_tried = Instant::now() < until;
+        // The others may have no time left.
+        let has_tried = is_first && Instant::now() < until;
         let read = self.read(&buckets, until, &[], targets, all).await;
         let asked = targets.map_or(usize::MAX, <[TargetScope]>::len);
         let aliases = &self.app.config.origin_buckets;
@@ -651,10 +652,11 @@ impl Rounds<'_> {
     /// How long changes that were planned without default root objects are hidden: until the tick that this flush sends
     /// for them, or until one that an earlier flush has sent.
     fn root_objects_wait(&self, end: &mut RoundEnd) -> Duration {
-        let wait = ROOT_OBJECTS_WAIT.min(self.app.config.debounce);
+        let debounce = self.app.config.debounce;
+        let wait = ROOT_OBJECTS_WAIT.min(debounce);
         let now = self.app.clock.now();
-        match self.app.last_flush.tick_again_at(now) {
-            Some(at) => wait.min(at.duration_since(now).unwrap_or_default()),
+        match self.app.last_flush.tick_again_in(now, debounce) {
+            Some(time) => wait.min(time),
             None => {
                 end.report.lacks_root_objects = true;
                 wait
