@@ -635,7 +635,9 @@ async fn reading_uses_the_rate_that_cloudfront_allows() {
     buffer_singly(&aws, std::iter::once("index.html".to_owned()));
     // It may read for 7.5 s. At this rate 122 reads take five.
     aws.flush(Duration::from_secs(35)).await.unwrap();
-    assert_eq!(reads(&aws, Operation::GetDistributionConfig), 120);
+    // Each once, but for those that were under way when the two seconds for all were over.
+    let reads = reads(&aws, Operation::GetDistributionConfig);
+    assert!((120..=120 + 4).contains(&reads), "{reads} reads");
     assert_eq!(aws.depth("buffer"), 0, "none is left for another flush");
     aws.submit(TIMEOUT).await.unwrap();
     assert_eq!(aws.account().paths("E119"), ["/index.html"]);
