@@ -159,6 +159,8 @@ async fn run(app: &App, deadline: &Deadline, deleter: Deleter) -> (FlushEnd, Rep
     ));
     // Who needs the policies waits for them.
     tokio::select! {
+        // In this order, so that a seed of the simulation runs the same each time.
+        biased;
         ended = &mut flush => ended,
         () = policies => flush.await,
     }
