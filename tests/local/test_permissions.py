@@ -77,7 +77,9 @@ def provoke_rare_calls(running: Pipeline, recorder: Recorder) -> None:
     rations = f"arn:aws:s3:::{running.stack.outputs['ErrorBucketName']}/state/rations.json"
     put(running, "~rationed.html")
     assert running.wait(lambda: Call("s3:PutObject", rations) in called(running, recorder))
-    # A pause: what it holds back is written.
+    # A pause: what it holds back is written. The tick of a flush that is killed would come back for five minutes, and
+    # whoever waits below would wait for that.
+    assert running.wait(running.idle)
     paused = [f"{sample_site.SITE}/paused-once", "--stack", stack.NAME, "--yes"]
     command_line.run(running.emulator, "pause", *paused, others=cloudfront.environment)
     running.restart_function()
