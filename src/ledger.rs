@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use invalidator_core::cost::ledger::{
     LEDGER_KEY, LONGEST_TRUSTED_WAIT, Lease, Ledger, NextStep, Terms, Uncounted, any_new,
 };
@@ -17,7 +17,6 @@ use invalidator_core::event::BucketName;
 use invalidator_core::state::{Beginning, Reading, SharedState};
 use invalidator_core::target::{DistributionId, Target};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::state::{State, Version};
@@ -162,10 +161,8 @@ impl LedgerKeeper {
 
     /// The ledger as it is now. `None` if it cannot be read.
     pub async fn read(&self, state: State<'_>) -> Option<Ledger> {
-        // A body that stays away has no time limit of its own.
-        let reading = timeout(TIME_TO_READ, state.read::<Ledger>(LEDGER_KEY)).await;
-        let late = || Err(anyhow!("S3 did not answer in time"));
-        let reading = reading.unwrap_or_else(|_| late());
+        let reading = state.read_within::<Ledger>(TIME_TO_READ, LEDGER_KEY);
+        let reading = reading.await;
         let begins_again = matches!(reading, Ok(Reading::Deleted | Reading::Unreadable(..)));
         let (ledger, e_tag) = match reading {
             Ok(Reading::Found(ledger, e_tag)) => (ledger, e_tag),

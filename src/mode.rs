@@ -3,11 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use aws_sdk_s3::Client;
 use invalidator_core::mode::{ChosenMode, MODE_KEY, Mode, mode_in_force};
 use invalidator_core::state::{Reading, StateObject};
-use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::state::{self, State};
@@ -67,10 +66,7 @@ impl StackMode {
         known: Option<&ChosenMode>,
         now: SystemTime,
     ) -> Option<ChosenMode> {
-        // A body that stays away has no time limit of its own.
-        let reading = timeout(TIME_TO_READ, state.read(MODE_KEY)).await;
-        let late = || Err(anyhow!("S3 did not answer in time"));
-        let reading = reading.unwrap_or_else(|_| late());
+        let reading = state.read_within(TIME_TO_READ, MODE_KEY).await;
         let reading = reading.inspect_err(|error| {
             let error = format!("{error:#}");
             error!(error, "the mode cannot be read");

@@ -3,11 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use aws_sdk_s3::Client;
 use invalidator_core::pause::{PAUSES_KEY, Pauses, pauses_in_force};
 use invalidator_core::state::{Reading, StateObject};
-use tokio::time::timeout;
 use tracing::error;
 
 use crate::state::{self, State};
@@ -45,7 +44,7 @@ impl StackPauses {
             Some((pauses, at)) if is_fresh(at) => return Some(pauses),
             _ => {}
         }
-        let reading = read_in_time(state).await;
+        let reading = state.read_within(TIME_TO_READ, PAUSES_KEY).await;
         let reading = reading.inspect_err(|error| {
             let error = format!("{error:#}");
             error!(error, "the list of pauses cannot be read");
@@ -64,7 +63,8 @@ impl StackPauses {
     /// # Errors
     /// If it cannot be read, or is not there.
     pub async fn now(&self, state: State<'_>) -> Result<Pauses> {
-        let why = match read_in_time(state).await? {
+        let reading = state.read_within::<Pauses>(TIME_TO_READ, PAUSES_KEY);
+        let why = match reading.await? {
             Reading::Found(pauses, _) => {
                 *self.known() = Some((pauses.clone(), state.clock.now()));
                 return Ok(pauses);
@@ -79,12 +79,6 @@ impl StackPauses {
     fn known(&self) -> MutexGuard<'_, Option<(Pauses, SystemTime)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn read_in_time(state: State<'_>) -> Result<Reading<Pauses>> {
-    // A body that stays away has no time limit of its own.
-    let reading = timeout(TIME_TO_READ, state.read(PAUSES_KEY)).await;
-    reading.map_err(|_| anyhow!("S3 did not answer in time"))?
 }
 
 /// Reads the list of pauses from an error bucket.

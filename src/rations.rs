@@ -6,12 +6,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::anyhow;
 use invalidator_core::event::BucketName;
 use invalidator_core::ration::{Rations, STATE_KEY, When};
 use invalidator_core::state::Reading;
 use invalidator_core::target::Target;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::metrics::milliseconds;
@@ -48,10 +46,8 @@ impl WildcardRations {
         if self.interval.is_zero() {
             return;
         }
-        // A body that stays away has no time limit of its own.
-        let reading = timeout(TIME_TO_READ, state.read::<Rations>(STATE_KEY)).await;
-        let late = || Err(anyhow!("S3 did not answer in time"));
-        match reading.unwrap_or_else(|_| late()) {
+        let reading = state.read_within::<Rations>(TIME_TO_READ, STATE_KEY);
+        match reading.await {
             Ok(Reading::Found(rations, _)) => {
                 let when = self.at(state.clock.now());
                 self.memory().rations.merge(&rations, when);

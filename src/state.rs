@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -68,6 +68,19 @@ impl State<'_> {
             }
         }
         Ok(reading)
+    }
+
+    /// The same, for so long at most: a body that stays away has no time limit of its own.
+    ///
+    /// # Errors
+    /// If the call failed, or S3 did not answer in time.
+    pub async fn read_within<T: StateObject>(
+        &self,
+        time: Duration,
+        key: &str,
+    ) -> Result<Reading<T>> {
+        let reading = timeout(time, self.read(key)).await;
+        reading.map_err(|_| anyhow!("S3 did not answer in time"))?
     }
 
     /// Changes an object, if `change` says that it did, and returns it. `change` is called again on the new

@@ -7,11 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::anyhow;
 use invalidator_core::distributions::root_objects::{RootObject, RootObjects, STATE_KEY};
 use invalidator_core::state::Reading;
 use invalidator_core::target::DistributionId;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::state::State;
@@ -41,10 +39,8 @@ impl Roots {
                 return;
             }
         }
-        // A body that stays away has no time limit of its own.
-        let reading = timeout(TIME_TO_READ, state.read::<RootObjects>(STATE_KEY)).await;
-        let late = || Err(anyhow!("S3 did not answer in time"));
-        match reading.unwrap_or_else(|_| late()) {
+        let reading = state.read_within::<RootObjects>(TIME_TO_READ, STATE_KEY);
+        match reading.await {
             Ok(reading) => {
                 let mut known = self.known();
                 known.is_loaded = true;
