@@ -156,7 +156,9 @@ pub async fn send(
 /// Sends one batch, and repeats failed entries for a while.
 async fn send_whole(sqs: &LeanSqs, queue: &QueueUrl, mut batch: Vec<Entry>) -> Result<()> {
     let until = Instant::now() + TIME_TO_SEND;
-    for attempts in 1.. {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
         let (left, why) = send_batch(sqs, queue, batch).await?;
         let Some(why) = why else { return Ok(()) };
         let pause = retry::wait(attempts, fastrand::f64());
@@ -167,7 +169,6 @@ async fn send_whole(sqs: &LeanSqs, queue: &QueueUrl, mut batch: Vec<Entry>) -> R
         sleep(pause).await;
         batch = left;
     }
-    Ok(())
 }
 
 /// Sends one batch, and repeats failed entries until `until`. Returns the entries that SQS did not

@@ -734,7 +734,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// What Lambda and X-Ray know an invocation by.
-pub fn trace_id(invocation: u64) -> String {
+fn trace_id(invocation: u64) -> String {
     format!("Root=1-5759e988-bd862e3fe1be46a994{invocation:06};Parent=53995c3f42cd8ad8;Sampled=0")
 }
 

@@ -153,7 +153,7 @@ impl Decision {
 /// Decides for each bucket of a flush, given how many exact paths its changes have for all targets.
 /// `account` is `None` if the ledger cannot be read.
 pub fn decide(rules: &CostRules, account: Option<&Account>, wants: &[Want]) -> Vec<Decision> {
-    decide_with(rules, account, account, wants)
+    decide_with(rules, account, None, wants)
 }
 
 /// The same. If the ledger cannot be read, `least` is what is known to be spent, for the spending limits.
