@@ -174,8 +174,9 @@ async fn small(ours: &Program) -> Vec<Row> {
 
 /// How long a change waits in a large account, and what reading the account's configuration takes.
 async fn large(ours: &Program) -> Vec<Row> {
-    let (mut first, mut reads, mut processor) = (Vec::new(), Vec::new(), Vec::new());
-    let mut warm = Vec::new();
+    let mut reads = Vec::new();
+    // Of the first flush, and of a warm one.
+    let (mut times, mut processors) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..ROUNDS {
         let run = ours.start().await;
         run.aws
@@ -185,7 +186,8 @@ async fn large(ours: &Program) -> Vec<Row> {
         large::add_account(&run.aws, BUCKET);
         run.aws.account().latency = SMALL_LATENCY;
         let mut spent = 0.0;
-        for (round, seconds) in [&mut first, &mut warm].into_iter().enumerate() {
+        let figures = times.iter_mut().zip(&mut processors);
+        for (round, (times, processors)) in figures.enumerate() {
             run.aws.account().timings.clear();
             run.aws.buffer(&body(&[format!("images/{round}.jpg")]));
             let begun = run.aws.now();
@@ -193,24 +195,22 @@ async fn large(ours: &Program) -> Vec<Row> {
             if round == 0 {
                 reads.push(large::reads_of_configuration(&run.aws).len() as f64);
             }
-            processor.push((now - spent) / LARGE_ACCOUNT);
+            processors.push((now - spent) / LARGE_ACCOUNT);
             spent = now;
             let account = run.aws.account();
             let (_, start, _) = account.timings.iter().find(is_invalidation).unwrap();
-            seconds.push((*start - begun).as_secs_f64());
+            times.push((*start - begun).as_secs_f64());
         }
     }
-    let [cold_processor, warm_processor] = [0, 1].map(|round| {
-        let of_round = processor.iter().skip(round).step_by(2);
-        Figure::seconds(of_round.copied().collect())
-    });
+    let [first, warm] = times.map(Figure::seconds);
+    let [cold_processor, warm_processor] = processors.map(Figure::seconds);
     let what = "500 distributions, 75 behaviors each, 500 policies";
     vec![
         at_most(
             &format!(
                 "{what}: from the tick of a first flush to the first CreateInvalidation, 50 ms a call"
             ),
-            &Figure::seconds(first),
+            &first,
             1.8,
         ),
         at_most(
@@ -222,10 +222,7 @@ async fn large(ours: &Program) -> Vec<Row> {
             "  CPU, for each distribution that is invalidated",
             &cold_processor,
         ),
-        shown(
-            "  warm flush: to the first CreateInvalidation",
-            &Figure::seconds(warm),
-        ),
+        shown("  warm flush: to the first CreateInvalidation", &warm),
         shown(
             "  CPU, for each distribution that is invalidated",
             &warm_processor,

@@ -79,6 +79,12 @@ impl Row {
         self.cells[5] = if met { "yes" } else { NOT_MET }.to_owned();
         self
     }
+
+    /// The same as a goal that was met for long, if it is met now.
+    pub fn settled(mut self) -> Self {
+        self.is_settled = self.cells[5] != NOT_MET;
+        self
+    }
 }
 
 /// A figure of which nothing was asked.
@@ -125,14 +131,6 @@ fn text(value: f64, unit: Unit) -> String {
         Unit::Bytes => scaled(&[(1e6, " MB"), (1.0, " bytes")]),
         Unit::Memory => scaled(&[(1_048_576.0, " MiB")]),
         Unit::Count => scaled(&[(1e6, " million"), (1.0, "")]),
-    }
-}
-
-impl Row {
-    /// The same as a goal that was met for long, if it is met now.
-    pub fn settled(mut self) -> Self {
-        self.is_settled = self.cells[5] != NOT_MET;
-        self
     }
 }
 
